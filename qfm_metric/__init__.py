@@ -1,0 +1,13 @@
+"""qfm_metric: no-reference image quality, as a number from 0 to 1.
+
+>>> score = QFMScore()
+>>> score(torch.rand(2, 3, 224, 224)).shape
+torch.Size([2])
+"""
+
+from .images import ImageError, load_image
+from .score import QFMScore
+from .weights import WeightsError
+
+__version__ = "0.1.0"
+__all__ = ["ImageError", "QFMScore", "WeightsError", "load_image"]

@@ -1,0 +1,303 @@
+"""From whatever a picture comes as, to the tensor that the network takes.
+
+    path  -> _read_file     Pillow, or pillow_heif for HEIC
+          -> _read_pillow   first frame, upright, sRGB, 8 or 16 bits      (H, W) or (H, W, C)
+    array -> _check_array   the same layout                               (H, W) or (H, W, C)
+          -> _to_tensor     [0, 1], over white, grey repeated             (3, H, W)
+
+There is one way through: a file, the PIL image of that file and (for RGB) its array give identical tensors.
+The private functions raise ImageError without the name of the picture; `load_image` puts it in front.
+"""
+
+import io
+import os
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import PIL
+import torch
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+Pixels: TypeAlias = NDArray[Any]
+
+_SUFFIXES = "jpg jpeg jpe jfif mpo png apng webp avif heic heif hif tif tiff bmp dib gif ppm pgm pbm pnm jp2 j2k tga"
+IMAGE_SUFFIXES: frozenset[str] = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
+"""Lower-case suffixes of the files that a scan of a folder takes as pictures."""
+
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEVC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+_HEIF_BRANDS = _HEVC_BRANDS | {b"mif1", b"mif2", b"msf1"}
+_FTYP_BYTES = 256  # real files list a handful of brands; a hostile length is not followed further
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_PLAIN_MODES = {"La": "LA", "P": "RGBA", "PA": "RGBA", "RGBa": "RGBA"}
+_COLOUR_MODES = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}  # what is left without alpha; RGB for every other mode
+_FULL_SCALE = {1: 255, 2: 65535}  # by the bytes of an unsigned sample
+
+
+class ImageError(ValueError):
+    """Something cannot be read as a picture: absent, damaged, hostile, or of a wrong kind, shape or range."""
+
+
+def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> torch.Tensor:
+    """Read one picture.
+
+    Transparent pixels are laid over white, because that is what web pages and most viewers show behind them.
+    Of an animation or a document of many pages, the first counts; of a PIL image, the frame it stands at.
+
+    Args:
+        source: A path, a PIL image, or an array `(H, W)` or `(H, W, C)` with C = 1 (grey), 2 (grey, alpha),
+            3 (RGB) or 4 (RGB, alpha); bool, uint8, uint16, or floating point in [0, 1]. It is left as it was.
+
+    Returns:
+        `(3, H, W)`, float32 in [0, 1]; RGB, sRGB. Shares no memory with `source`.
+
+    Raises:
+        ImageError: `source` cannot be read as a picture.
+        TypeError: `source` is none of the above, for example bytes or a tensor.
+
+    Example:
+        >>> load_image(np.zeros((48, 64), dtype=np.uint8)).shape
+        torch.Size([3, 48, 64])
+    """
+    name = _name(source)
+    try:
+        if isinstance(source, np.ndarray):
+            pixels = _check_array(source)
+        elif isinstance(source, Image.Image):
+            pixels = _read_pillow(source)
+        else:
+            pixels = _read_file(os.fsdecode(source))
+        return _to_tensor(pixels)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error.__cause__
+    except Exception as error:  # damaged files make decoders raise almost anything, and Pillow lets it pass
+        raise ImageError(f"{name}: {_explain(error)}") from error
+
+
+def _name(source: object) -> str:
+    """What an error calls the picture; TypeError if `source` is of no type that can be one."""
+    if isinstance(source, np.ndarray):
+        return f"array of shape {source.shape} and dtype {source.dtype}"
+    if isinstance(source, Image.Image):
+        return f"PIL image of mode {source.mode}"
+    if isinstance(source, (str, os.PathLike)):
+        return repr(os.fsdecode(source))
+    instead = "convert it to one of them"
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        instead = "for an encoded file in memory, pass PIL.Image.open(io.BytesIO(data))"
+    elif isinstance(source, torch.Tensor):
+        instead = "give a tensor to the metric itself, or pass tensor.permute(1, 2, 0).numpy()"
+    elif hasattr(source, "read"):
+        instead = "for an open file, pass PIL.Image.open(file)"
+    raise TypeError(f"expected a path, a PIL image or a numpy array, got {type(source).__name__}; {instead}")
+
+
+def _explain(error: Exception) -> str:
+    """What came instead of a picture, and what to do about it, for an exception that is not ours."""
+    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        return (
+            f"{error} Expected no more, because small files that unpack to huge pictures exhaust the memory; "
+            f"if you trust this one, raise PIL.Image.MAX_IMAGE_PIXELS (now {Image.MAX_IMAGE_PIXELS})"
+        )
+    if isinstance(error, FileNotFoundError):
+        return "expected a file, found none; check the path"
+    if isinstance(error, PIL.UnidentifiedImageError):
+        return (
+            f"expected a picture, got nothing that Pillow {PIL.__version__} recognises; "
+            "unless its beginning is damaged, export it as PNG or JPEG"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        return f"expected a file that can be read, got: {error.strerror}; check its permissions"
+    return (
+        f"expected a whole picture, but decoding stopped with {type(error).__name__}: {error}; "
+        "it is probably truncated or damaged: copy, download or export it again"
+    )
+
+
+def _read_file(path: str) -> Pixels:
+    if os.path.isdir(path):  # opening a folder fails with a different error on every platform
+        raise ImageError("expected a picture file, got a folder; pass the files in it, one at a time")
+    with open(path, "rb") as file:
+        head = file.read(_FTYP_BYTES)
+        file.seek(0)
+        if not head:
+            raise ImageError("expected a picture, got an empty file; copy, download or export it again")
+        brands = _container_brands(head)
+        image = _open_heif(file) if _is_heif(brands) else _open_pillow(file, brands)
+        if image.format == "EPS":  # a program, which Pillow would start Ghostscript to run
+            raise ImageError("expected a picture made of pixels, got PostScript; export it as PNG")
+        return _read_pillow(image)
+
+
+def _container_brands(head: bytes) -> list[bytes]:
+    """Major brand, then compatible ones, of an ISO media file (HEIF, AVIF, MP4); none for any other file."""
+    if head[4:8] != b"ftyp":
+        return []
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    return [head[8:12], *(head[at : at + 4] for at in range(16, end - 3, 4))]
+
+
+def _is_heif(brands: list[bytes]) -> bool:
+    if _AVIF_BRANDS.intersection(brands):  # AVIF lists HEIF's general brands as well, even as its major one
+        return brands[0] in _HEVC_BRANDS
+    return bool(_HEIF_BRANDS.intersection(brands))
+
+
+def _open_heif(file: BinaryIO) -> Image.Image:
+    """The primary picture, upright and with its ICC profile; Pillow's list of openers stays as it is."""
+    try:
+        import pillow_heif  # an extra
+    except ImportError as error:
+        raise ImageError(
+            "expected a format that Pillow reads, got HEIC/HEIF; install its reader: pip install qfm-metric[heic]"
+        ) from error
+    container = pillow_heif.open_heif(file)  # reads the headers only
+    width, height = container.size
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and width * height > 2 * limit:  # as Image.open does for the formats it knows
+        raise Image.DecompressionBombError(f"Image size ({width * height} pixels) exceeds limit of {2 * limit} pixels.")
+    image: Image.Image = container.to_pillow()
+    return image
+
+
+def _open_pillow(file: BinaryIO, brands: list[bytes]) -> Image.Image:
+    try:
+        return Image.open(file)
+    except Exception as error:
+        if _AVIF_BRANDS.intersection(brands) and "AVIF" not in Image.SAVE:  # there only with the codec
+            raise ImageError(
+                f"expected a format that this Pillow ({PIL.__version__}) reads, got AVIF; update it: "
+                "pip install --upgrade 'pillow>=11.3'"
+            ) from error
+        raise
+
+
+def _read_pillow(image: Image.Image) -> Pixels:
+    """Upright sRGB pixels, uint8, uint16 or float; the last channel is alpha where there is transparency."""
+    image.load()
+    image = _upright(image)
+    if image.mode in _PLAIN_MODES:
+        # A copy, because Pillow writes the transparency into the palette of the picture that it converts.
+        image = image.copy().convert(_PLAIN_MODES[image.mode])
+    colour = _deep_grey(image) if _is_deep(image) else np.asarray(_to_srgb(image))
+    if image.mode in ("LA", "RGBA"):
+        return np.dstack([colour, np.asarray(image.getchannel("A"))])
+    visible = _visible(image)
+    if visible is None:
+        return colour
+    return np.dstack([colour, visible.astype(colour.dtype) * _FULL_SCALE[colour.dtype.itemsize]])
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF (or XMP) orientation.
+
+    ImageOps.exif_transpose also writes the EXIF anew, which fails on some that it can read, and it copies
+    pictures that need no turning.
+    """
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged EXIF spoils no pixel
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def _deep_grey(image: Image.Image) -> Pixels:
+    """Grey of more than 8 bits: uint16, or float32 from mode F. Pillow manages no colour at these depths."""
+    pixels: Pixels = np.asarray(image)
+    if image.mode == "F":
+        return pixels
+    if pixels.size and not (pixels.min() >= 0 and pixels.max() <= 65535):
+        raise ImageError(
+            f"expected 32-bit grey within 0..65535, got {pixels.min()}..{pixels.max()}; "
+            "scale it to [0, 1] and pass it as a float array"
+        )
+    return pixels.astype(np.uint16)
+
+
+def _visible(image: Image.Image) -> NDArray[np.bool_] | None:
+    """Where the colour is not the one that the header declares transparent; None if it declares none."""
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int) and image.mode != "F" and len(image.getbands()) == 1:
+        return np.asarray(np.asarray(image) != transparent)
+    if isinstance(transparent, tuple) and len(transparent) == 3 and image.mode == "RGB":
+        return np.asarray((np.asarray(image) != transparent).any(axis=-1))
+    return None
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """Colour without alpha: mode RGB, or L for grey."""
+    mode = _COLOUR_MODES.get(image.mode, "RGB")
+    colour = image if image.mode == mode else image.convert(mode)
+    profile = image.info.get("icc_profile")
+    if profile and image.mode != "LAB":  # from LAB, Pillow has come to sRGB already
+        colour = _apply_profile(colour, profile)
+    return colour.convert("RGB") if colour.mode == "CMYK" else colour
+
+
+def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
+    """`image` in sRGB, or as it is if the profile is broken or belongs to another kind of picture."""
+    from PIL import ImageCms  # few pictures need it, and some builds of Pillow lack LittleCMS
+
+    try:
+        embedded, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, embedded, srgb, outputMode="RGB") or image
+    except (ImageCms.PyCMSError, ImportError, OSError, TypeError, ValueError):
+        return image
+
+
+def _check_array(array: Pixels) -> Pixels:
+    pixels = np.asarray(array)  # drops subclasses
+    if pixels.dtype.kind + str(pixels.dtype.itemsize) not in ("b1", "u1", "u2", "f2", "f4", "f8"):
+        raise ImageError(
+            "expected bool, uint8 (0..255), uint16 (0..65535) or floating point in [0, 1]; "
+            "convert it, for example with array.astype(np.uint8) if its values are 0..255"
+        )
+    if pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[-1] in (1, 2, 3, 4)):
+        return pixels
+    hint = "pass one picture at a time, channels last"
+    if pixels.ndim == 3 and pixels.shape[0] in (1, 2, 3, 4):
+        hint = "its channels seem to come first: pass array.transpose(1, 2, 0)"
+    raise ImageError(f"expected (H, W), or (H, W, C) with 1, 2, 3 or 4 channels; {hint}")
+
+
+def _check_range(pixels: Pixels) -> None:
+    low, high = float(pixels.min()), float(pixels.max())  # both NaN if there is any
+    if low >= 0 and high <= 1:
+        return
+    hint = "scale it, or cut off what a filter has overshot with np.clip(array, 0, 1)"
+    if not np.isfinite([low, high]).all():
+        hint = "find out where NaN or infinity comes from"
+    elif low >= 0 and 2 < high <= 255:  # no filter overshoots by this much
+        hint = "it looks like 0..255: divide by 255"
+    elif -1 <= low < 0 and high <= 1:
+        hint = "if it was normalised to [-1, 1], pass (array + 1) / 2"
+    raise ImageError(f"expected floating-point values in [0, 1], got {low:g}..{high:g}; {hint}")
+
+
+def _to_tensor(pixels: Pixels) -> torch.Tensor:
+    if pixels.size == 0:
+        raise ImageError(f"expected at least one pixel, got shape {pixels.shape}")
+    if pixels.dtype.kind == "f":
+        _check_range(pixels)
+    planes = np.moveaxis(pixels if pixels.ndim == 3 else pixels[..., None], -1, 0)  # (H, W, C) -> (C, H, W)
+    unit = np.array(planes, dtype=np.float32, order="C")  # always a copy
+    if pixels.dtype.kind == "u":
+        unit /= _FULL_SCALE[pixels.dtype.itemsize]
+    if len(unit) in (2, 4):
+        colour, alpha = unit[:-1], unit[-1:]
+        unit = colour * alpha + (1 - alpha)  # over white; not in 8 bits, so opaque pixels keep their value
+    return torch.from_numpy(np.repeat(unit, 3, axis=0) if len(unit) == 1 else unit)

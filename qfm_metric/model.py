@@ -1,0 +1,222 @@
+"""The QFM student network, in the order an image travels.
+
+    images (N, 3, H, W)
+      -> preprocess        one or more views, the picture's shape kept          (N, V, 3, h, w)
+      -> pyramid           backbone maps at several depths
+      -> tokens            one token per 32 x 32 px cell, seeing every depth     (N, L, D)
+      == the seam: training adds a matched image's tokens here ==
+      -> decoder           learned queries attend to the tokens                  (N, Q, D)
+      -> head              a logit per query, averaged                           (N,)
+      -> calibration       monotone map to the MOS scale                         (N,) in (0, 1)
+
+What is unusual: views are never upscaled; a token holds the mean and the spread of each depth inside its cell, so that
+fine-grained loss (noise, blocking, blur) reaches the decoder without passing through the deep layers.
+
+Source: features -> seam -> transformer decoder follow QFM-IQM (arXiv 2312.06158) and its baseline DEIQT; the backbone,
+the tokens, the views and the calibration are ours. Tensors in, tensors out: nothing here checks its input.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CELL = 32  # px of a view per token side; view sides are multiples of it
+SHORTEST_SIDE = 2 * CELL  # a view has at least 2 x 2 tokens
+
+
+@dataclass(frozen=True)
+class QFMConfig:
+    """Everything that determines the network's shape and its preprocessing; stored beside the weights.
+
+    Attributes:
+        backbone: A timm model name that supports `features_only`.
+        depths: Indices of the timm feature maps that the tokens see, shallow to deep.
+        view_pixels: Area budget of a view, in pixels.
+        mean, std: Input normalisation that the backbone was trained with, per channel.
+        dim: Token width D.
+        queries: Number of learned queries Q.
+        heads: Attention heads of the decoder.
+    """
+
+    backbone: str = "tf_efficientnet_lite0"
+    depths: tuple[int, ...] = (0, 1, 2, 3, 4)
+    view_pixels: int = 384 * 384
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    dim: int = 128
+    queries: int = 6
+    heads: int = 4
+
+    def __post_init__(self) -> None:
+        """Refuse what a foreign weights file could ask for: downloads by name, absurd sizes, divisions by zero."""
+        if not re.fullmatch(r"\w+(\.\w+)?", self.backbone):
+            raise ValueError(f"backbone: expected a timm model name, got {self.backbone!r}")
+        bounds = {"view_pixels": 2**24, "dim": 4096, "queries": 256, "heads": 64}
+        for name, largest in bounds.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 1 <= value <= largest:
+                raise ValueError(f"{name}: expected an integer from 1 to {largest}, got {value!r}")
+        if self.dim % self.heads or not self.depths or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError(f"expected dim divisible by heads, depths, 3 means and 3 positive stds, got {self}")
+
+
+def view_size(height: int, width: int, pixels: int) -> tuple[int, int]:
+    """Height and width at which a picture is looked at: its shape kept, its area at most about `pixels`.
+
+    A larger picture is reduced, a smaller one keeps its size; both sides are rounded to a multiple of 32. Sides are
+    held between 64 and `pixels / 64`, which upscales thumbnails below 64 px and squeezes strips thinner than about
+    1:36.
+    """
+    scale = min(1.0, math.sqrt(pixels / (height * width)))
+    longest = pixels // SHORTEST_SIDE
+    h, w = (min(max(round(side * scale / CELL) * CELL, SHORTEST_SIDE), longest) for side in (height, width))
+    return h, w
+
+
+def pool_cells(features: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Mean and standard deviation of `(N, C, h, w)` features in each cell of `grid`: `(N, 2C, *grid)`."""
+    mean = F.adaptive_avg_pool2d(features, grid)
+    if features.shape[-2:] == mean.shape[-2:]:
+        return mean  # one position a cell: no spread to speak of
+    square = F.adaptive_avg_pool2d(features.square(), grid)
+    # The floor keeps the root's gradient finite where a cell is constant (black, white, flat pictures).
+    return torch.cat([mean, (square - mean.square()).clamp(min=1e-4).sqrt()], dim=1)
+
+
+def semantic_descriptor(deepest: Tensor) -> Tensor:
+    """Unit-length summary `(N, C)` of a picture's content, from the deepest map `(N, C, h, w)`.
+
+    Used by training alone, to find partners of unlike content (QFM-IQM, Sec. 3.5; taking the pooled deepest map is
+    ours).
+    """
+    return F.normalize(deepest.mean(dim=(-2, -1)), dim=1)
+
+
+class Standardize(nn.Module):
+    """Shift and scale each of `channels` last-axis features by fixed statistics, measured once before training."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("std", torch.ones(channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (features - self.mean) / self.std
+
+
+class Decoder(nn.Module):
+    """Queries attend to the tokens: `(N, L, D)` tokens to `(N, Q, D)` answers.
+
+    One pre-norm transformer decoder layer. As in DEIQT several learned queries look at the same tokens; the mean token,
+    which plays its CLS token's part, is added to each.
+    """
+
+    def __init__(self, dim: int, queries: int, heads: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(queries, dim) * 0.5)
+        self.norm_tokens = nn.LayerNorm(dim)
+        self.norm_queries = nn.LayerNorm(dim)
+        self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)
+        self.norm_mlp = nn.LayerNorm(dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * dim, dim))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = self.norm_tokens(tokens)
+        asked = self.queries + tokens.mean(dim=1, keepdim=True)  # (N, Q, D)
+        found = asked + self.attention(self.norm_queries(asked), tokens, tokens, need_weights=False)[0]
+        return found + self.mlp(self.norm_mlp(found))  # type: ignore[no-any-return]
+
+
+class Calibration(nn.Module):
+    """Strictly increasing map from logits to the MOS scale: `sigmoid(slope * logit + offset)`, `slope > 0`.
+
+    The two numbers are fitted on validation after training (Platt scaling); they never change an order.
+    """
+
+    slope: Tensor
+    offset: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("slope", torch.tensor(1.0))
+        self.register_buffer("offset", torch.tensor(0.0))
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return torch.sigmoid(self.slope * logits + self.offset)
+
+
+class QFMNet(nn.Module):
+    """Images in [0, 1] to scores in (0, 1); higher is better.
+
+    Args:
+        config: Shape and preprocessing.
+        pretrained: Start the backbone from timm's own ImageNet weights (downloads); inference never does.
+    """
+
+    mean: Tensor
+    std: Tensor
+    backbone: Any  # timm gives its feature extractors no useful type
+
+    def __init__(self, config: QFMConfig, *, pretrained: bool = False) -> None:
+        super().__init__()
+        import timm  # takes longer to import than torch itself
+
+        self.config = config
+        self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std).view(3, 1, 1), persistent=False)
+        self.backbone = timm.create_model(
+            config.backbone, pretrained=pretrained, features_only=True, out_indices=config.depths
+        )
+        *shallow, deepest = self.backbone.feature_info.channels()
+        channels = 2 * sum(shallow) + deepest
+        self.standardize = Standardize(channels)
+        self.project = nn.Linear(channels, config.dim)
+        self.decoder = Decoder(config.dim, config.queries, config.heads)
+        self.head = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, 1))
+        self.calibration = Calibration()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """`(N, 3, H, W)` in [0, 1] to calibrated scores `(N,)` in (0, 1)."""
+        return self.score_views(self.preprocess(images))
+
+    def score_views(self, views: Tensor) -> Tensor:
+        """`(N, V, 3, h, w)` views to calibrated scores `(N,)`."""
+        return self.calibration(self.forward_head(self.forward_features(views)))  # type: ignore[no-any-return]
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """`(N, 3, H, W)` in [0, 1] to normalised views `(N, V, 3, h, w)`, differentiable; V is 1, the whole picture."""
+        size = view_size(images.shape[-2], images.shape[-1], self.config.view_pixels)
+        if images.shape[-2:] != size:
+            images = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
+        return ((images - self.mean) / self.std).unsqueeze(1)
+
+    def forward_features(self, views: Tensor) -> Tensor:
+        """`(N, V, 3, h, w)` views to tokens `(N, L, D)`, those of one view after those of another."""
+        return self.embed(self.cells(self.pyramid(views)), n=len(views))
+
+    def pyramid(self, views: Tensor) -> list[Tensor]:
+        """`(N, V, 3, h, w)` views to backbone maps `(N * V, C_d, h_d, w_d)`, shallow to deep."""
+        return self.backbone(views.flatten(0, 1))  # type: ignore[no-any-return]
+
+    def cells(self, maps: Sequence[Tensor]) -> Tensor:
+        """Backbone maps to statistics `(N * V, C, rows, columns)` per cell of the deepest map's grid."""
+        grid = (maps[-1].shape[-2], maps[-1].shape[-1])
+        return torch.cat([pool_cells(features, grid) for features in maps], dim=1)
+
+    def embed(self, cells: Tensor, n: int) -> Tensor:
+        """Cell statistics of `n` pictures to tokens `(n, L, D)`, `L = V * rows * columns`."""
+        flat = cells.flatten(2).transpose(1, 2)  # (N * V, C, rows, columns) -> (N * V, cells, C)
+        return self.project(self.standardize(flat)).reshape(n, -1, self.config.dim)  # type: ignore[no-any-return]
+
+    def forward_head(self, tokens: Tensor) -> Tensor:
+        """Tokens `(N, L, D)` to logits `(N,)`: the mean over the queries."""
+        return self.head(self.decoder(tokens)).mean(dim=(1, 2))  # type: ignore[no-any-return]

@@ -1,0 +1,217 @@
+"""QFMScore: checks images, holds a frozen network, returns one score per image."""
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .model import QFMConfig, QFMNet
+from .weights import Weights, WeightsError, load_weights
+
+OVERSHOOT = 0.1 + 1e-6  # what interpolation and networks do to [0, 1] (and rounding); more is a mistake
+GPU_BATCH = 32  # views a forward pass; bounds the memory that many images take
+
+
+class QFMScore(nn.Module):
+    """No-reference image quality: how good an image looks, from 0 (bad) to 1 (excellent).
+
+    The score estimates the mean opinion score (MOS) that a panel of viewers would give on the scale of BIQ2021. The
+    network is frozen: no gradient reaches its parameters, `train()` leaves it in evaluation mode, autocast does not
+    change its precision. The same image gets the same score whatever the batch: on the CPU to the last bit, because
+    images pass one by one (which is also faster there); on a GPU within 1e-4, because its kernels differ by batch size.
+
+    Args:
+        net: The network to hold. Default: the student whose weights come with the package; nothing is downloaded.
+
+    Example:
+        >>> score = QFMScore()
+        >>> score(torch.rand(2, 3, 224, 224)).shape
+        torch.Size([2])
+    """
+
+    score_range = (0.0, 1.0)
+    higher_is_better = True
+    is_differentiable = True
+
+    weights_id: str
+    weights_sha256: str
+
+    def __init__(self, net: QFMNet | None = None) -> None:
+        super().__init__()
+        self.weights_id, self.weights_sha256 = "custom", ""
+        if net is None:
+            weights = load_weights()
+            net = _build(weights)
+            self.weights_id, self.weights_sha256 = weights.id, weights.sha256
+        # Depthwise convolutions on the CPU are faster so; scores move by less than 1e-6.
+        self.net = net.to(memory_format=torch.channels_last).requires_grad_(False)
+        self.train(False)
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike[str] | None = None) -> "QFMScore":
+        """Load weights by id or path.
+
+        Args:
+            source: An id of the weights manifest, or the path of a `.safetensors` file that `qfm_metric.train`
+            exported.
+                Default: the manifest's default id.
+
+        Raises:
+            WeightsError: unknown id, missing, damaged or foreign file.
+        """
+        weights = load_weights(source)
+        metric = cls(_build(weights))
+        metric.weights_id, metric.weights_sha256 = weights.id, weights.sha256
+        return metric
+
+    def train(self, mode: bool = True) -> "QFMScore":
+        """Stay in evaluation mode: a metric inside a model that trains is not trained."""
+        return super().train(False)
+
+    def forward(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+        """Score images for perceived quality, without a reference.
+
+        Args:
+            images: `(N, 3, H, W)`, one `(3, H, W)`, or a list of `(3, H, W)` of any sizes. RGB; float in [0, 1] or
+            uint8.
+                Moved to the metric's device. Overshoot of [0, 1] up to 0.1 is clamped.
+
+        Returns:
+            `(N,)`, float32 in [0, 1]; higher is better. Differentiable in `images`; the gradient passes the clamp
+            unchanged, so that black, white and overshooting pixels can move.
+
+        Raises:
+            TypeError: not a tensor or a list of tensors; integers other than uint8.
+            ValueError: wrong rank or channels, nothing to score, NaN, Inf, or values further than 0.1 outside [0, 1].
+            Values
+                are not checked for inputs that require grad, nor while compiling or exporting.
+
+        Example:
+            >>> score([torch.rand(3, 64, 96), torch.rand(3, 120, 80)]).shape
+            torch.Size([2])
+        """
+        with torch.autocast(self.net.mean.device.type, enabled=False):
+            if isinstance(images, Tensor):
+                images = images.unsqueeze(0) if images.ndim == 3 else images
+                _check(images, "images")
+                if torch.compiler.is_compiling():
+                    return self.net(self._to_net(images)).float()  # type: ignore[no-any-return]
+                return torch.cat([self.net(self._to_net(part)).float() for part in torch.split(images, self._batch)])
+            return self._score_list(images)
+
+    @property
+    def _batch(self) -> int:
+        # Larger batches of feature maps fall out of a CPU's cache: 8 at a time take 2-4x as long as 8 times one.
+        return 1 if self.net.mean.device.type == "cpu" else GPU_BATCH
+
+    def _score_list(self, images: Sequence[Tensor]) -> Tensor:
+        if not isinstance(images, Sequence) or isinstance(images, str | bytes):
+            raise TypeError(f"expected a tensor or a list of tensors, got {type(images).__name__}; see load_image")
+        if not images:
+            raise ValueError("expected at least one image, got an empty list")
+        for i, image in enumerate(images):
+            if not isinstance(image, Tensor):
+                raise TypeError(f"images[{i}]: expected a (3, H, W) tensor, got {type(image).__name__}; see load_image")
+            if image.ndim != 3:
+                raise ValueError(f"images[{i}]: expected (3, H, W) in a list of images, got {tuple(image.shape)}")
+            _check(image.unsqueeze(0), f"images[{i}]")
+        # Pictures that are looked at in the same shape share a forward pass.
+        alike: dict[torch.Size, list[tuple[int, Tensor]]] = {}
+        scores: dict[int, Tensor] = {}
+        for i, image in enumerate(images):
+            views = self.net.preprocess(self._to_net(image.unsqueeze(0)))
+            group = alike.setdefault(views.shape, [])
+            group.append((i, views))
+            if len(group) == self._batch:
+                scores |= self._score_group(alike.pop(views.shape))
+        for group in alike.values():
+            scores |= self._score_group(group)
+        return torch.stack([scores[i] for i in range(len(images))])
+
+    def _score_group(self, group: list[tuple[int, Tensor]]) -> dict[int, Tensor]:
+        indices, views = zip(*group, strict=True)
+        return dict(zip(indices, self.net.score_views(torch.cat(views)).float(), strict=True))
+
+    def _to_net(self, images: Tensor) -> Tensor:
+        """To the network's device, precision and range."""
+        target = self.net.mean
+        scaled = images.to(target.device, target.dtype)
+        if images.dtype == torch.uint8:
+            return scaled / 255
+        # The gradient passes the clamp unchanged: black, white and overshooting pixels can be moved back by it.
+        return scaled.clamp(0, 1).detach() + (scaled - scaled.detach()) if scaled.requires_grad else scaled.clamp(0, 1)
+
+    def extra_repr(self) -> str:
+        return (
+            f"weights_id={self.weights_id!r}, score_range={self.score_range}, higher_is_better={self.higher_is_better}"
+        )
+
+    @property
+    def report(self) -> str:
+        """What to state beside published scores: version, weights, hash, preprocessing."""
+        from . import __version__
+
+        return (
+            f"qfm_metric {__version__}, weights {self.weights_id} (sha256 {self.weights_sha256[:12] or 'none'}), "
+            f"views of at most {self.net.config.view_pixels} px, antialiased bilinear, shape kept, never enlarged"
+        )
+
+
+def _check(images: Tensor, name: str) -> None:
+    """Refuse what cannot be scored; `images` has a batch dimension."""
+    if images.ndim != 4:
+        raise ValueError(f"{name}: expected (N, 3, H, W) or (3, H, W), got {tuple(images.shape)}")
+    if images.shape[1] != 3:
+        hint = (
+            "permute(0, 3, 1, 2) first" if images.shape[-1] == 3 else "RGB is needed; expand a grey image to 3 channels"
+        )
+        raise ValueError(f"{name}: expected 3 channels (N, 3, H, W), got {tuple(images.shape)}; {hint}")
+    if images.numel() == 0:
+        raise ValueError(f"{name}: expected at least one image of at least 1 x 1 px, got {tuple(images.shape)}")
+    if images.dtype == torch.uint8:
+        return
+    if not images.is_floating_point():
+        raise TypeError(f"{name}: expected float in [0, 1] or uint8, got {images.dtype}")
+    if not (images.requires_grad or torch.compiler.is_compiling()):
+        _check_range(images, name)
+
+
+def _check_range(images: Tensor, name: str) -> None:
+    low, high = (value.item() for value in torch.aminmax(images.detach()))
+    if low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
+        return
+    if not math.isfinite(low) or not math.isfinite(high):
+        raise ValueError(f"{name}: expected finite values in [0, 1], got NaN or Inf")
+    hint = "rescale them"
+    if high > 2:
+        hint = "divide by 255 or pass uint8"
+    elif low < -0.5:
+        hint = "map [-1, 1] to [0, 1] by (x + 1) / 2"
+    raise ValueError(f"{name}: expected values in [0, 1], got [{low:.3g}, {high:.3g}]; {hint}")
+
+
+def _build(weights: Weights) -> QFMNet:
+    """A network with these weights; every tensor that is missing, unexpected or of another shape is named at once."""
+    try:
+        config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in weights.config.items()}
+        with torch.random.fork_rng(devices=[]):  # the initial values are drawn, and then replaced
+            net = QFMNet(QFMConfig(**config))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"weights {weights.id!r}: the config in the header cannot be built: {error}") from error
+    wanted = {name: tensor for name, tensor in net.state_dict().items() if tensor.is_floating_point()}
+    off = [f"missing {name}" for name in wanted if name not in weights.tensors]
+    off += [f"unexpected {name}" for name in weights.tensors if name not in wanted]
+    off += [
+        f"{name} has shape {tuple(tensor.shape)}, expected {tuple(wanted[name].shape)}"
+        for name, tensor in weights.tensors.items()
+        if name in wanted and tensor.shape != wanted[name].shape
+    ]
+    if off:
+        raise WeightsError(f"weights {weights.id!r} do not fit their own config: {'; '.join(off)}")
+    net.load_state_dict(
+        weights.tensors, strict=False
+    )  # what is left out are BatchNorm's step counters, see save_weights
+    return net

@@ -1,0 +1,177 @@
+"""`python -m qfm_metric.train COMMAND`: from a data set to a weights file with measured figures."""
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+
+from ..images import load_image
+from ..model import QFMConfig, QFMNet
+from ..score import QFMScore
+from . import data, evaluate, export, init, loop, material
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Read BIQ2021 in its official layout, choose validation groups, decode the pictures once."""
+    rows = data.split_by_group(data.read_biq2021(args.root, args.groups), args.val_share, args.seed)
+    data.write_table(rows, args.out / "all.csv")
+    # The test part is not decoded: nothing that trains can look at it.
+    for failure in data.decode([row for row in rows if row.split != "test"], args.out / "decoded"):
+        say(f"left out: {failure}")
+
+
+def cache(args: argparse.Namespace) -> None:
+    """Draw the training material and run the frozen early layers on it, once for all runs."""
+    torch.set_num_threads(args.threads)
+    _gather(args, init.build(QFMConfig(), args.init).eval(), data.Decoded.open(args.data / "decoded"))
+
+
+def student(args: argparse.Namespace) -> None:
+    """Train behind the frozen layers (after `cache`), fit the calibration on validation, export the weights."""
+    if "WORLD_SIZE" in os.environ:
+        dist.init_process_group("gloo")
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    decoded = data.Decoded.open(args.data / "decoded")
+    net = init.build(QFMConfig(), args.init).eval()
+    found = _gather(args, net, decoded)
+    loop.measure_statistics(net, found.labelled[0].views)
+    args.out.mkdir(parents=True, exist_ok=True)
+    settings = {f.name: getattr(args, f.name) for f in fields(loop.LoopConfig) if hasattr(args, f.name)}
+    net = loop.train(net, found, decoded, loop.LoopConfig(**settings), args.out, say)
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        export.calibrate(net, loop.score_cached(net, found.validation), decoded.mos[found.validation_indices])
+        path = args.out / f"{args.id}.safetensors"
+        print(f"{path}  sha256 {export.export(net, path)}")
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _gather(args: argparse.Namespace, net: QFMNet, decoded: data.Decoded) -> material.Material:
+    folder = args.data / f"material-{args.ladders}-{args.material_seed}"
+    return material.gather(net, decoded, folder, args.ladders, args.material_seed, getattr(args, "workers", 0))
+
+
+def evaluate_command(args: argparse.Namespace) -> None:
+    """Score one part of a table with a weights file and print all figures as JSON."""
+    rows = data.read_table(args.table)
+    part = [row for row in rows if row.split == args.split]
+    if not part:
+        raise data.DataError(f"{args.table}: no rows with split {args.split!r}")
+    torch.set_num_threads(args.threads)
+    metric = QFMScore.from_pretrained(args.weights)
+    scores = evaluate.score_rows(metric, part, lambda done: say(f"{done}/{len(part)}") if done % 200 == 0 else None)
+    seen = {row.group for row in rows if row.split in ("train", "val")}
+    result: dict[str, Any] = {
+        "weights": metric.weights_id,
+        "sha256": metric.weights_sha256,
+        "split": args.split,
+    }
+    result |= evaluate.report(scores, part, seen)
+    print(json.dumps(result, indent=2, default=lambda x: round(float(x), 4)))
+    if args.scores:
+        np.savetxt(args.scores, scores, fmt="%.6f")
+
+
+def gate(args: argparse.Namespace) -> None:
+    """Score BIQ2021's official test part and fail if the shipped weights fall below what they claim."""
+    rows, seen = data.read_biq2021_test(args.folder)
+    scores = evaluate.score_rows(QFMScore.from_pretrained(args.weights), rows)
+    result = evaluate.report(scores, rows, seen)
+    found = {"srcc": result["all"]["srcc"], "plcc": result["all"]["plcc"], "within": result["within_srcc"]}
+    print(", ".join(f"{name} {value:.4f}" for name, value in found.items()))
+    low = [
+        f"{name} {value:.4f} < {getattr(args, name)}" for name, value in found.items() if value < getattr(args, name)
+    ]
+    if low:
+        raise ValueError(f"below the gate: {', '.join(low)}")
+
+
+def golden(args: argparse.Namespace) -> None:
+    """Record what every stage of the network answers to one picture, for the tests to compare with."""
+    metric = QFMScore.from_pretrained(args.weights)
+    save_file(export.golden_stages(metric.net, load_image(args.image)), args.out)
+    args.out.chmod(0o644)
+
+
+def parser() -> argparse.ArgumentParser:
+    root = argparse.ArgumentParser(prog="python -m qfm_metric.train", description=__doc__)
+    commands = root.add_subparsers(dest="command", required=True)
+
+    def command(name: str, run: Any) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=run.__doc__,
+            description=run.__doc__,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        sub.set_defaults(run=run)
+        sub.add_argument("--threads", type=int, default=1, help="CPU threads of this process")
+        return sub
+
+    sub = command("prepare", prepare)
+    sub.add_argument("root", type=Path, help="folder with BIQ2021's Images/ and its two CSV files")
+    sub.add_argument("--out", type=Path, required=True, help="folder for the table and the decoded pictures (8 GB)")
+    sub.add_argument("--groups", type=Path, help="CSV image,dup_group: near-duplicates, which are never split apart")
+    sub.add_argument("--val-share", type=float, default=0.15, help="share of the training part kept for validation")
+    sub.add_argument("--seed", type=int, default=0, help="of the validation split")
+
+    for name, run in (("cache", cache), ("student", student)):
+        sub = command(name, run)
+        sub.add_argument("--data", type=Path, required=True, help="what `prepare` wrote; `cache` adds 7 GB to it")
+        sub.add_argument("--init", default="timm", help="ImageNet weights: a safetensors file, or timm's download")
+        sub.add_argument("--ladders", type=int, default=4000, help="pictures to degrade for the ranking term")
+        sub.add_argument("--material-seed", type=int, default=0, help="of crops and degradations")
+        if name == "cache":
+            sub.add_argument("--workers", type=int, default=2, help="processes")
+    sub.add_argument("--out", type=Path, required=True, help="folder for checkpoints, logs and the weights")
+    sub.add_argument("--id", default="student", help="name of the weights file")
+    sub.add_argument("--steps", type=int, default=loop.LoopConfig.steps)
+    sub.add_argument("--every", type=int, default=loop.LoopConfig.every, help="steps between checkpoints")
+    sub.add_argument("--seed", type=int, default=0)
+
+    sub = command("evaluate", evaluate_command)
+    sub.add_argument("table", type=Path, help="CSV image,mos,... as `prepare` writes it (all.csv)")
+    sub.add_argument("--split", default="val", help="train, val or test")
+    sub.add_argument("--weights", help="id or .safetensors file; default: the shipped weights")
+    sub.add_argument("--scores", type=Path, help="also write the scores, one a line")
+
+    sub = command("gate", gate)
+    sub.add_argument(
+        "folder", type=Path, help="folder with scores.csv (image,mos,subset,duplicate_in_train) and images/"
+    )
+    sub.add_argument("--weights", help="id or .safetensors file; default: the shipped weights")
+    for name in ("srcc", "plcc", "within"):
+        sub.add_argument(f"--{name}", type=float, default=0.0, help="the least that passes")
+
+    sub = command("golden", golden)
+    sub.add_argument("image", type=Path)
+    sub.add_argument("--weights", help="id or .safetensors file; default: the shipped weights")
+    sub.add_argument("--out", type=Path, required=True)
+    return root
+
+
+def main() -> int:
+    args = parser().parse_args()
+    try:
+        args.run(args)
+    except ValueError as error:
+        say(f"error: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""Labelled pictures: one table format, readers for official layouts, group-wise splits, a decoded cache.
+
+The table is a CSV file with a header: `image,mos` and optionally `group,subset,split`. `image` is a path, relative to
+the table's folder or absolute; `mos` is in [0, 1], higher is better; pictures with the same `group` (same content,
+duplicates) are never split apart; `split` is `train`, `val` or `test`.
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..images import load_image
+
+
+class DataError(ValueError):
+    """A data set that is not in the expected layout; names the file and what was expected."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One labelled picture. `mos` is in [0, 1]; an empty `split` means not assigned yet."""
+
+    image: str
+    mos: float
+    group: str = ""
+    subset: str = ""
+    split: str = ""
+
+
+def read_table(path: Path) -> list[Row]:
+    """Read a table; image paths come back absolute.
+
+    Raises:
+        DataError: no such file, a missing column, an MOS that is no number in [0, 1]; names the line.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such table; expected a CSV file with the columns image,mos")
+    names = [field.name for field in fields(Row)]
+    rows = []
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        missing = {"image", "mos"} - set(reader.fieldnames or [])
+        if missing:
+            raise DataError(f"{path}: column {', '.join(sorted(missing))} is missing; found {reader.fieldnames}")
+        for line, record in enumerate(reader, start=2):
+            mos = _mos(record["mos"], where=f"{path}, line {line}")
+            extra = {name: record.get(name) or "" for name in names[2:]}
+            rows.append(Row(str(path.parent.resolve() / record["image"]), mos, **extra))
+    if not rows:
+        raise DataError(f"{path}: the table has no rows")
+    return rows
+
+
+def write_table(rows: Iterable[Row], path: Path) -> None:
+    """Write rows as a table that `read_table` reads back."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def read_biq2021(root: Path, groups: Path | None = None) -> list[Row]:
+    """BIQ2021 in its official layout: `Images/`, `Train (Images and MOS).csv`, `Test (Images and MOS).csv`.
+
+    MOS is in [0, 1] as published. The subset is the first word of the file name (ss01, ss02, ss03).
+
+    Args:
+        root: Folder of the data set.
+        groups: Optional CSV with the columns `image,dup_group`; without it every picture is a group of its own.
+
+    Raises:
+        DataError: a file of the layout is missing (named).
+    """
+    folder = root / "Images"
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; expected BIQ2021's official layout")
+    on_disk = {path.name.lower(): path for path in folder.iterdir()}  # one published name differs in case
+    group_of = _read_groups(groups) if groups else {}
+    rows = []
+    for split in ("train", "test"):
+        table = root / f"{split.capitalize()} (Images and MOS).csv"
+        if not table.is_file():
+            raise DataError(f"{table}: no such file; expected BIQ2021's official layout")
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            for record in csv.DictReader(file):
+                name = record["Image Name"]
+                if name.lower() not in on_disk:
+                    raise DataError(f"{folder / name}: listed in {table.name} but not there")
+                mos = _mos(record["MOS"], where=f"{table}, {name}")
+                group = group_of.get(name.lower(), name)
+                rows.append(Row(str(on_disk[name.lower()].resolve()), mos, group, name.split()[0], split))
+    return rows
+
+
+def read_biq2021_test(folder: Path) -> tuple[list[Row], set[str]]:
+    """BIQ2021's test part alone: `images/` and `scores.csv` with `image,mos,subset,duplicate_in_train`.
+
+    Returns:
+        The rows, and the groups that the training part shares (each near-duplicate's own name stands for its group).
+    """
+    table = folder / "scores.csv"
+    if not table.is_file():
+        raise DataError(f"{table}: no such file; expected image,mos,subset,duplicate_in_train beside images/")
+    rows, seen = [], set()
+    with table.open(newline="", encoding="utf-8") as file:
+        for record in csv.DictReader(file):
+            name = record["image"]
+            mos = _mos(record["mos"], where=f"{table}, {name}")
+            rows.append(Row(str(folder / "images" / name), mos, name, record["subset"], "test"))
+            if record["duplicate_in_train"] == "1":
+                seen.add(name)
+    return rows, seen
+
+
+def split_by_group(rows: list[Row], val_share: float, seed: int) -> list[Row]:
+    """Move whole groups from `train` (or unassigned) to `val` until they hold about `val_share` of those pictures.
+
+    Groups that reach into the test part stay in train: they may not decide anything by validation. The choice depends
+    on the seed and the group's name alone, so adding pictures moves no other group.
+    """
+    in_test = {row.group for row in rows if row.split == "test"}
+
+    def place(row: Row) -> Row:
+        if row.split not in ("", "train"):
+            return row
+        draw = int(hashlib.sha256(f"{seed}/{row.group}".encode()).hexdigest()[:8], 16) / 16**8
+        return replace(row, split="val" if draw < val_share and row.group not in in_test else "train")
+
+    return [place(row) for row in rows]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Decoded pictures of one size on disk. `pixels` is a read-only `(N, side, side, 3)` uint8 memory map."""
+
+    rows: list[Row]
+    pixels: NDArray[np.uint8]
+
+    @classmethod
+    def open(cls, folder: Path) -> "Decoded":
+        """Open what `decode` wrote."""
+        rows = read_table(folder / "table.csv")
+        shape = json.loads((folder / "shape.json").read_text())
+        return cls(rows, np.memmap(folder / "pixels.u8", np.uint8, "r", shape=tuple(shape)))
+
+    def select(self, split: str) -> NDArray[np.int64]:
+        """Indices of the pictures of one split."""
+        return np.array([i for i, row in enumerate(self.rows) if row.split == split], dtype=np.int64)
+
+    @property
+    def mos(self) -> NDArray[np.float32]:
+        return np.array([row.mos for row in self.rows], dtype=np.float32)
+
+
+def decode(rows: list[Row], folder: Path, side: int = 512, workers: int = 2) -> list[str]:
+    """Decode pictures once into a memory map; returns a message per picture that was left out as unreadable.
+
+    A picture whose sides are not `side` is reduced (never enlarged) to cover `side` x `side` and cropped at its centre.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Only readable pictures get a row, so the file grows by appending.
+    kept, failures = [], []
+    with (folder / "pixels.u8").open("wb") as file, ProcessPoolExecutor(workers) as pool:
+        for row, result in zip(rows, _decode_all(pool, rows, side), strict=True):
+            if isinstance(result, str):
+                failures.append(result)
+            else:
+                kept.append(row)
+                file.write(result.tobytes())
+    (folder / "shape.json").write_text(json.dumps([len(kept), side, side, 3]))
+    write_table(kept, folder / "table.csv")
+    return failures
+
+
+def _decode_all(pool: ProcessPoolExecutor, rows: list[Row], side: int) -> Iterator[NDArray[np.uint8] | str]:
+    return pool.map(_decode_one, [row.image for row in rows], [side] * len(rows), chunksize=16)
+
+
+def _decode_one(path: str, side: int) -> NDArray[np.uint8] | str:
+    try:
+        image = load_image(path)
+    except ValueError as error:
+        return str(error)
+    height, width = image.shape[-2:]
+    if min(height, width) < side:
+        return f"{path}: {width} x {height} px is smaller than {side} x {side}; left out, pictures are not enlarged"
+    if min(height, width) > side:
+        import torch.nn.functional as F
+
+        scale = side / min(height, width)
+        size = (max(side, round(height * scale)), max(side, round(width * scale)))
+        image = F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
+        height, width = size
+    top, left = (height - side) // 2, (width - side) // 2
+    square = image[:, top : top + side, left : left + side]
+    return (square * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def _mos(text: str, where: str) -> float:
+    try:
+        mos = float(text)
+    except ValueError as error:
+        raise DataError(f"{where}: expected an MOS in [0, 1], got {text!r}") from error
+    if not 0 <= mos <= 1:
+        raise DataError(f"{where}: expected an MOS in [0, 1], got {mos}; rescale the column, higher is better")
+    return mos
+
+
+def _read_groups(path: Path) -> dict[str, str]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return {record["image"].lower(): record["dup_group"] for record in csv.DictReader(file)}

@@ -1,0 +1,85 @@
+"""Degrade a photograph by a known amount: the ladders that training ranks and the example draws.
+
+Each kind takes an `(H, W, 3)` uint8 picture and a strength in [0, 1] (0: hardly visible, 1: ruined) and returns a new
+uint8 picture; equal arguments give equal pictures. The kinds and their ranges are ours.
+"""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+Pixels = NDArray[np.uint8]
+
+
+def degrade(pixels: Pixels, kind: str, strength: float, seed: int = 0) -> Pixels:
+    """Degrade `pixels` by `kind` (a key of `KINDS`); `seed` fixes the noise."""
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of degradation {kind!r}; known: {', '.join(KINDS)}")
+    if not 0 <= strength <= 1:
+        raise ValueError(f"expected a strength in [0, 1], got {strength}")
+    return KINDS[kind](pixels, strength, seed)
+
+
+def geometric(low: float, high: float, strength: float) -> float:
+    """From `low` to `high` in equal ratios, which is about how people see steps of loss."""
+    return float(low * (high / low) ** strength)
+
+
+def blur(pixels: Pixels, strength: float, seed: int) -> Pixels:
+    radius = geometric(0.6, 6.0, strength)
+    return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius)))
+
+
+def noise(pixels: Pixels, strength: float, seed: int) -> Pixels:
+    sigma = geometric(4.0, 60.0, strength)
+    return _to_pixels(pixels + np.random.default_rng(seed).normal(0, sigma, pixels.shape))
+
+
+def jpeg(pixels: Pixels, strength: float, seed: int) -> Pixels:
+    return _recompress(pixels, "JPEG", quality=round(geometric(60, 3, strength)))
+
+
+def webp(pixels: Pixels, strength: float, seed: int) -> Pixels:
+    return _recompress(pixels, "WEBP", quality=round(40 * (1 - strength)), method=2)
+
+
+def overexpose(pixels: Pixels, strength: float, seed: int) -> Pixels:
+    return _to_pixels(pixels * geometric(1.15, 3.0, strength))
+
+
+def underexpose(pixels: Pixels, strength: float, seed: int) -> Pixels:
+    return _to_pixels(pixels * geometric(0.75, 0.1, strength))
+
+
+def pixelate(pixels: Pixels, strength: float, seed: int) -> Pixels:
+    """Reduce and enlarge again; the seed picks the kernel."""
+    image, factor = Image.fromarray(pixels), geometric(1.5, 8.0, strength)
+    small = image.resize([max(1, round(side / factor)) for side in image.size], Image.Resampling.BOX)
+    kernels = (Image.Resampling.NEAREST, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
+    return np.asarray(small.resize(image.size, kernels[seed % 3]))
+
+
+def fade(pixels: Pixels, strength: float, seed: int) -> Pixels:
+    """Less contrast around the picture's mean."""
+    mean = pixels.mean()
+    return _to_pixels(mean + (pixels - mean) * geometric(0.8, 0.12, strength))
+
+
+KINDS: dict[str, Callable[[Pixels, float, int], Pixels]] = {
+    kind.__name__: kind for kind in (blur, noise, jpeg, webp, overexpose, underexpose, pixelate, fade)
+}
+
+
+def _to_pixels(values: NDArray[np.floating]) -> Pixels:
+    pixels: Pixels = values.round().clip(0, 255).astype(np.uint8)
+    return pixels
+
+
+def _recompress(pixels: Pixels, codec: str, **options: int) -> Pixels:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, codec, **options)
+    with Image.open(buffer) as image:
+        return np.asarray(image.convert("RGB"))

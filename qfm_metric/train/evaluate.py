@@ -1,0 +1,107 @@
+"""Agreement with people: SRCC, PLCC, KRCC and RMSE, overall, by subset, and without near-duplicates."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import curve_fit
+from scipy.stats import kendalltau, pearsonr, spearmanr
+
+from ..images import load_image
+from ..score import QFMScore
+from .data import Row
+
+Scores = NDArray[np.floating[Any]]
+
+
+def agreement(scores: Scores, mos: Scores) -> dict[str, float]:
+    """Correlations and error of scores against MOS, both `(N,)`.
+
+    SRCC and KRCC (tau-b) need no fit. `plcc` and `rmse` are of the scores as they are, `plcc_fit` and `rmse_fit` after
+    the 4-parameter logistic that the field fits (VQEG). Constant scores correlate with nothing: 0.
+
+    Raises:
+        ValueError: lengths differ, or fewer than 3 pictures.
+    """
+    scores, mos = np.asarray(scores, dtype=float), np.asarray(mos, dtype=float)
+    if scores.shape != mos.shape or scores.ndim != 1 or len(scores) < 3:
+        raise ValueError(f"expected two (N,) arrays with N >= 3, got {scores.shape} and {mos.shape}")
+    if np.ptp(scores) == 0 or np.ptp(mos) == 0:
+        srcc = krcc = plcc = plcc_fit = 0.0
+        fitted = np.full_like(mos, mos.mean())
+    else:
+        fitted = logistic_fit(scores, mos)(scores)
+        srcc, krcc = float(spearmanr(scores, mos)[0]), float(kendalltau(scores, mos)[0])
+        plcc, plcc_fit = float(pearsonr(scores, mos)[0]), float(pearsonr(fitted, mos)[0])
+    return {
+        "n": len(scores),
+        "srcc": srcc,
+        "plcc": plcc,
+        "krcc": krcc,
+        "rmse": float(np.sqrt(np.mean((scores - mos) ** 2))),
+        "plcc_fit": plcc_fit,
+        "rmse_fit": float(np.sqrt(np.mean((fitted - mos) ** 2))),
+    }
+
+
+def logistic_fit(scores: Scores, mos: Scores) -> Callable[[Scores], Scores]:
+    """The 4-parameter logistic `b2 + (b1 - b2) / (1 + exp(-(s - b3) / |b4|))`; without convergence, a line."""
+
+    def logistic(s: Scores, b1: float, b2: float, b3: float, b4: float) -> Scores:
+        curve: Scores = b2 + (b1 - b2) / (1 + np.exp(np.clip(-(s - b3) / (abs(b4) + 1e-9), -50, 50)))
+        return curve
+
+    start = [mos.max(), mos.min(), float(np.mean(scores)), float(np.std(scores)) / 2]
+    try:
+        found, _ = curve_fit(logistic, scores, mos, start, maxfev=20000)
+    except RuntimeError:  # no convergence
+        slope, offset = np.polyfit(scores, mos, 1)
+        return lambda s: slope * s + offset
+    return lambda s: logistic(s, *found)
+
+
+def bootstrap_interval(scores: Scores, mos: Scores, repeats: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile interval of the SRCC over pictures drawn with replacement."""
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(0, len(scores), (repeats, len(scores)))
+    values = [spearmanr(scores[i], mos[i])[0] for i in draws]
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def report(scores: Scores, rows: Sequence[Row], seen_groups: Collection[str] = ()) -> dict[str, Any]:
+    """All figures of one run.
+
+    Args:
+        scores: `(N,)`, in the order of `rows`.
+        rows: The pictures.
+        seen_groups: Groups of the training part; pictures in them are near-duplicates, and left out of one of the
+        figures.
+
+    Returns:
+        `all`, `no_duplicates`, `subsets` (name -> figures), `within_srcc` (mean of the subsets' SRCCs),
+        `srcc_interval`.
+    """
+    mos = np.array([row.mos for row in rows])
+    subset = np.array([row.subset for row in rows])
+    fresh = np.array([row.group not in seen_groups for row in rows])
+    subsets = {str(name): agreement(scores[subset == name], mos[subset == name]) for name in np.unique(subset)}
+    return {
+        "all": agreement(scores, mos),
+        "srcc_interval": bootstrap_interval(scores, mos),
+        "within_srcc": float(np.mean([figures["srcc"] for figures in subsets.values()])),
+        "subsets": subsets,
+        "no_duplicates": agreement(scores[fresh], mos[fresh]),
+    }
+
+
+def score_rows(metric: QFMScore, rows: Sequence[Row], progress: Callable[[int], None] = lambda done: None) -> Scores:
+    """Score the pictures' files one at a time, as a user's call would: `(N,)`."""
+    scores = []
+    with torch.inference_mode():
+        for done, row in enumerate(rows, start=1):
+            scores.append(metric(load_image(row.image)).item())
+            progress(done)
+    return np.array(scores)

@@ -1,0 +1,33 @@
+"""Start a backbone from ImageNet weights: a local file, or timm's own download."""
+
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from ..model import QFMConfig, QFMNet
+
+
+def build(config: QFMConfig, init: str) -> QFMNet:
+    """A network whose backbone starts from `init`: `timm` (its own download), `none` (random), or a file."""
+    if init in ("timm", "none"):
+        return QFMNet(config, pretrained=init == "timm")
+    net = QFMNet(config)
+    load_backbone(net, Path(init))
+    return net
+
+
+def load_backbone(net: QFMNet, path: Path) -> None:
+    """Load a full timm classifier's weights into `net.backbone`; the classifier's last layers are left out.
+
+    Raises:
+        ValueError: no such file, or a tensor that the backbone needs is missing or has another shape.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; expected ImageNet weights in timm's names (safetensors), or 'timm'")
+    stored, wanted = load_file(path), net.backbone.state_dict()
+    # BatchNorm's step counters play no part in a network with fixed statistics; older files lack them.
+    wanted = {name: tensor for name, tensor in wanted.items() if not name.endswith("num_batches_tracked")}
+    off = [name for name, tensor in wanted.items() if name not in stored or stored[name].shape != tensor.shape]
+    if off:
+        raise ValueError(f"{path}: no weights of {net.config.backbone}; missing or reshaped: {', '.join(off[:5])}")
+    net.backbone.load_state_dict({name: stored[name] for name in wanted}, strict=False)

@@ -1,0 +1,640 @@
+"""Pictures in every mode, format and state of repair, against values worked out by hand."""
+
+import builtins
+import doctest
+import io
+import random
+import struct
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms, ImageOps, features
+
+from qfm_metric import images
+from qfm_metric.images import IMAGE_SUFFIXES, ImageError, load_image
+
+NOISE = np.random.default_rng(0).integers(0, 256, (13, 17, 4), dtype=np.uint8)
+FLOAT32 = 1e-6  # a handful of float32 operations on values below 1
+ONE_LEVEL = 1.01 / 255  # Pillow or LittleCMS rounds to 8 bits on the way
+LOSSY = 4 / 255  # the middle of flat 16 px blocks through JPEG, AVIF or HEVC at high quality
+HEIF_SUFFIXES = (".heic", ".heif", ".hif")
+
+
+def one(mode, *samples):
+    return Image.frombytes(mode, (1, 1), bytes(samples))
+
+
+def palette(mode, *samples):
+    image = one(mode, *samples)
+    image.putpalette([0, 0, 0, 255, 51, 0])
+    return image
+
+
+def noise(mode):
+    bands = len(Image.new(mode, (1, 1)).getbands())
+    return Image.frombytes(mode, (17, 13), NOISE[..., 4 - bands :].tobytes())
+
+
+def tensor_of(array, scale=255):
+    """The tensor that an array `(H, W, 3)` or `(H, W)` stands for."""
+    array = np.asarray(array) / scale
+    planes = [array] * 3 if array.ndim == 2 else list(np.moveaxis(array, -1, 0))
+    return torch.from_numpy(np.stack(planes).astype(np.float32))
+
+
+def blocks():
+    """Red, green over blue, white, in flat 16 px blocks."""
+    corners = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], dtype=np.uint8)
+    return Image.fromarray(corners.repeat(16, axis=0).repeat(16, axis=1))
+
+
+def corners(tensor):
+    return tensor[:, 8::16, 8::16]
+
+
+def save(image, path, **options):
+    """Save as the suffix says; HEIC through pillow_heif, without entering it into Pillow's tables."""
+    if path.suffix in HEIF_SUFFIXES:
+        import pillow_heif
+
+        pillow_heif.encode(image.mode, image.size, image.tobytes(), path, **options)
+    else:
+        image.save(path, "MPO" if path.suffix == ".mpo" else None, **options)
+    return path
+
+
+def assert_close(tensor, expected, tolerance):
+    torch.testing.assert_close(tensor, torch.as_tensor(expected, dtype=torch.float32), atol=tolerance, rtol=0)
+
+
+# ---- modes and formats ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("image", "rgb"),
+    [
+        (Image.new("1", (1, 1), 1), (1, 1, 1)),
+        (one("L", 51), (0.2, 0.2, 0.2)),
+        (one("LA", 51, 153), (0.52, 0.52, 0.52)),  # 0.2 * 0.6 + 0.4
+        (one("La", 51, 153), (0.6, 0.6, 0.6)),  # premultiplied: 0.2 + 0.4
+        (palette("P", 1), (1, 0.2, 0)),
+        (palette("PA", 1, 153), (1, 0.52, 0.4)),
+        (one("RGB", 255, 51, 0), (1, 0.2, 0)),
+        (one("RGBA", 255, 51, 0, 153), (1, 0.52, 0.4)),
+        (one("RGBA", 9, 99, 199, 0), (1, 1, 1)),
+        (one("RGBa", 153, 51, 0, 153), (1, 0.6, 0.4)),
+        (one("RGBX", 255, 51, 0, 7), (1, 0.2, 0)),
+        (one("CMYK", 0, 204, 255, 0), (1, 0.2, 0)),
+        (one("CMYK", 0, 0, 0, 204), (0.2, 0.2, 0.2)),
+        (one("YCbCr", 51, 128, 128), (0.2, 0.2, 0.2)),
+        (Image.new("LAB", (1, 1), (255, 128, 128)), (1, 1, 1)),
+        (one("HSV", 0, 255, 51), (0.2, 0, 0)),
+        (Image.new("I", (1, 1), 13107), (0.2, 0.2, 0.2)),
+        (Image.new("F", (1, 1), 0.2), (0.2, 0.2, 0.2)),
+        (one("I;16", 0x33, 0x34), (0x3433 / 65535,) * 3),
+        (one("I;16L", 0x33, 0x34), (0x3433 / 65535,) * 3),
+        (one("I;16B", 0x33, 0x34), (0x3334 / 65535,) * 3),
+    ],
+    ids=lambda value: value.mode if isinstance(value, Image.Image) else "",
+)
+def test_each_mode_has_the_value_worked_out_by_hand(image, rgb):
+    tensor = load_image(image)
+    assert tensor.dtype == torch.float32
+    assert tensor.shape == (3, 1, 1)
+    assert_close(tensor.flatten(), rgb, ONE_LEVEL if image.mode == "LAB" else FLOAT32)
+
+
+LOSSLESS = [
+    ("png", "1", {}),
+    ("png", "L", {}),
+    ("png", "LA", {}),
+    ("png", "RGB", {}),
+    ("png", "RGBA", {}),
+    ("tif", "1", {"compression": "group4"}),
+    ("tif", "L", {}),
+    ("tif", "LA", {}),
+    ("tif", "RGB", {"compression": "tiff_lzw"}),
+    ("tif", "RGBA", {}),
+    ("bmp", "RGB", {}),
+    ("gif", "L", {}),
+    ("webp", "RGB", {"lossless": True}),
+    ("webp", "RGBA", {"lossless": True, "exact": True}),
+    ("ppm", "RGB", {}),
+    ("pgm", "L", {}),
+    ("tga", "RGBA", {}),
+    ("jp2", "RGB", {}),
+]
+
+
+@pytest.mark.parametrize(("suffix", "mode", "options"), LOSSLESS, ids=lambda value: str(value))
+def test_lossless_files_keep_every_pixel(tmp_path, suffix, mode, options):
+    image = noise("L").convert("1") if mode == "1" else noise(mode)
+    path = save(image, tmp_path / f"a.{suffix}", **options)
+
+    pixels = np.asarray(image).astype(np.float64) / (1 if mode == "1" else 255)
+    if mode in ("LA", "RGBA"):
+        pixels = pixels[..., :-1] * pixels[..., -1:] + 1 - pixels[..., -1:]  # over white
+        pixels = pixels.repeat(3, axis=-1) if mode == "LA" else pixels
+    assert_close(load_image(path), tensor_of(pixels, 1), FLOAT32)
+
+
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
+def test_every_suffix_of_a_folder_scan_can_be_read(tmp_path, suffix):
+    mode = {".pgm": "L", ".pbm": "1"}.get(suffix, "RGB")
+    image = blocks().convert(mode)
+    path = save(image, tmp_path / f"a{suffix}", **({} if suffix in (".pgm", ".pbm") else {"quality": 95}))
+    expected = image.convert("RGB").quantize().convert("RGB") if suffix == ".gif" else image.convert("RGB")
+    assert_close(corners(load_image(path)), corners(tensor_of(np.asarray(expected))), LOSSY)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif", "gif"])
+def test_a_path_its_pil_image_and_its_array_are_the_same_picture(tmp_path, suffix):
+    path = save(noise("RGB"), tmp_path / f"a.{suffix}")
+    tensor = load_image(path)
+    with Image.open(path) as image:
+        assert torch.equal(tensor, load_image(image))
+        array = np.asarray(image.convert("RGB"))
+    assert torch.equal(tensor, load_image(array))
+    assert torch.equal(tensor, load_image(str(path)))
+    assert torch.equal(tensor, torch.from_numpy(array.copy()).permute(2, 0, 1) / 255)
+    assert tensor.is_contiguous()
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
+def test_the_first_frame_counts(tmp_path, suffix):
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "lime", "blue")]
+    path = tmp_path / f"a.{suffix}"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert_close(load_image(path)[:, 0, 0], [1.0, 0.0, 0.0], LOSSY)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.jp2", "big-endian.tif", "a.pgm"])
+def test_16_bit_grey_has_one_scale_in_every_format(tmp_path, name):
+    samples = np.array([[0, 1, 256], [300, 40000, 65535]], dtype=np.uint16)
+    if name == "a.pgm":
+        (tmp_path / name).write_bytes(b"P5 3 2 65535\n" + samples.astype(">u2").tobytes())
+    elif name == "big-endian.tif":
+        Image.frombytes("I;16B", (3, 2), samples.astype(">u2").tobytes()).save(tmp_path / name)
+    else:
+        Image.fromarray(samples).save(tmp_path / name)
+    assert torch.equal(load_image(tmp_path / name), tensor_of(samples.astype(np.float32), np.float32(65535)))
+    assert torch.equal(load_image(samples), load_image(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (Image.new("I", (2, 2), 65536), "65536"),
+        (Image.new("I", (2, 2), -1), "-1"),
+        (Image.new("F", (2, 2), 200.0), "divide by 255"),
+        (Image.new("F", (2, 2), -0.5), r"\[0, 1\]"),
+        (Image.new("F", (2, 2), float("nan")), "NaN"),
+        (Image.new("RGB", (0, 5)), "at least one pixel"),
+    ],
+)
+def test_values_without_a_known_scale_are_refused(image, message):
+    with pytest.raises(ImageError, match=message):
+        load_image(image)
+
+
+# ---- transparency ---------------------------------------------------------------------------------------
+
+
+def grey_ramp(mode, dtype):
+    return Image.frombytes(mode, (3, 1), np.array([0, 100, 200], dtype=dtype).tobytes())
+
+
+@pytest.mark.parametrize(
+    ("image", "transparency", "suffix", "expected"),
+    [
+        (grey_ramp("L", "u1"), 100, "png", [0, 1, 200 / 255]),
+        (grey_ramp("I;16", "<u2"), 100, "png", [0, 1, 200 / 65535]),
+        (Image.frombytes("1", (3, 1), b"\xa0"), 1, "png", [1, 0, 1]),
+        (Image.frombytes("1", (3, 1), b"\xa0"), 0, "png", [1, 1, 1]),
+        (grey_ramp("L", "u1").convert("RGB"), (100, 100, 100), "png", [0, 1, 200 / 255]),
+        (grey_ramp("L", "u1").convert("RGB"), (100, 100, 101), "png", [0, 100 / 255, 200 / 255]),
+        (grey_ramp("L", "u1").convert("P"), 100, "png", [0, 1, 200 / 255]),
+        (grey_ramp("L", "u1").convert("P"), b"\xff" * 100 + b"\x33", "png", [0, 0.8 + 20 / 255, 200 / 255]),
+        (grey_ramp("L", "u1"), 100, "gif", [0, 1, 200 / 255]),
+    ],
+)
+def test_declared_transparency_is_white(tmp_path, image, transparency, suffix, expected):
+    path = tmp_path / f"a.{suffix}"
+    image.save(path, transparency=transparency)
+    assert_close(load_image(path)[:, 0], [expected] * 3, FLOAT32)
+
+
+def test_an_rgba_palette_is_composited():
+    image = one("P", 1)
+    image.putpalette([0, 0, 0, 255, 255, 51, 0, 153], "RGBA")
+    assert_close(load_image(image).flatten(), [1, 0.52, 0.4], FLOAT32)
+
+
+# ---- orientation ----------------------------------------------------------------------------------------
+
+UPRIGHT = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+    8: lambda a: np.rot90(a),
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize(("suffix", "options"), [("png", {}), ("tif", {}), ("webp", {"lossless": True})])
+def test_exif_orientation_is_applied_once(tmp_path, suffix, options, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{suffix}"
+    noise("RGB").save(path, exif=exif, **options)
+    assert torch.equal(load_image(path), tensor_of(UPRIGHT[orientation](NOISE[..., 1:])))
+    with Image.open(path) as image:
+        assert torch.equal(load_image(image), load_image(path))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "avif", "heic"])
+def test_orientation_in_lossy_containers(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(blocks(), tmp_path / f"a.{suffix}", exif=exif.tobytes(), quality=95)
+    expected = tensor_of(np.rot90(np.asarray(blocks()), -1))
+    assert_close(corners(load_image(path)), corners(expected), LOSSY)
+
+
+def test_exif_that_cannot_be_rewritten_still_turns_the_picture(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, 72.0
+    resolution_as_bytes = exif.tobytes().replace(b"\x01\x1a\x00\x05", b"\x01\x1a\x00\x01")
+    noise("RGB").save(tmp_path / "a.png", exif=resolution_as_bytes)
+    with Image.open(tmp_path / "a.png") as image, pytest.raises((TypeError, ValueError)):  # by version
+        ImageOps.exif_transpose(image)
+    assert torch.equal(load_image(tmp_path / "a.png"), tensor_of(np.rot90(NOISE[..., 1:], -1)))
+
+
+def test_damaged_exif_spoils_no_pixel(tmp_path):
+    noise("RGB").save(tmp_path / "a.png", exif=b"Exif\0\0II*\0\xff\xff")
+    assert torch.equal(load_image(tmp_path / "a.png"), tensor_of(NOISE[..., 1:]))
+
+
+# ---- colour profiles ------------------------------------------------------------------------------------
+
+
+def srgb_profile():
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def swapped_profile():
+    """sRGB with the names of its red and blue primaries exchanged: (r, g, b) looks as (b, g, r) should."""
+    return srgb_profile().replace(b"rXYZ", b"tmp ").replace(b"bXYZ", b"rXYZ").replace(b"tmp ", b"bXYZ")
+
+
+def icc_profile(space, connection, tags):
+    """A minimal ICC version 2 input profile."""
+    white = struct.pack(">3i", 63190, 65536, 54061)  # D50, in 1/65536
+    tags = {b"wtpt": b"XYZ \0\0\0\0" + white, **tags}
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, data in tags.items():
+        table += struct.pack(">4sII", name, 132 + 12 * len(tags) + len(body), len(data))
+        body += data + b"\0" * (-len(data) % 4)
+    header = struct.pack(
+        ">I4sI4s4s4s12x4s28x12s48x",
+        128 + len(table) + len(body),
+        b"lcms",
+        0x02400000,
+        b"scnr",
+        space,
+        connection,
+        b"acsp",
+        white,
+    )
+    return header + table + body
+
+
+def linear_grey_profile():
+    return icc_profile(b"GRAY", b"XYZ ", {b"kTRC": b"curv" + bytes(8)})  # no entries: gamma 1
+
+
+def black_ink_profile():
+    """CMYK of which only black shows: L* = 100 (1 - K), a* = b* = 0."""
+    ramp = bytes(range(256))
+    corners = b"".join(bytes([255 * (1 - node % 2), 128, 128]) for node in range(16))  # K runs fastest
+    identity = struct.pack(">9i", *(65536 * (i % 4 == 0) for i in range(9)))
+    lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + ramp * 4 + corners + ramp * 3
+    return icc_profile(b"CMYK", b"Lab ", {b"A2B0": lut})
+
+
+def srgb_encoding(linear):
+    return 12.92 * linear if linear <= 0.0031308 else 1.055 * linear ** (1 / 2.4) - 0.055
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
+def test_a_profile_changes_the_colours_of_a_file(tmp_path, suffix):
+    options = {"lossless": True} if suffix == "webp" else {}
+    path = save(noise("RGB"), tmp_path / f"a.{suffix}", icc_profile=swapped_profile(), **options)
+    assert_close(load_image(path), tensor_of(NOISE[..., :0:-1]), ONE_LEVEL)
+
+
+@pytest.mark.parametrize("suffix", ["avif", "heic"])
+def test_a_profile_in_a_heif_container(tmp_path, suffix):
+    path = save(blocks(), tmp_path / f"a.{suffix}", quality=95, icc_profile=swapped_profile())
+    assert_close(corners(load_image(path)), corners(tensor_of(blocks())).flip(0), LOSSY)
+
+
+def test_alpha_is_blended_after_the_profile():
+    image = one("RGBA", 255, 51, 0, 153)
+    image.info["icc_profile"] = swapped_profile()
+    assert_close(load_image(image).flatten(), [0.4, 0.52, 1], ONE_LEVEL)
+
+
+PROFILES = {
+    "garbage": b"garbage",
+    "empty": b"",
+    "truncated": srgb_profile()[:200],
+    "RGB": swapped_profile(),
+    "CMYK": black_ink_profile(),
+    "L": linear_grey_profile(),
+}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("mode", ["RGB", "CMYK", "L"])
+def test_broken_and_foreign_profiles_change_nothing(mode, profile):
+    image = noise(mode)
+    plain = load_image(image)
+    image.info["icc_profile"] = PROFILES[profile]
+    assert torch.equal(load_image(image), plain) == (mode != profile)
+
+
+def test_the_srgb_profile_changes_nothing(tmp_path):
+    noise("RGB").save(tmp_path / "a.png", icc_profile=srgb_profile())
+    assert torch.equal(load_image(tmp_path / "a.png"), tensor_of(NOISE[..., 1:]))
+
+
+def test_a_grey_profile():
+    image = one("L", 51)
+    image.info["icc_profile"] = linear_grey_profile()
+    assert_close(load_image(image).flatten(), [srgb_encoding(0.2)] * 3, ONE_LEVEL)
+
+
+def test_a_cmyk_profile(tmp_path):
+    image = Image.new("CMYK", (16, 16), (200, 30, 90, 102))
+    path = save(image, tmp_path / "a.tif", icc_profile=black_ink_profile())
+    lightness = 100 * (1 - 102 / 255)
+    expected = srgb_encoding(((lightness + 16) / 116) ** 3)
+    assert_close(load_image(path)[:, 0, 0], [expected] * 3, 2 * ONE_LEVEL)  # Lab is 8-bit on the way, too
+
+
+# ---- AVIF and HEIC --------------------------------------------------------------------------------------
+
+
+def test_avif_is_left_to_pillow_whatever_brand_comes_first(tmp_path, monkeypatch):
+    assert features.check("avif")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    path = save(blocks(), tmp_path / "a.avif", quality=95)
+    data = path.read_bytes()
+    path.write_bytes(data[:8] + b"mif1" + data[12:])
+    assert_close(corners(load_image(path)), corners(tensor_of(blocks())), LOSSY)
+
+
+def test_avif_without_its_codec_asks_for_a_newer_pillow(tmp_path, monkeypatch):
+    path = save(blocks(), tmp_path / "a.avif")
+    for table in (Image.OPEN, Image.SAVE):
+        monkeypatch.delitem(table, "AVIF")
+    monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "AVIF"])
+    with pytest.raises(ImageError, match=r"pip install --upgrade 'pillow>=11\.3'"):
+        load_image(path)
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"heix", b"mif1"])
+def test_heic_is_read_without_registering_an_opener(tmp_path, brand):
+    path = save(blocks(), tmp_path / "a.jpg.heic", quality=95).rename(tmp_path / "a.jpg")
+    data = path.read_bytes()
+    path.write_bytes(data[:8] + brand + data[12:])
+    assert_close(corners(load_image(path)), corners(tensor_of(blocks())), LOSSY)
+    assert "HEIF" not in Image.OPEN
+
+
+def test_heic_with_alpha(tmp_path):
+    path = save(Image.new("RGBA", (64, 64), (255, 51, 0, 153)), tmp_path / "a.heic", quality=95)
+    assert_close(load_image(path)[:, 32, 32], [1, 0.52, 0.4], LOSSY)
+
+
+def test_heic_without_its_package_names_the_extra(tmp_path, monkeypatch):
+    path = save(blocks(), tmp_path / "a.heic")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ImageError, match=r"pip install qfm-metric\[heic\]") as caught:
+        load_image(path)
+    assert isinstance(caught.value.__cause__, ImportError)
+
+
+# ---- what is not a picture ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "cause"),
+    [
+        (None, "check the path", FileNotFoundError),
+        ("folder", "got a folder", type(None)),
+        (b"", "empty file", type(None)),
+        (b"this is a text, whatever its name says", "nothing that Pillow", Image.UnidentifiedImageError),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "PostScript", type(None)),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "truncated or damaged", Exception),
+        (b"\0\0\0\x18ftypisom\0\0\0\0mp42avc1", "nothing that Pillow", Image.UnidentifiedImageError),
+        (b"\xff\xff\xff\xffftyp", "nothing that Pillow", Image.UnidentifiedImageError),
+    ],
+)
+def test_what_is_no_picture_is_named_and_explained(tmp_path, content, message, cause):
+    path = tmp_path / "a.jpg"
+    if content == "folder":
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ImageError, match=message) as caught:
+        load_image(path)
+    assert str(caught.value).startswith(repr(str(path)))
+    assert isinstance(caught.value.__cause__, cause)
+
+
+@pytest.mark.parametrize(
+    ("source", "advice"),
+    [
+        (b"abc", "BytesIO"),
+        (torch.zeros(3, 2, 2), "permute"),
+        (io.BytesIO(), r"PIL\.Image\.open\(file\)"),
+        (None, "NoneType"),
+        ([[0.5]], "numpy array"),
+    ],
+)
+def test_other_types_are_type_errors(source, advice):
+    with pytest.raises(TypeError, match=advice):
+        load_image(source)
+
+
+def test_decompression_bombs(tmp_path, monkeypatch):
+    path = save(Image.new("RGB", (8, 5), "red"), tmp_path / "a.png")
+    heic = save(Image.new("RGB", (64, 64), "red"), tmp_path / "a.heic")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 19)  # 40 > 2 * 19
+    for bomb in (path, heic):
+        with pytest.raises(ImageError, match=r"38 pixels.*raise PIL\.Image\.MAX_IMAGE_PIXELS"):
+            load_image(bomb)
+
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    with pytest.warns(Image.DecompressionBombWarning):
+        assert load_image(path).shape == (3, 5, 8)
+    with pytest.raises(ImageError, match="MAX_IMAGE_PIXELS"):  # these tests make errors of warnings
+        load_image(path)
+
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert load_image(heic).shape == (3, 64, 64)
+
+
+DAMAGE = ["jpg", "png", "webp", "tif", "gif", "bmp", "jp2", "avif", "heic"]
+
+
+def load_or_refuse(path):
+    """None if `load_image` refuses; any exception but ImageError passes, and fails the test."""
+    try:
+        tensor = load_image(path)
+    except ImageError:
+        return None
+    assert tensor.shape[0] == 3
+    assert tensor.numel() > 0
+    assert 0 <= tensor.min() <= tensor.max() <= 1
+    return tensor
+
+
+@pytest.mark.parametrize("suffix", DAMAGE)
+def test_truncated_files_are_refused(tmp_path, suffix):
+    options = {"compression": "tiff_lzw"} if suffix == "tif" else {}
+    path = save(blocks(), tmp_path / f"a.{suffix}", **options)
+    data = path.read_bytes()
+    for length in sorted({*range(1, 24), *np.linspace(24, len(data) - 1, 20).astype(int).tolist()}):
+        path.write_bytes(data[:length])
+        tensor = load_or_refuse(path)
+        assert tensor is None or length > len(data) / 2
+
+
+@pytest.mark.parametrize("suffix", DAMAGE)
+def test_damaged_files_are_read_or_refused(tmp_path, suffix):
+    path = save(blocks(), tmp_path / f"a.{suffix}", icc_profile=swapped_profile())
+    data, rng = path.read_bytes(), random.Random(suffix)
+    for _ in range(25):
+        damaged = bytearray(data)
+        for _ in range(rng.choice([1, 2, 8])):
+            damaged[int(len(data) * rng.random() ** 2)] = rng.randrange(256)  # headers most of all
+        path.write_bytes(damaged)
+        load_or_refuse(path)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "gif", "tif", "heic"])
+@pytest.mark.parametrize("share", [1.0, 0.4])
+def test_the_file_is_closed_after_success_and_failure(tmp_path, monkeypatch, suffix, share):
+    path = save(blocks(), tmp_path / f"a.{suffix}")
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    opened = []
+
+    def recording_open(*args):
+        opened.append(builtins.open(*args))  # noqa: SIM115
+        return opened[-1]
+
+    monkeypatch.setattr(images, "open", recording_open, raising=False)
+    assert (load_or_refuse(path) is None) == (share < 1)
+    assert [file.closed for file in opened] == [True]
+
+
+# ---- arrays ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("array", "rgb"),
+    [
+        (np.array([[51]], dtype=np.uint8), (0.2, 0.2, 0.2)),
+        (np.array([[[51]]], dtype=np.uint8), (0.2, 0.2, 0.2)),
+        (np.array([[[51, 153]]], dtype=np.uint8), (0.52, 0.52, 0.52)),
+        (np.array([[[255, 51, 0]]], dtype=np.uint8), (1, 0.2, 0)),
+        (np.array([[[255, 51, 0, 153]]], dtype=np.uint8), (1, 0.52, 0.4)),
+        (np.array([[[65535, 13107, 0]]], dtype=np.uint16), (1, 0.2, 0)),
+        (np.array([[[65535, 13107, 0]]], dtype=">u2"), (1, 0.2, 0)),
+        (np.array([[[True, False, True]]]), (1, 0, 1)),
+        (np.array([[[1, 0.25, 0]]], dtype=np.float16), (1, 0.25, 0)),
+        (np.array([[[1, 0.2, 0]]], dtype=np.float32), (1, 0.2, 0)),
+        (np.array([[[1, 0.2, 0, 0.6]]], dtype=np.float64), (1, 0.52, 0.4)),
+    ],
+    ids=lambda value: f"{value.dtype}{value.shape}" if isinstance(value, np.ndarray) else "",
+)
+def test_arrays_of_each_kind(array, rgb):
+    assert_close(load_image(array).flatten(), rgb, FLOAT32)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_an_array_is_the_pil_image_that_it_makes(mode):
+    assert torch.equal(load_image(np.asarray(noise(mode))), load_image(noise(mode)))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((3, 20, 20), dtype=np.uint8), r"array\.transpose\(1, 2, 0\)"),
+        (np.zeros((2, 20, 20, 3), dtype=np.uint8), "one picture at a time"),
+        (np.zeros((20, 20, 5), dtype=np.uint8), "1, 2, 3 or 4 channels"),
+        (np.zeros(20, dtype=np.uint8), r"\(H, W\)"),
+        (np.zeros((0, 20, 3), dtype=np.uint8), "at least one pixel"),
+        (np.zeros((20, 20), dtype=np.int64), "int64: expected bool, uint8"),
+        (np.zeros((20, 20), dtype=complex), "complex128"),
+        (np.array([["a"]]), "expected bool"),
+        (np.array([[0.0, 255.0]]), "0..255; it looks like 0..255: divide by 255"),
+        (np.array([[0.0, 1.01]]), "np.clip"),
+        (np.array([[-1.0, 1.0]]), r"\(array \+ 1\) / 2"),
+        (np.array([[0.5, np.nan]]), "NaN"),
+        (np.array([[0.5, np.inf]], dtype=np.float32), "infinity"),
+        (np.array([[0.5, 1e300]]), "expected floating-point values"),
+    ],
+)
+def test_arrays_that_are_no_picture(array, message):
+    with pytest.raises(ImageError, match=message):
+        load_image(array)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_an_array_is_neither_modified_nor_shared(dtype):
+    source = NOISE[..., :3].copy() if dtype == np.uint8 else (NOISE[..., :3] / 255).astype(dtype)
+    before = source.copy()
+    source.flags.writeable = False
+    load_image(source).fill_(0.5)
+    np.testing.assert_array_equal(source, before)
+
+    planar = np.ascontiguousarray(before.transpose(2, 0, 1)).transpose(1, 2, 0)  # (C, H, W) in memory, as the result
+    load_image(planar).fill_(0.5)
+    np.testing.assert_array_equal(planar, before)
+
+
+def test_views_of_an_array():
+    flipped = NOISE[::-1, ::-2, :3]
+    assert torch.equal(load_image(flipped), tensor_of(flipped))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I", "F"])
+def test_a_pil_image_is_left_as_it_was(mode):
+    image = palette("P", 1) if mode == "P" else Image.new(mode, (5, 3))
+    orientation = 1 if mode == "P" else 6  # turning copies, and would hide what P is tested for
+    image.getexif()[0x0112] = orientation
+    image.info["icc_profile"] = swapped_profile()
+    if mode in ("1", "L", "P"):
+        image.info["transparency"] = b"\x33\x99" if mode == "P" else 0
+    before, info = image.copy(), dict(image.info)
+    load_image(image).fill_(0.5)
+    assert (image.mode, image.size, image.tobytes()) == (before.mode, before.size, before.tobytes())
+    assert image.info == info
+    assert image.getexif()[0x0112] == orientation
+    if mode == "P":
+        assert image.getpalette("RGBA") == before.getpalette("RGBA")
+
+
+def test_the_documented_example():
+    assert doctest.testmod(images) == (0, 1)

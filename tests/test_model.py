@@ -1,0 +1,160 @@
+"""The network's stages, on a small configuration and with closed-form answers."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from qfm_metric.model import (
+    Calibration,
+    QFMConfig,
+    QFMNet,
+    Standardize,
+    pool_cells,
+    semantic_descriptor,
+    view_size,
+)
+
+BUDGET = 384 * 384
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return QFMNet(QFMConfig(dim=32, heads=2)).eval()
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((512, 512), (384, 384)),
+        ((384, 512), (320, 448)),
+        ((512, 384), (448, 320)),
+        ((2160, 3840), (288, 512)),
+        ((256, 256), (256, 256)),  # never enlarged
+        ((300, 451), (288, 448)),
+        ((1, 1), (64, 64)),  # but there are at least 2 x 2 tokens
+        ((64, 100_000), (64, 2304)),  # a strip is squeezed: memory stays bounded
+    ],
+)
+def test_view_size(size, expected):
+    assert view_size(*size, BUDGET) == expected
+
+
+def test_view_size_bounds_area_and_shape():
+    generator = torch.Generator().manual_seed(0)
+    for height, width in torch.randint(64, 9000, (500, 2), generator=generator).tolist():
+        h, w = view_size(height, width, BUDGET)
+        assert h % 32 == w % 32 == 0
+        # Rounding a side of s px to a multiple of 32 changes it by at most 16.
+        assert h * w <= BUDGET * (1 + 16 / h) * (1 + 16 / w) * 1.1
+        if max(height, width) < 8 * min(height, width):
+            assert w / h == pytest.approx(width / height, rel=16 / h + 16 / w + 0.02)
+
+
+def test_preprocess_is_antialiased_and_differentiable(net):
+    stripes = torch.zeros(1, 3, 768, 768)
+    stripes[..., ::2] = 1.0
+    stripes.requires_grad_()
+    views = net.preprocess(stripes)
+    assert views.shape == (1, 1, 3, 384, 384)
+    # One-pixel stripes average to grey, 0 after (x - 0.5) / 0.5; without antialiasing they come out as stripes.
+    assert views[..., 2:-2].abs().max() < 1e-5
+    views.sum().backward()
+    assert (stripes.grad > 0).all()
+
+
+def test_preprocess_leaves_a_fitting_picture_alone(net):
+    images = torch.rand(2, 3, 64, 96)
+    torch.testing.assert_close(net.preprocess(images)[:, 0], images * 2 - 1)
+
+
+def test_pool_cells_mean_and_spread():
+    features = torch.zeros(1, 2, 4, 4)
+    features[0, 0, :2, :2] = torch.tensor([[1.0, 3.0], [1.0, 3.0]])
+    features[0, 1] = 5.0
+    pooled = pool_cells(features, (2, 2))
+    assert pooled.shape == (1, 4, 2, 2)
+    assert pooled[0, 0, 0, 0] == 2.0
+    assert pooled[0, 2, 0, 0] == pytest.approx(1.0)
+    assert pooled[0, 1].eq(5).all()
+    assert pooled[0, 3, 0, 0] == pytest.approx(0.01)  # the floor of the spread
+    assert torch.equal(pool_cells(features, (4, 4)), features)
+
+
+def test_semantic_descriptor_is_the_direction_of_the_mean():
+    deepest = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1).expand(1, 2, 5, 7)
+    torch.testing.assert_close(semantic_descriptor(deepest), torch.tensor([[0.6, 0.8]]))
+
+
+def test_standardize():
+    layer = Standardize(2)
+    layer.mean.copy_(torch.tensor([1.0, 2.0]))
+    layer.std.copy_(torch.tensor([2.0, 4.0]))
+    torch.testing.assert_close(layer(torch.tensor([3.0, 10.0])), torch.tensor([1.0, 2.0]))
+
+
+def test_calibration_keeps_the_order_and_the_range():
+    layer = Calibration()
+    layer.slope.fill_(0.7)
+    layer.offset.fill_(-0.3)
+    logits = torch.linspace(-8, 8, 101)
+    scores = layer(logits)
+    assert (scores.diff() > 0).all()
+    assert scores.min() > 0
+    assert scores.max() < 1
+    assert scores[50] == pytest.approx(torch.sigmoid(torch.tensor(-0.3)).item())
+
+
+def test_forward_is_the_composition_of_its_stages(net):
+    images = torch.rand(2, 3, 100, 140)
+    tokens = net.forward_features(net.preprocess(images))
+    assert tokens.shape == (2, 3 * 4, 32)  # 96 x 128 px: a token per 32 x 32 px cell
+    assert torch.equal(net.calibration(net.forward_head(tokens)), net(images))
+    assert net(images).shape == (2,)
+
+
+def test_the_seam_takes_tokens_of_several_views(net):
+    views = net.preprocess(torch.rand(2, 3, 64, 96))
+    doubled = torch.cat([views, views.flip(-1)], dim=1)
+    tokens = net.forward_features(doubled)
+    assert tokens.shape == (2, 2 * 2 * 3, 32)
+    torch.testing.assert_close(tokens[:, :6], net.forward_features(views))
+    torch.testing.assert_close(tokens[:, 6:], net.forward_features(views.flip(-1)))
+    assert net.score_views(doubled).shape == (2,)
+
+
+def test_a_token_sees_its_cell(net):
+    """Texture in one cell changes the shallow statistics of that cell alone."""
+    image = torch.full((1, 3, 128, 128), 0.5)
+    textured = image.clone()
+    textured[..., 68:92, 36:60] += 0.3 * (torch.arange(24) % 2)
+    shallow = 2 * 16  # mean and spread of the first map
+    cells, changed = (net.cells(net.pyramid(net.preprocess(x)))[0, :shallow] for x in (image, textured))
+    moved = (changed - cells).abs().amax(dim=0)
+    assert moved[2, 1] > 0.01
+    moved[2, 1] = 0
+    assert moved.max() < 1e-5
+
+
+def test_decoder_ignores_the_order_of_tokens(net):
+    tokens = torch.randn(1, 12, 32)
+    shuffled = tokens[:, torch.randperm(12, generator=torch.Generator().manual_seed(1))]
+    torch.testing.assert_close(net.forward_head(tokens), net.forward_head(shuffled), rtol=0, atol=1e-5)
+
+
+def test_size(metric):
+    assert sum(parameter.numel() for parameter in metric.parameters()) < 6_000_000
+
+
+def test_other_backbones_fit():
+    net = QFMNet(QFMConfig(backbone="mobilenetv3_small_050", dim=32, heads=2)).eval()
+    assert net(torch.rand(1, 3, 64, 64)).shape == (1,)
+
+
+def test_gradient_check_in_double_precision(net):
+    torch.manual_seed(0)
+    decoder = net.decoder.double()
+    head = net.head.double()
+    tokens = torch.randn(1, 3, 32, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda t: F.softplus(head(decoder(t)).mean()), (tokens,))
+    net.float()

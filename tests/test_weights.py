@@ -1,0 +1,164 @@
+"""Weights files and the manifest: found, verified, or refused with a reason."""
+
+import hashlib
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from qfm_metric import QFMScore, WeightsError
+from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.weights import CONFIG_KEY, EMBEDDED, load_weights, read_manifest, save_weights
+
+TINY = {"backbone": "mobilenetv3_small_050", "dim": 32, "heads": 2}
+
+
+@pytest.fixture(scope="module")
+def tiny_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    torch.manual_seed(0)
+    save_weights(path, TINY, QFMNet(QFMConfig(**TINY)).state_dict(), torch.float32)
+    return path
+
+
+def test_manifest_describes_the_embedded_files():
+    manifest = read_manifest()
+    assert manifest["default"] in manifest["weights"]
+    for name, entry in manifest["weights"].items():
+        data = (EMBEDDED / entry["file"]).read_bytes()
+        assert entry["bytes"] == len(data) <= 12 * 2**20
+        assert entry["sha256"] == hashlib.sha256(data).hexdigest()
+        assert entry["licence"]
+        assert all(part["name"] and part["terms"] for part in entry["training_data"])
+        figures = entry["figures"]["BIQ2021 test"]
+        assert figures["srcc"] > 0.8
+        assert entry["figures"]["command"].startswith("python -m qfm_metric.train evaluate")
+        assert load_weights(name).id == name
+
+
+def test_no_file_without_an_entry():
+    assert {path.name for path in EMBEDDED.iterdir()} == {e["file"] for e in read_manifest()["weights"].values()}
+
+
+def test_embedded_weights_are_half_precision(metric):
+    stored = load_file(EMBEDDED / read_manifest()["weights"][metric.weights_id]["file"])
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    for name, tensor in metric.net.state_dict().items():
+        if tensor.is_floating_point():
+            assert torch.equal(tensor.half(), stored[name])
+
+
+def test_path_and_id_give_the_same_metric(metric, random_images):
+    path = EMBEDDED / read_manifest()["weights"][metric.weights_id]["file"]
+    for source in (metric.weights_id, path, str(path)):
+        other = QFMScore.from_pretrained(source)
+        assert other.weights_id == metric.weights_id
+        assert torch.equal(other(random_images), metric(random_images))
+
+
+def test_a_file_alone_suffices(tiny_file, random_images):
+    metric = QFMScore.from_pretrained(tiny_file)
+    assert metric.weights_id == "tiny.safetensors"
+    assert metric.net.config == QFMConfig(**TINY)
+    again = QFMScore.from_pretrained(str(tiny_file))
+    assert torch.equal(again(random_images), metric(random_images))
+
+
+def test_building_from_a_file_needs_no_network_and_no_random_numbers(tiny_file):
+    state = torch.random.get_rng_state()
+    QFMScore.from_pretrained(tiny_file)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("qfm-lite0-vO", "did you mean 'qfm-lite0-v"),
+        ("entirely else", "known ids: "),
+        ("missing.safetensors", "cannot read weights"),
+        ("some/where", "cannot read weights"),
+    ],
+)
+def test_unknown_sources(source, says):
+    with pytest.raises(WeightsError, match=says):
+        load_weights(source)
+
+
+def test_a_folder_is_no_weights_file(tmp_path):
+    with pytest.raises(WeightsError, match="cannot read"):
+        load_weights(tmp_path)
+
+
+def test_changed_embedded_file_is_refused(monkeypatch, tmp_path):
+    manifest = json.loads(json.dumps(read_manifest()))
+    entry = manifest["weights"][manifest["default"]]
+    data = bytearray((EMBEDDED / entry["file"]).read_bytes())
+    data[-1] ^= 1
+    (tmp_path / entry["file"]).write_bytes(data)
+    monkeypatch.setattr("qfm_metric.weights.EMBEDDED", tmp_path)
+    with pytest.raises(WeightsError, match=r"SHA-256.*reinstall"):
+        QFMScore()
+    (tmp_path / entry["file"]).write_bytes(data[:-1])
+    with pytest.raises(WeightsError, match=f"got {len(data) - 1} bytes"):
+        QFMScore()
+
+
+def test_every_tensor_that_does_not_fit_is_named(tiny_file, tmp_path):
+    tensors = load_file(tiny_file)
+    del tensors["project.bias"]
+    tensors["project.weight"] = torch.zeros(2, 2)
+    tensors["surplus"] = torch.zeros(1)
+    path = tmp_path / "changed.safetensors"
+    save_weights(path, TINY, tensors, torch.float32)
+    with pytest.raises(WeightsError) as caught:
+        QFMScore.from_pretrained(path)
+    for part in ("missing project.bias", "unexpected surplus", "project.weight has shape (2, 2), expected (32, "):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_tensors_that_are_not_finite_are_refused(tiny_file, tmp_path, value):
+    tensors = load_file(tiny_file)
+    tensors["project.bias"][3] = value
+    path = tmp_path / "nan.safetensors"
+    save_weights(path, TINY, tensors, torch.float32)
+    with pytest.raises(WeightsError, match=r"not finite.*project\.bias"):
+        load_weights(path)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {**TINY, "colour": 1},
+        {**TINY, "backbone": "no_such_backbone"},
+        {**TINY, "backbone": "hf-hub:somebody/something"},
+        {**TINY, "dim": "wide"},
+        {**TINY, "dim": 10**9},
+        {**TINY, "heads": 3},
+        {**TINY, "view_pixels": -1},
+        {**TINY, "depths": []},
+        {**TINY, "std": [0.5, 0.0, 0.5]},
+    ],
+)
+def test_hostile_configs_are_refused(tiny_file, tmp_path, config):
+    path = tmp_path / "config.safetensors"
+    save_weights(path, config, load_file(tiny_file), torch.float32)
+    with pytest.raises(WeightsError, match="config in the header cannot be built"):
+        QFMScore.from_pretrained(path)
+
+
+def test_foreign_files_are_refused(tmp_path):
+    path = tmp_path / "foreign.safetensors"
+    save_file({"weight": torch.zeros(2)}, path)
+    with pytest.raises(WeightsError, match="without the config"):
+        load_weights(path)
+    save_file({"weight": torch.zeros(2)}, path, {CONFIG_KEY: "{"})
+    with pytest.raises(WeightsError, match="without the config"):
+        load_weights(path)
+    torch.save({"weight": torch.zeros(2)}, path)  # a pickle that calls itself safetensors
+    with pytest.raises(WeightsError, match="not a safetensors file"):
+        load_weights(path)
+    path.write_bytes(b"")
+    with pytest.raises(WeightsError, match="not a safetensors file"):
+        load_weights(path)

@@ -35,7 +35,7 @@ def prepare(args: argparse.Namespace) -> None:
 def cache(args: argparse.Namespace) -> None:
     """Draw the training material and run the frozen early layers on it, once for all runs."""
     torch.set_num_threads(args.threads)
-    _gather(args, init.build(QFMConfig(), args.init).eval(), data.Decoded.open(args.data / "decoded"))
+    _gather(args, _build(args), data.Decoded.open(args.data / "decoded"))
 
 
 def student(args: argparse.Namespace) -> None:
@@ -45,7 +45,7 @@ def student(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     decoded = data.Decoded.open(args.data / "decoded")
-    net = init.build(QFMConfig(), args.init).eval()
+    net = _build(args)
     found = _gather(args, net, decoded)
     loop.measure_statistics(net, found.labelled[0].views)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -59,8 +59,14 @@ def student(args: argparse.Namespace) -> None:
         dist.destroy_process_group()
 
 
+def _build(args: argparse.Namespace) -> QFMNet:
+    return init.build(QFMConfig(depths=tuple(args.depths), view_pixels=args.view_side**2), args.init).eval()
+
+
 def _gather(args: argparse.Namespace, net: QFMNet, decoded: data.Decoded) -> material.Material:
-    folder = args.data / f"material-{args.ladders}-{args.material_seed}"
+    # Views depend on the network's early layers and sizes: another network, another folder.
+    depths = "".join(map(str, args.depths))
+    folder = args.data / f"material-{args.view_side}-{depths}-{args.ladders}-{args.material_seed}"
     return material.gather(net, decoded, folder, args.ladders, args.material_seed, getattr(args, "workers", 0))
 
 
@@ -132,6 +138,8 @@ def parser() -> argparse.ArgumentParser:
         sub = command(name, run)
         sub.add_argument("--data", type=Path, required=True, help="what `prepare` wrote; `cache` adds 7 GB to it")
         sub.add_argument("--init", default="timm", help="ImageNet weights: a safetensors file, or timm's download")
+        sub.add_argument("--depths", type=int, nargs="+", default=QFMConfig.depths, help="backbone maps the tokens see")
+        sub.add_argument("--view-side", type=int, default=384, help="a view has the area of a square of this side, px")
         sub.add_argument("--ladders", type=int, default=4000, help="pictures to degrade for the ranking term")
         sub.add_argument("--material-seed", type=int, default=0, help="of crops and degradations")
         if name == "cache":

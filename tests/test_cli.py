@@ -198,6 +198,7 @@ def test_a_name_that_is_not_text_ends_no_run(mean, capsys, form):
     assert "0.2" in out
     if form == "json":
         assert json.loads(out)["results"][0]["path"] == NOT_TEXT
+        assert out.isascii()  # so that it is JSON whatever the encoding of stdout
     else:
         assert r"bad\udcff.png" in out
 

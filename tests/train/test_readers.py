@@ -1,5 +1,6 @@
 """Readers on tiny data sets in the official layouts: rows in closed form, and what is said when a part is missing."""
 
+import json
 import re
 import shutil
 import sys
@@ -9,7 +10,8 @@ import pytest
 from layouts import BUILDERS, csiq, flive, kadid10k, koniq10k, live, live_challenge, text, workbook
 from scipy.io import savemat
 
-from qfm_metric.train.data import DataError
+from qfm_metric.train.__main__ import main
+from qfm_metric.train.data import DataError, read_table
 from qfm_metric.train.label_files import Scale
 from qfm_metric.train.readers import READERS, SCALES
 
@@ -188,3 +190,26 @@ def test_flive_without_the_split_files(tmp_path):
     (tmp_path / "labels640.csv").unlink()
     (tmp_path / "labels=640_padded.csv").unlink()
     assert [row.split for row in read("flive", tmp_path)] == [""] * 4
+
+
+def test_prepare_records_the_scale_and_leaves_the_test_part_undecoded(tmp_path, monkeypatch):
+    koniq10k(tmp_path / "koniq")
+    text(tmp_path / "groups.csv", "image,dup_group", "10004473376.jpg,twins", "10007903636.jpg,twins")
+    out = tmp_path / "out"
+    options = ["--out", str(out), "--groups", str(tmp_path / "groups.csv"), "--side", "8"]
+    monkeypatch.setattr(sys, "argv", ["train", "prepare", "koniq10k", str(tmp_path / "koniq"), *options])
+    assert main() == 0
+    assert json.loads((out / "scale.json").read_text()) == {
+        "data_set": "koniq10k",
+        "low": 0,
+        "high": 100,
+        "higher_is_better": True,
+    }
+    rows = read_table(out / "all.csv")
+    assert [(row.group, row.split) for row in rows] == [
+        ("twins", "train"),
+        ("10007357496.jpg", "test"),
+        ("twins", "val"),
+    ]
+    assert [row.split for row in read_table(out / "decoded" / "table.csv")] == ["train", "val"]
+    assert (out / "decoded" / "pixels.u8").stat().st_size == 2 * 8 * 8 * 3

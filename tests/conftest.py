@@ -1,12 +1,30 @@
 """Shared fixtures: no test reaches the network; photographs come from scikit-image's wheel."""
 
 import ipaddress
+import os
+import shutil
 import socket
+import sys
+import tempfile
 
 import pytest
 import torch
+from hub_server import Hub, free_port
 
 from qfm_metric import QFMScore, load_image
+
+# The real Hub client reads these when it is imported: no test reaches the real Hub, nor the cache and the token of
+# whoever runs it. Nothing listens on the port until a test asks for `hub`.
+assert "huggingface_hub" not in sys.modules
+HUB_PORT = free_port()
+for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING"))]:
+    del os.environ[name]
+os.environ |= {
+    "HF_ENDPOINT": f"http://127.0.0.1:{HUB_PORT}",
+    "HF_HOME": tempfile.mkdtemp(prefix="qfm-metric-hub-"),
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_XET": "1",  # its sockets are not Python's, so the guard below would not see them
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,6 +42,21 @@ def only_loopback():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", guarded)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hub_home():
+    yield
+    shutil.rmtree(os.environ["HF_HOME"])
+
+
+@pytest.fixture
+def hub():
+    """An empty Hub on loopback, which the real client talks to."""
+    server = Hub(HUB_PORT)
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

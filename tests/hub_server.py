@@ -64,8 +64,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         # Connections do not outlive an answer: a server that was stopped must not go on in a thread.
         self.close_connection = True
-        for name, value in ({"Content-Length": str(len(body)), "Connection": "close"} | headers).items():
-            self.send_header(name.replace("_", "-"), value)
+        plain = {"Content-Length": str(len(body)), "Connection": "close"}
+        for name, value in (plain | {name.replace("_", "-"): value for name, value in headers.items()}).items():
+            self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)

@@ -19,7 +19,8 @@ MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for p
 SIBLINGS = {
     "__init__": ({"images", "score", "weights"}, set()),
     "__main__": ({"cli"}, set()),
-    "cli": ({"__init__", "images", "model", "score", "weights"}, set()),
+    "cli": ({"__init__", "cli_weights", "images", "model", "score", "weights"}, set()),
+    "cli_weights": ({"hub", "weights"}, set()),
     "score": ({"card", "hub", "model", "weights"}, {"__init__"}),
     "card": (set(), set()),
     "hub": ({"weights"}, set()),

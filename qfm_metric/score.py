@@ -98,13 +98,15 @@ class QFMScore(nn.Module):
         folder, config, tensors = Path(folder), asdict(self.net.config), self.net.state_dict()
         floats = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
         exact = all(torch.equal(tensor.half().to(tensor.dtype), tensor) for tensor in floats)
-        entry = next((e for e in read_manifest()["weights"].values() if e["sha256"] == self.weights_sha256), None)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            save_weights(folder / FILE, config, tensors, torch.float16 if exact else torch.float32)
-            (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            sha256 = save_weights(folder / FILE, config, tensors, torch.float16 if exact else torch.float32)
+            (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
             if not (folder / "README.md").exists():  # may be somebody's own
-                (folder / "README.md").write_text(model_card(self.weights_id, entry), encoding="utf-8")
+                # The written bytes decide: a network that was changed since it was loaded inherits no figures.
+                entries = read_manifest()["weights"].items()
+                released = next((item for item in entries if item[1]["sha256"] == sha256), (folder.name, None))
+                (folder / "README.md").write_text(model_card(*released), encoding="utf-8")
         except OSError as error:
             raise WeightsError(f"{folder}: cannot write ({error.strerror}); free space, or choose another") from error
 

@@ -55,7 +55,7 @@ def _files(repo_id: str, name: str, entry: dict[str, Any], file: Path | None) ->
         raise WeightsError(f"{name!r} is not embedded: pass its weights file")
     path = file or EMBEDDED / entry["file"]
     found = Found(path, name, entry["sha256"], entry["bytes"], "publish the file that the manifest describes")
-    config = json.dumps(read_weights(found).config, indent=2) + "\n"
+    config = json.dumps(read_weights(found).config, indent=2, sort_keys=True) + "\n"
     card = model_card(name, entry, source=repo_id)
     return {FILE: read_verified(found)[0], "config.json": config.encode(), "README.md": card.encode()}
 

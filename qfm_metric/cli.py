@@ -104,7 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-r", "--recursive", action="store_true", help="look into the folders of folders, too")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="pictures at a time (default: 8)")
     parser.add_argument("--device", default="cpu", help="torch device, such as cpu, cuda, mps (default: cpu)")
-    parser.add_argument("--weights", metavar="ID", help="weights id or .safetensors file (default: the shipped ones)")
+    parser.add_argument("--weights", metavar="ID", help="weights id, file, saved folder or org/name[@revision]")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--version", action="version", version=f"qfm-metric {__version__}")
     return parser

@@ -90,9 +90,9 @@ def path(args: argparse.Namespace) -> int:
 def _place(name: str, cache_dir: str | None) -> str:
     """`package`, `cache`, `hub` (can be downloaded) or `absent` (known by its hash only)."""
     entry = read_manifest()["weights"][name]
-    if entry["file"] and (EMBEDDED / entry["file"]).is_file():
+    if (file := entry.get("file")) and (EMBEDDED / file).is_file():
         return "package"
-    if not entry["repo_id"]:
+    if not entry.get("repo_id"):
         return "absent"
     try:
         find_weights(name, cache_dir=cache_dir, local_files_only=True)

@@ -62,9 +62,9 @@ def find_weights(
         )
     fetch = partial(_from_hub, cache_dir=cache_dir, local_files_only=local_files_only, token=token)
     if entry:
-        if entry["file"] and (path := EMBEDDED / entry["file"]).is_file():
+        if (file := entry.get("file")) and (path := EMBEDDED / file).is_file():
             return Found(path, name, entry["sha256"], entry["bytes"], "reinstall qfm-metric")
-        if not entry["repo_id"]:
+        if not entry.get("repo_id"):
             raise WeightsError(
                 f"weights {name!r} are not in this installation and not on the Hub: reinstall qfm-metric, or pass the "
                 f"path of a file with SHA-256 {entry['sha256']}"
@@ -110,7 +110,7 @@ def _from_hub(
     from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
     where, cached = f"{repo_id}@{revision}", None
-    folder = None if cache_dir is None else os.fspath(cache_dir)
+    folder = None if cache_dir is None else str(Path(cache_dir).expanduser())
     try:
         cached = try_to_load_from_cache(repo_id, filename, cache_dir=folder, revision=revision)
         if isinstance(cached, str) and (local_files_only or COMMIT.fullmatch(revision)):

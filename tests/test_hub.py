@@ -2,118 +2,26 @@
 
 import contextlib
 import errno
-import json
 import os
 import shutil
-import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
 import torch
 from hub_server import sha256
+from published import REPO, TOKEN, commit_of, publish_another
 
-import qfm_metric
-from qfm_metric import QFMScore, WeightsError, weights
+from qfm_metric import QFMScore, WeightsError
 from qfm_metric.hub import load_weights
-from qfm_metric.model import QFMConfig, QFMNet
-from qfm_metric.train.publish import publish
-from qfm_metric.weights import FILE, read_manifest, save_weights
+from qfm_metric.weights import FILE
 
 # The client's own: its upload calls its HTTP library in a way that the latter calls old.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-
-TINY = {"backbone": "mobilenetv3_small_050", "dim": 32, "heads": 2}
-REPO, TOKEN = "org/tiny", "hf_loopback"
-
-
-@pytest.fixture(scope="module")
-def tiny_files(tmp_path_factory):
-    """Two weights files that differ."""
-    paths = []
-    for seed in (0, 1):
-        torch.manual_seed(seed)
-        paths.append(tmp_path_factory.mktemp("weights") / f"tiny{seed}.safetensors")
-        save_weights(paths[-1], TINY, QFMNet(QFMConfig(**TINY)).state_dict(), torch.float32)
-    return paths
-
-
-@pytest.fixture
-def manifest(tmp_path, tiny_files, monkeypatch):
-    """A manifest file that knows `tiny` (not in the package, not yet on the Hub); the package reads it."""
-    original = read_manifest()
-    entry = original["weights"][original["default"]] | {"file": None, "repo_id": None}
-    content = {**original, "weights": {**original["weights"], "tiny": entry | promise(tiny_files[0])}}
-    path = tmp_path / "manifest.json"
-    path.write_text(json.dumps(content))
-    monkeypatch.setattr(weights, "manifest_path", lambda: path)
-    read_manifest.cache_clear()
-    yield path
-    read_manifest.cache_clear()
-
-
-@pytest.fixture
-def cache(tmp_path):
-    return tmp_path / "cache"
-
-
-def promise(file):
-    return {"sha256": sha256(file.read_bytes()), "bytes": file.stat().st_size}
-
-
-def publish_tiny(manifest, file, monkeypatch, **changed):
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    options = {"private": False, "dry_run": False} | changed
-    said = publish(REPO, "tiny", manifest, file, **options)
-    monkeypatch.delenv("HF_TOKEN")
-    read_manifest.cache_clear()
-    return said
-
-
-@pytest.fixture
-def published(hub, manifest, tiny_files, monkeypatch):
-    """The Hub, holding `tiny`; the manifest names the commit."""
-    publish_tiny(manifest, tiny_files[0], monkeypatch)
-    hub.requests.clear()
-    return hub
-
-
-def commit_of(manifest):
-    return json.loads(manifest.read_text())["weights"]["tiny"]["revision"]
-
-
-def publish_another(manifest, file, monkeypatch):
-    """The repository moves on; the manifest stays as it was."""
-    before = manifest.read_text()
-    content = json.loads(before)
-    content["weights"]["tiny"] |= promise(file)
-    manifest.write_text(json.dumps(content))
-    publish_tiny(manifest, file, monkeypatch)
-    after = commit_of(manifest)
-    manifest.write_text(before)
-    read_manifest.cache_clear()
-    return after
 
 
 def blob(cache):
     (path,) = (cache / "models--org--tiny" / "blobs").iterdir()
     return path
-
-
-def in_process(script, *arguments, **environment):
-    """Run a script on the package that is tested; what the client reads when it is imported can be set."""
-    known = {"PYTHONPATH": os.pathsep.join([str(Path(qfm_metric.__file__).parents[1]), *sys.path])}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script, *map(str, arguments)],
-        env=os.environ | known | environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def test_published_then_downloaded(published, manifest, tiny_files, cache):
@@ -284,83 +192,3 @@ def test_cache_that_cannot_be_written(published, cache, monkeypatch, number, say
     monkeypatch.setattr("huggingface_hub.file_download.http_get", fail)
     with pytest.raises(WeightsError, match=says):
         load_weights("tiny", cache_dir=cache)
-
-
-def test_offline_by_environment(published, manifest, cache):
-    load_weights("tiny", cache_dir=cache)
-    published.requests.clear()
-    script = """
-import json, sys
-from pathlib import Path
-from qfm_metric import WeightsError, weights
-from qfm_metric.hub import load_weights
-weights.manifest_path = lambda: Path(sys.argv[1])
-ids = [load_weights(source, cache_dir=sys.argv[2]).id for source in ("tiny", "org/tiny@" + sys.argv[3])]
-try:
-    load_weights("tiny", cache_dir=sys.argv[2] + "-none")
-except WeightsError as error:
-    ids.append(str(error))
-print(json.dumps(ids))
-"""
-    *ids, message = in_process(script, manifest, cache, commit_of(manifest), HF_HUB_OFFLINE="1")
-    assert ids == ["tiny", "tiny"]
-    assert "HF_HUB_OFFLINE is set" in message
-    assert published.requests == []
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-def test_first_loads_of_eight_processes_at_once(published, manifest, cache):
-    script = """
-import json, multiprocessing, sys
-from pathlib import Path
-import huggingface_hub
-from huggingface_hub import hf_hub_download  # imported once, before the processes part
-from qfm_metric import weights
-from qfm_metric.hub import load_weights
-weights.manifest_path = lambda: Path(sys.argv[1])
-barrier = multiprocessing.get_context("fork").Barrier(8)
-def load(_):
-    barrier.wait(60)
-    return load_weights("tiny", cache_dir=sys.argv[2]).sha256
-with multiprocessing.get_context("fork").Pool(8) as pool:
-    print(json.dumps(pool.map(load, range(8), chunksize=1)))
-"""
-    hashes = in_process(script, manifest, cache)
-    assert hashes == [json.loads(manifest.read_text())["weights"]["tiny"]["sha256"]] * 8
-    assert sum(path.startswith("/blobs/") for method, path, _ in published.requests if method == "GET") == 1
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-def test_read_only_cache(published, manifest, cache):
-    """As a user without rights, whoever runs the tests: root may write everywhere."""
-    script = """
-import json, os, sys
-from pathlib import Path
-from huggingface_hub import hf_hub_download
-from qfm_metric import WeightsError, weights
-from qfm_metric.hub import load_weights
-weights.manifest_path = lambda: Path(sys.argv[1])
-load_weights("tiny", cache_dir=sys.argv[3])  # imports all it takes while Python's own files can be read
-if os.geteuid() == 0:
-    os.seteuid(65534)
-said = [load_weights(source, cache_dir=sys.argv[2]).id for source in ("tiny", "org/tiny")]
-try:
-    load_weights("tiny", cache_dir=sys.argv[2] + "/new")
-except WeightsError as error:
-    said.append(str(error))
-print(json.dumps(said))
-"""
-    folder = Path(tempfile.mkdtemp())  # pytest's own folders keep other users out
-    try:
-        for source in ("tiny", REPO):
-            load_weights(source, cache_dir=folder)
-        for path in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
-            path.chmod(0o555)
-        *ids, message = in_process(script, manifest, folder, cache)
-        assert ids == ["tiny", "tiny"]
-        assert "no permission to write" in message
-    finally:
-        for path in [folder, *folder.rglob("*")]:
-            if path.is_dir():
-                path.chmod(0o755)
-        shutil.rmtree(folder)

@@ -16,7 +16,6 @@ from safetensors.torch import save_file
 from ..images import load_image
 from ..model import QFMConfig, QFMNet
 from ..score import QFMScore
-from ..weights import manifest_path, read_manifest
 from . import data, evaluate, export, init, loop, material, publish
 
 
@@ -167,13 +166,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--weights", help="id or .safetensors file; default: the shipped weights")
     sub.add_argument("--out", type=Path, required=True)
 
-    sub = command("publish", publish_command)
-    sub.add_argument("--repo-id", required=True, help="org/name; made if it does not exist")
-    sub.add_argument("--id", default=read_manifest()["default"], help="of the manifest")
-    sub.add_argument("--manifest", type=Path, default=manifest_path(), help="file to read and to change")
-    sub.add_argument("--file", type=Path, help="weights file, if the package does not hold it")
-    sub.add_argument("--private", action="store_true", help="make the repository private")
-    sub.add_argument("--dry-run", action="store_true", help="show what would be published; needs no network")
+    publish.add_options(command("publish", publish_command))
     return root
 
 

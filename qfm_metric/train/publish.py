@@ -1,5 +1,6 @@
 """Publish released weights on the Hub: weights, config and card in one commit, which the manifest then names."""
 
+import argparse
 import hashlib
 import json
 import tempfile
@@ -8,7 +9,27 @@ from typing import Any
 
 from ..card import model_card
 from ..hub import load_weights
-from ..weights import EMBEDDED, FILE, Found, WeightsError, check_manifest, read_verified, read_weights
+from ..weights import (
+    EMBEDDED,
+    FILE,
+    Found,
+    WeightsError,
+    check_manifest,
+    manifest_path,
+    read_manifest,
+    read_verified,
+    read_weights,
+)
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """What `publish` takes."""
+    command.add_argument("--repo-id", required=True, help="org/name; made if it does not exist")
+    command.add_argument("--id", default=read_manifest()["default"], help="of the manifest")
+    command.add_argument("--manifest", type=Path, default=manifest_path(), help="file to read and to change")
+    command.add_argument("--file", type=Path, help="weights file, if the package does not hold it")
+    command.add_argument("--private", action="store_true", help="make the repository private")
+    command.add_argument("--dry-run", action="store_true", help="show what would be published; needs no network")
 
 
 def publish(repo_id: str, name: str, manifest_file: Path, file: Path | None, private: bool, dry_run: bool) -> str:

@@ -73,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         ) as file:
             failed, total = write(results, file, args.format, metric.report)
             file.flush()
+    except KeyboardInterrupt:
+        print("qfm-metric: interrupted; the rows so far are written", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

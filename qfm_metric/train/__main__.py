@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from ..images import load_image
 from ..model import QFMConfig, QFMNet
 from ..score import QFMScore
-from . import data, evaluate, export, init, loop, material, publish
+from . import data, evaluate, export, init, loop, material, publish, readers
 
 
 def say(text: str) -> None:
@@ -24,18 +24,23 @@ def say(text: str) -> None:
 
 
 def prepare(args: argparse.Namespace) -> None:
-    """Read BIQ2021 in its official layout, choose validation groups, decode the pictures once."""
-    rows = data.split_by_group(data.read_biq2021(args.root, args.groups), args.val_share, args.seed)
+    """Read a data set in its official layout, split it by groups, decode the pictures once."""
+    rows = readers.READERS[args.data_set](args.root)
+    rows = data.regroup(rows, args.groups) if args.groups else rows
+    rows = data.split_by_group(rows, args.val_share, args.seed, args.test_share)
     data.write_table(rows, args.out / "all.csv")
+    # What the scores were before they became an MOS in [0, 1].
+    scale = {"data_set": args.data_set, **asdict(readers.SCALES[args.data_set])}
+    (args.out / "scale.json").write_text(json.dumps(scale, indent=2) + "\n")
     # The test part is not decoded: nothing that trains can look at it.
-    for failure in data.decode([row for row in rows if row.split != "test"], args.out / "decoded"):
+    for failure in data.decode([row for row in rows if row.split != "test"], args.out / "decoded", args.side):
         say(f"left out: {failure}")
 
 
 def cache(args: argparse.Namespace) -> None:
     """Draw the training material and run the frozen early layers on it, once for all runs."""
     torch.set_num_threads(args.threads)
-    _gather(args, init.build(QFMConfig(), args.init).eval(), data.Decoded.open(args.data / "decoded"))
+    _gather(args, _build(args), data.Decoded.open(args.data / "decoded"))
 
 
 def student(args: argparse.Namespace) -> None:
@@ -45,7 +50,7 @@ def student(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     decoded = data.Decoded.open(args.data / "decoded")
-    net = init.build(QFMConfig(), args.init).eval()
+    net = _build(args)
     found = _gather(args, net, decoded)
     loop.measure_statistics(net, found.labelled[0].views)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -59,8 +64,14 @@ def student(args: argparse.Namespace) -> None:
         dist.destroy_process_group()
 
 
+def _build(args: argparse.Namespace) -> QFMNet:
+    return init.build(QFMConfig(depths=tuple(args.depths), view_pixels=args.view_side**2), args.init).eval()
+
+
 def _gather(args: argparse.Namespace, net: QFMNet, decoded: data.Decoded) -> material.Material:
-    folder = args.data / f"material-{args.ladders}-{args.material_seed}"
+    # Views depend on the network's early layers and sizes: another network, another folder.
+    depths = "".join(map(str, args.depths))
+    folder = args.data / f"material-{args.view_side}-{depths}-{args.ladders}-{args.material_seed}"
     return material.gather(net, decoded, folder, args.ladders, args.material_seed, getattr(args, "workers", 0))
 
 
@@ -127,16 +138,21 @@ def parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command("prepare", prepare)
-    sub.add_argument("root", type=Path, help="folder with BIQ2021's Images/ and its two CSV files")
+    sub.add_argument("data_set", choices=sorted(readers.READERS), help="whose layout; `table` is a CSV file image,mos")
+    sub.add_argument("root", type=Path, help="folder of the data set as published (`table`: the file)")
     sub.add_argument("--out", type=Path, required=True, help="folder for the table and the decoded pictures (8 GB)")
     sub.add_argument("--groups", type=Path, help="CSV image,dup_group: near-duplicates, which are never split apart")
-    sub.add_argument("--val-share", type=float, default=0.15, help="share of the training part kept for validation")
-    sub.add_argument("--seed", type=int, default=0, help="of the validation split")
+    sub.add_argument("--val-share", type=float, default=0.15, help="share for validation, if no part is for that yet")
+    sub.add_argument("--test-share", type=float, default=0.2, help="share for testing, if the set has no parts at all")
+    sub.add_argument("--seed", type=int, default=0, help="of the splits")
+    sub.add_argument("--side", type=int, default=512, help="decoded pictures are squares of this side, px")
 
     for name, run in (("cache", cache), ("student", student)):
         sub = command(name, run)
         sub.add_argument("--data", type=Path, required=True, help="what `prepare` wrote; `cache` adds 7 GB to it")
         sub.add_argument("--init", default="timm", help="ImageNet weights: a safetensors file, or timm's download")
+        sub.add_argument("--depths", type=int, nargs="+", default=QFMConfig.depths, help="backbone maps the tokens see")
+        sub.add_argument("--view-side", type=int, default=384, help="a view has the area of a square of this side, px")
         sub.add_argument("--ladders", type=int, default=4000, help="pictures to degrade for the ranking term")
         sub.add_argument("--material-seed", type=int, default=0, help="of crops and degradations")
         if name == "cache":

@@ -1,4 +1,4 @@
-"""Labelled pictures: one table format, readers for official layouts, group-wise splits, a decoded cache.
+"""Labelled pictures: one table format, group-wise splits, a decoded cache. `readers` has the official layouts.
 
 The table is a CSV file with a header: `image,mos` and optionally `group,subset,split`. `image` is a path, relative to
 the table's folder or absolute; `mos` is in [0, 1], higher is better; pictures with the same `group` (same content,
@@ -67,37 +67,20 @@ def write_table(rows: Iterable[Row], path: Path) -> None:
         writer.writerows(asdict(row) for row in rows)
 
 
-def read_biq2021(root: Path, groups: Path | None = None) -> list[Row]:
-    """BIQ2021 in its official layout: `Images/`, `Train (Images and MOS).csv`, `Test (Images and MOS).csv`.
-
-    MOS is in [0, 1] as published. The subset is the first word of the file name (ss01, ss02, ss03).
-
-    Args:
-        root: Folder of the data set.
-        groups: Optional CSV with the columns `image,dup_group`; without it every picture is a group of its own.
+def regroup(rows: list[Row], path: Path) -> list[Row]:
+    """Replace groups by those of a CSV file with the columns `image,dup_group`, where it lists a picture's file name.
 
     Raises:
-        DataError: a file of the layout is missing (named).
+        DataError: no such file, a missing column.
     """
-    folder = root / "Images"
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; expected BIQ2021's official layout")
-    on_disk = {path.name.lower(): path for path in folder.iterdir()}  # one published name differs in case
-    group_of = _read_groups(groups) if groups else {}
-    rows = []
-    for split in ("train", "test"):
-        table = root / f"{split.capitalize()} (Images and MOS).csv"
-        if not table.is_file():
-            raise DataError(f"{table}: no such file; expected BIQ2021's official layout")
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            for record in csv.DictReader(file):
-                name = record["Image Name"]
-                if name.lower() not in on_disk:
-                    raise DataError(f"{folder / name}: listed in {table.name} but not there")
-                mos = _mos(record["MOS"], where=f"{table}, {name}")
-                group = group_of.get(name.lower(), name)
-                rows.append(Row(str(on_disk[name.lower()].resolve()), mos, group, name.split()[0], split))
-    return rows
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected a CSV file with the columns image,dup_group")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if not {"image", "dup_group"} <= set(reader.fieldnames or []):
+            raise DataError(f"{path}: expected the columns image,dup_group; found {reader.fieldnames}")
+        group_of = {record["image"].lower(): record["dup_group"] for record in reader}
+    return [replace(row, group=group_of.get(Path(row.image).name.lower(), row.group)) for row in rows]
 
 
 def read_biq2021_test(folder: Path) -> tuple[list[Row], set[str]]:
@@ -120,19 +103,28 @@ def read_biq2021_test(folder: Path) -> tuple[list[Row], set[str]]:
     return rows, seen
 
 
-def split_by_group(rows: list[Row], val_share: float, seed: int) -> list[Row]:
-    """Move whole groups from `train` (or unassigned) to `val` until they hold about `val_share` of those pictures.
+def split_by_group(rows: list[Row], val_share: float, seed: int, test_share: float = 0.0) -> list[Row]:
+    """Assign whole groups to validation and test until they hold about these shares of the pictures; the rest trains.
 
-    Groups that reach into the test part stay in train: they may not decide anything by validation. The choice depends
-    on the seed and the group's name alone, so adding pictures moves no other group.
+    Official parts stay as they are: validation is drawn from `train` or unassigned pictures if there is no validation
+    part yet, test only from sets without any part. Groups that reach into the test part stay in train: they may not
+    decide anything by validation. The choice depends on the seed and the group's name alone, so adding pictures moves
+    no other group, and a test share moves nothing between train and validation.
     """
+    parts = {row.split for row in rows} - {""}
+    val_share = 0.0 if "val" in parts else val_share
+    test_share = 0.0 if parts else test_share
+    if val_share < 0 or test_share < 0 or val_share + test_share >= 1:
+        raise DataError(f"expected shares that leave something to train on, got {val_share:g} and {test_share:g}")
     in_test = {row.group for row in rows if row.split == "test"}
 
     def place(row: Row) -> Row:
         if row.split not in ("", "train"):
             return row
         draw = int(hashlib.sha256(f"{seed}/{row.group}".encode()).hexdigest()[:8], 16) / 16**8
-        return replace(row, split="val" if draw < val_share and row.group not in in_test else "train")
+        if draw < val_share and row.group not in in_test:
+            return replace(row, split="val")
+        return replace(row, split="test" if draw >= 1 - test_share else "train")
 
     return [place(row) for row in rows]
 
@@ -212,8 +204,3 @@ def _mos(text: str, where: str) -> float:
     if not 0 <= mos <= 1:
         raise DataError(f"{where}: expected an MOS in [0, 1], got {mos}; rescale the column, higher is better")
     return mos
-
-
-def _read_groups(path: Path) -> dict[str, str]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return {record["image"].lower(): record["dup_group"] for record in csv.DictReader(file)}

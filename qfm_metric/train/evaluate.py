@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import curve_fit
+from scipy.optimize import least_squares
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
 from ..images import load_image
@@ -47,19 +47,15 @@ def agreement(scores: Scores, mos: Scores) -> dict[str, float]:
 
 
 def logistic_fit(scores: Scores, mos: Scores) -> Callable[[Scores], Scores]:
-    """The 4-parameter logistic `b2 + (b1 - b2) / (1 + exp(-(s - b3) / |b4|))`; without convergence, a line."""
+    """The 4-parameter logistic `b2 + (b1 - b2) / (1 + exp(-(s - b3) / |b4|))` with the least squared error."""
 
-    def logistic(s: Scores, b1: float, b2: float, b3: float, b4: float) -> Scores:
-        curve: Scores = b2 + (b1 - b2) / (1 + np.exp(np.clip(-(s - b3) / (abs(b4) + 1e-9), -50, 50)))
+    def logistic(b: Scores, s: Scores) -> Scores:
+        curve: Scores = b[1] + (b[0] - b[1]) / (1 + np.exp(np.clip(-(s - b[2]) / (abs(b[3]) + 1e-9), -50, 50)))
         return curve
 
-    start = [mos.max(), mos.min(), float(np.mean(scores)), float(np.std(scores)) / 2]
-    try:
-        found, _ = curve_fit(logistic, scores, mos, start, maxfev=20000)
-    except RuntimeError:  # no convergence
-        slope, offset = np.polyfit(scores, mos, 1)
-        return lambda s: slope * s + offset
-    return lambda s: logistic(s, *found)
+    start = np.array([mos.max(), mos.min(), np.mean(scores), np.std(scores) / 2])
+    found = least_squares(lambda b: logistic(b, scores) - mos, start, x_scale=np.abs(start) + 1e-3, max_nfev=2000).x
+    return lambda s: logistic(found, s)
 
 
 def bootstrap_interval(scores: Scores, mos: Scores, repeats: int = 1000, seed: int = 0) -> tuple[float, float]:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..model import CELL, QFMNet, pool_cells
+from ..model import QFMNet, pool_cells
 
 CUT_STRIDE = 8
 
@@ -32,7 +32,8 @@ def cut_block(net: QFMNet) -> int:
 
 def run_prefix(net: QFMNet, views: Tensor) -> tuple[Tensor, Tensor]:
     """`(N, 3, h, w)` normalised views to the map at stride 8 `(N, C, h/8, w/8)` and the shallower maps' cells."""
-    grid = (views.shape[-2] // CELL, views.shape[-1] // CELL)
+    stride = net.backbone.feature_info.reduction()[-1]
+    grid = (views.shape[-2] // stride, views.shape[-1] // stride)
     x = net.backbone.bn1(net.backbone.conv_stem(views))
     shallow = []
     cut = cut_block(net)

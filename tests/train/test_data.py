@@ -1,4 +1,4 @@
-"""Tables, the reader of BIQ2021's layout, splits by group, the decoded cache."""
+"""Tables, groups, splits by group, the decoded cache."""
 
 import numpy as np
 import pytest
@@ -9,43 +9,11 @@ from qfm_metric.train.data import (
     Decoded,
     Row,
     decode,
-    read_biq2021,
     read_table,
+    regroup,
     split_by_group,
     write_table,
 )
-
-
-@pytest.fixture
-def biq2021(tmp_path):
-    """Four pictures in the official layout, with its quirks: trailing columns, a name that differs in case on disk."""
-    (tmp_path / "Images").mkdir()
-    for i, name in enumerate(["ss01 (1).jpg", "ss02 (2).JPG", "ss03 (3).jpg", "ss03 (4).jpg"]):
-        Image.new("RGB", (20, 20), (50 * i, 0, 0)).save(tmp_path / "Images" / name)
-    train = "Image Name,MOS,,\nss01 (1).jpg,0.25,,\nss02 (2).jpg,0.5,,\nss03 (3).jpg,0.75,,\n"
-    (tmp_path / "Train (Images and MOS).csv").write_text(train)
-    (tmp_path / "Test (Images and MOS).csv").write_text("Image Name,MOS\nss03 (4).jpg,1\n")
-    return tmp_path
-
-
-def test_biq2021(biq2021):
-    groups = biq2021 / "groups.csv"
-    groups.write_text("image,mos,split,subset,dup_group\nss03 (3).jpg,0,train,ss03,7\nss03 (4).jpg,0,test,ss03,7\n")
-    rows = read_biq2021(biq2021, groups)
-    assert [row.mos for row in rows] == [0.25, 0.5, 0.75, 1.0]
-    assert [row.subset for row in rows] == ["ss01", "ss02", "ss03", "ss03"]
-    assert [row.split for row in rows] == ["train"] * 3 + ["test"]
-    assert [row.group for row in rows] == ["ss01 (1).jpg", "ss02 (2).jpg", "7", "7"]
-    assert rows[1].image.endswith("ss02 (2).JPG")
-
-
-@pytest.mark.parametrize(
-    "missing", ["Images", "Train (Images and MOS).csv", "Test (Images and MOS).csv", "Images/ss01 (1).jpg"]
-)
-def test_biq2021_names_what_is_missing(biq2021, missing):
-    (biq2021 / missing).rename(biq2021 / "elsewhere")
-    with pytest.raises(DataError, match=missing.split("/")[-1].replace("(", r"\(").replace(")", r"\)")):
-        read_biq2021(biq2021)
 
 
 def test_table_round_trip(tmp_path):
@@ -92,6 +60,42 @@ def test_split_keeps_groups_together():
     assert split_by_group(rows, 0.2, seed=0) == split
     assert split_by_group(rows, 0.2, seed=1) != split
     assert split_by_group(rows[300:], 0.2, seed=0) == split[300:]
+
+
+def test_split_of_a_set_without_parts():
+    rows = [Row(f"{i}.jpg", 0.5, group=str(i // 3)) for i in range(900)]
+    split = split_by_group(rows, 0.2, seed=0, test_share=0.3)
+    share = {part: sum(row.split == part for row in split) / 900 for part in ("train", "val", "test")}
+    assert share == pytest.approx({"train": 0.5, "val": 0.2, "test": 0.3}, rel=0.3)
+    assert len({(row.group, row.split) for row in split}) == 300
+    without_test = split_by_group(rows, 0.2, seed=0)
+    assert [row.split == "val" for row in without_test] == [row.split == "val" for row in split]
+    assert {row.split for row in without_test} == {"train", "val"}
+
+
+def test_split_keeps_official_parts():
+    parts = ["train"] * 80 + ["val"] * 10 + ["test"] * 10
+    rows = [Row(f"{i}.jpg", 0.5, group=str(i), split=part) for i, part in enumerate(parts)]
+    assert split_by_group(rows, 0.5, seed=0, test_share=0.4) == rows
+    no_val = split_by_group(rows[:80], 0.5, seed=0, test_share=0.4)
+    assert {row.split for row in no_val} == {"train", "val"}
+
+
+@pytest.mark.parametrize(("val_share", "test_share"), [(0.6, 0.4), (1.0, 0.0), (-0.1, 0.2), (0.1, -0.2)])
+def test_shares_leave_something_to_train_on(val_share, test_share):
+    with pytest.raises(DataError, match="shares"):
+        split_by_group([Row("a.jpg", 0.5)], val_share, seed=0, test_share=test_share)
+
+
+def test_regroup(tmp_path):
+    (tmp_path / "groups.csv").write_text("image,mos,dup_group\na (1).jpg,0,7\nb.jpg,0,7\nelsewhere.jpg,0,8\n")
+    rows = [Row("/data/a (1).JPG", 0.5, "a"), Row("/data/b.jpg", 0.5, "b"), Row("/data/c.jpg", 0.5, "c")]
+    assert [row.group for row in regroup(rows, tmp_path / "groups.csv")] == ["7", "7", "c"]
+    with pytest.raises(DataError, match=r"other\.csv: no such file"):
+        regroup(rows, tmp_path / "other.csv")
+    (tmp_path / "groups.csv").write_text("image,group\nb.jpg,7\n")
+    with pytest.raises(DataError, match=r"groups\.csv: expected the columns image,dup_group"):
+        regroup(rows, tmp_path / "groups.csv")
 
 
 def test_decode(tmp_path):

@@ -1,5 +1,7 @@
 """Degradations: deterministic, of the right shape, stronger with strength."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ def test_every_kind(pixels, kind):
     assert all(rung.shape == pixels.shape and rung.dtype == np.uint8 for rung in rungs)
     distance = [np.sqrt(np.mean((rung.astype(float) - pixels) ** 2)) for rung in rungs]
     assert distance[0] > 0.5  # even the weakest changes the picture
-    assert all(after > before for before, after in zip(distance, distance[1:], strict=False))
+    assert all(after > before for before, after in itertools.pairwise(distance))
     assert np.array_equal(rungs[2], degrade(pixels, kind, 0.5, seed=1))
 
 

@@ -30,7 +30,7 @@ def test_the_logistic_undoes_a_logistic():
     scores = 3 * np.log((mos - 0.05) / (0.95 - mos))
     figures = agreement(scores, mos)
     assert figures["srcc"] == 1
-    assert figures["plcc"] < 0.99
+    assert figures["plcc"] < 0.995
     assert figures["plcc_fit"] == pytest.approx(1, abs=1e-5)
     assert figures["rmse_fit"] == pytest.approx(0, abs=1e-4)
     assert np.allclose(logistic_fit(scores, mos)(scores), mos, atol=1e-3)

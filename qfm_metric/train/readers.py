@@ -1,0 +1,49 @@
+"""The data sets that `prepare` knows, by name: their readers and the scales that they publish scores on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from . import readers_authentic as authentic
+from . import readers_synthetic as synthetic
+from .data import Row, read_table
+from .label_files import Scale, complete
+
+
+def read_plain_table(path: Path) -> list[Row]:
+    """A table as `read_table` reads it, with all its pictures there."""
+    return complete(read_table(path), path)
+
+
+READERS: dict[str, Callable[[Path], list[Row]]] = {
+    "agiqa3k": authentic.read_agiqa3k,
+    "biq2021": authentic.read_biq2021,
+    "csiq": synthetic.read_csiq,
+    "flive": authentic.read_flive,
+    "kadid10k": synthetic.read_kadid10k,
+    "koniq10k": authentic.read_koniq10k,
+    "live": synthetic.read_live,
+    "live-challenge": authentic.read_live_challenge,
+    "live-realigned": synthetic.read_live_realigned,
+    "pipal": synthetic.read_pipal,
+    "spaq": authentic.read_spaq,
+    "table": read_plain_table,
+    "tid2013": synthetic.read_tid2013,
+    "uhd-iqa": authentic.read_uhd_iqa,
+}
+
+SCALES: dict[str, Scale] = {
+    "agiqa3k": authentic.AGIQA3K,
+    "biq2021": authentic.BIQ2021,
+    "csiq": synthetic.CSIQ,
+    "flive": authentic.FLIVE,
+    "kadid10k": synthetic.KADID10K,
+    "koniq10k": authentic.KONIQ10K,
+    "live": synthetic.LIVE,
+    "live-challenge": authentic.LIVE_CHALLENGE,
+    "live-realigned": synthetic.LIVE_REALIGNED,
+    "pipal": synthetic.PIPAL,
+    "spaq": authentic.SPAQ,
+    "table": Scale(0, 1),
+    "tid2013": synthetic.TID2013,
+    "uhd-iqa": authentic.UHD_IQA,
+}

@@ -1,4 +1,4 @@
-"""`qfm-metric PATH...`: score pictures from the command line. The only inference module that prints.
+"""`qfm-metric PATH...`: score pictures from the command line. Prints, as `cli_weights` does; no other module does.
 
 Results go to standard output (or `-o FILE`), a row per picture in the order given; progress and messages go to standard
 error. Exit status: 0 all scored, 1 some picture failed, 2 wrong usage.
@@ -20,12 +20,12 @@ from typing import IO
 
 import torch
 
-from . import __version__
+from . import __version__, cli_weights
 from .images import IMAGE_SUFFIXES, ImageError, load_image
 from .score import QFMScore
 from .weights import WeightsError
 
-RESERVED = ("weights", "export")  # first words that later versions use as commands
+RESERVED = ("export",)  # first words that later versions use as commands
 DECIMALS = 4  # the fifth may differ with the batch
 UNPRINTABLE = "backslashreplace"  # a file name need not be text in any encoding; no such name may end the run
 
@@ -42,6 +42,8 @@ class Result:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
+    if argv and argv[0] == "weights":
+        return cli_weights.main(argv[1:])
     parser = build_parser()
     if argv and argv[0] in RESERVED:
         parser.error(f"{argv[0]!r} is kept for a command of a later version; a folder of that name is ./{argv[0]}")
@@ -92,7 +94,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="qfm-metric",
         description="How good does each picture look? A score from 0 (bad) to 1 (excellent), no reference needed.",
-        epilog="A folder stands for the pictures in it. Exit status: 0 all scored, 1 some failed, 2 wrong usage.",
+        epilog="A folder stands for the pictures in it. Exit status: 0 all scored, 1 some failed, 2 wrong usage. "
+        "See also: qfm-metric weights --help; a folder of that name is ./weights",
     )
     parser.add_argument(
         "paths", nargs="+", metavar="PATH", help="files, folders, globs, or - for a path per line on stdin"
@@ -104,7 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-r", "--recursive", action="store_true", help="look into the folders of folders, too")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="pictures at a time (default: 8)")
     parser.add_argument("--device", default="cpu", help="torch device, such as cpu, cuda, mps (default: cpu)")
-    parser.add_argument("--weights", metavar="ID", help="weights id or .safetensors file (default: the shipped ones)")
+    parser.add_argument("--weights", metavar="ID", help="weights id, file, saved folder or org/name[@revision]")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--version", action="version", version=f"qfm-metric {__version__}")
     return parser

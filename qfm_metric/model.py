@@ -55,15 +55,26 @@ class QFMConfig:
 
     def __post_init__(self) -> None:
         """Refuse what a foreign weights file could ask for: downloads by name, absurd sizes, divisions by zero."""
-        if not re.fullmatch(r"\w+(\.\w+)?", self.backbone):
+        if not isinstance(self.backbone, str) or not re.fullmatch(r"\w+(\.\w+)?", self.backbone):
             raise ValueError(f"backbone: expected a timm model name, got {self.backbone!r}")
         bounds = {"view_pixels": 2**24, "dim": 4096, "queries": 256, "heads": 64}
         for name, largest in bounds.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or not 1 <= value <= largest:
+            if type(value) is not int or not 1 <= value <= largest:
                 raise ValueError(f"{name}: expected an integer from 1 to {largest}, got {value!r}")
-        if self.dim % self.heads or not self.depths or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise ValueError(f"expected dim divisible by heads, depths, 3 means and 3 positive stds, got {self}")
+        if self.dim % self.heads:
+            raise ValueError(f"heads: expected a divisor of dim {self.dim}, got {self.heads}")
+        depths = self.depths
+        if not isinstance(depths, tuple) or not depths or any(type(i) is not int or not 0 <= i < 64 for i in depths):
+            raise ValueError(f"depths: expected indices of feature maps, got {depths!r}")
+        for name, least in (("mean", -math.inf), ("std", 0.0)):
+            value = getattr(self, name)
+            if not isinstance(value, tuple) or len(value) != 3 or not all(_is_finite(x) and x > least for x in value):
+                raise ValueError(f"{name}: expected 3 finite numbers above {least}, got {value!r}")
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def view_size(height: int, width: int, pixels: int) -> tuple[int, int]:

@@ -1,15 +1,20 @@
 """QFMScore: checks images, holds a frozen network, returns one score per image."""
 
+import json
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .card import model_card
+from .hub import load_weights
 from .model import QFMConfig, QFMNet
-from .weights import Weights, WeightsError, load_weights
+from .weights import FILE, Weights, WeightsError, check_fit, read_manifest, save_weights
 
 OVERSHOOT = 0.1 + 1e-6  # what interpolation and networks do to [0, 1] (and rounding); more is a mistake
 GPU_BATCH = 32  # views a forward pass; bounds the memory that many images take
@@ -51,21 +56,59 @@ class QFMScore(nn.Module):
         self.train(False)
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike[str] | None = None) -> "QFMScore":
-        """Load weights by id or path.
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str] | None = None,
+        *,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        token: str | bool = False,
+    ) -> "QFMScore":
+        """Load weights by id, by path or from the Hub; size and SHA-256 are compared before a tensor is built.
 
         Args:
-            source: An id of the weights manifest, or the path of a `.safetensors` file that `qfm_metric.train`
-            exported.
-                Default: the manifest's default id.
+            source: An id of the weights manifest; the path of a `.safetensors` file or of a folder that
+                `save_pretrained` wrote; `org/name` or `org/name@revision` on the Hub. Default: the manifest's default.
+            revision: Branch, tag or commit of `org/name`; default `main`.
+            cache_dir: Where downloads are kept; default: huggingface_hub's cache.
+            local_files_only: Never use the network.
+            token: Sent to the Hub only if given; True: the one that `hf auth login` saved.
 
         Raises:
-            WeightsError: unknown id, missing, damaged or foreign file.
+            WeightsError: unknown, missing, damaged or foreign weights; Hub out of reach; no permission; disk full.
         """
-        weights = load_weights(source)
+        weights = load_weights(
+            source, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
+        )
         metric = cls(_build(weights))
         metric.weights_id, metric.weights_sha256 = weights.id, weights.sha256
         return metric
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write `model.safetensors`, `config.json` and, unless there is one, a model card `README.md`.
+
+        Args:
+            folder: Made if needed. `from_pretrained(folder)` gives the same scores to the last bit. Values are stored
+                in half precision if that keeps each of them, as it does for the shipped weights.
+
+        Raises:
+            WeightsError: the folder cannot be written.
+        """
+        folder, config, tensors = Path(folder), asdict(self.net.config), self.net.state_dict()
+        floats = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
+        exact = all(torch.equal(tensor.half().to(tensor.dtype), tensor) for tensor in floats)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            sha256 = save_weights(folder / FILE, config, tensors, torch.float16 if exact else torch.float32)
+            (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            if not (folder / "README.md").exists():  # may be somebody's own
+                # The written bytes decide: a network that was changed since it was loaded inherits no figures.
+                entries = read_manifest()["weights"].items()
+                released = next((item for item in entries if item[1]["sha256"] == sha256), (folder.name, None))
+                (folder / "README.md").write_text(model_card(*released), encoding="utf-8")
+        except OSError as error:
+            raise WeightsError(f"{folder}: cannot write ({error.strerror}); free space, or choose another") from error
 
     def train(self, mode: bool = True) -> "QFMScore":
         """Stay in evaluation mode: a metric inside a model that trains is not trained."""
@@ -196,22 +239,18 @@ def _check_range(images: Tensor, name: str) -> None:
 def _build(weights: Weights) -> QFMNet:
     """A network with these weights; every tensor that is missing, unexpected or of another shape is named at once."""
     try:
-        config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in weights.config.items()}
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in weights.config.items()}
+        config = QFMConfig(**values)
+        with torch.device("meta"):  # takes no memory, whatever backbone a foreign file names
+            wanted = QFMNet(config).state_dict()
+        check_fit(weights, {name: tensor for name, tensor in wanted.items() if tensor.is_floating_point()})
         with torch.random.fork_rng(devices=[]):  # the initial values are drawn, and then replaced
-            net = QFMNet(QFMConfig(**config))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"weights {weights.id!r}: the config in the header cannot be built: {error}") from error
-    wanted = {name: tensor for name, tensor in net.state_dict().items() if tensor.is_floating_point()}
-    off = [f"missing {name}" for name in wanted if name not in weights.tensors]
-    off += [f"unexpected {name}" for name in weights.tensors if name not in wanted]
-    off += [
-        f"{name} has shape {tuple(tensor.shape)}, expected {tuple(wanted[name].shape)}"
-        for name, tensor in weights.tensors.items()
-        if name in wanted and tensor.shape != wanted[name].shape
-    ]
-    if off:
-        raise WeightsError(f"weights {weights.id!r} do not fit their own config: {'; '.join(off)}")
-    net.load_state_dict(
-        weights.tensors, strict=False
-    )  # what is left out are BatchNorm's step counters, see save_weights
+            net = QFMNet(config)
+    except WeightsError:
+        raise
+    except Exception as error:  # timm raises what it likes for names and depths that it does not have
+        raise WeightsError(
+            f"weights {weights.id!r}: the config in the header cannot be built: {error}; export them again"
+        ) from error
+    net.load_state_dict(weights.tensors, strict=False)  # left out are BatchNorm's step counters, see save_weights
     return net

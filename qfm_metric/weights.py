@@ -1,14 +1,13 @@
-"""Weights: an id or a path -> verified bytes -> (config, tensors).
+"""Weights files: verified bytes -> (config, tensors), and the manifest of those that were released.
 
 A weights file is a safetensors file whose header holds the network's config as JSON, so that the file alone suffices.
 The manifest (`weights_manifest.json`) knows the released ones: where they are, their SHA-256, terms and measured
-figures.
+figures. How a file comes to this machine is `hub`'s business.
 """
 
-import difflib
 import hashlib
 import json
-import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -20,12 +19,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
+FILE = "model.safetensors"  # in a saved folder and in a Hub repository
 CONFIG_KEY = "qfm_config"  # in the safetensors header's string metadata
 EMBEDDED = Path(__file__).with_name("_weights")
+LARGEST = 2**30  # bytes; a student has a few million, and the file is read whole
 _MANIFESTS = [
     Path(__file__).with_name("weights_manifest.json"),
     Path(__file__).parent.parent / "weights_manifest.json",
 ]
+_STORED = (torch.float16, torch.bfloat16, torch.float32)
+COMMIT = re.compile(r"[0-9a-f]{40}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class WeightsError(ValueError):
@@ -37,7 +41,7 @@ class Weights:
     """What a weights file holds.
 
     Attributes:
-        id: Its id in the manifest; for any other file its name.
+        id: Its id in the manifest; `org/name@commit` from another Hub repository; else the name of the file or folder.
         sha256: Of the whole file, in hex.
         config: The network's config as plain JSON values.
         tensors: State dict, float32.
@@ -49,81 +53,150 @@ class Weights:
     tensors: dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Found:
+    """A weights file on this machine, and what is known of it before it is read.
+
+    Attributes:
+        path: The file.
+        name: What to call it.
+        sha256, bytes: What the manifest (or the cache) promises; None: nothing is promised.
+        remedy: What to do if it is damaged.
+    """
+
+    path: Path
+    name: str
+    sha256: str | None
+    bytes: int | None
+    remedy: str
+
+
+def manifest_path() -> Path:
+    """The manifest: beside this file in a wheel, at the repository's top level in a checkout."""
+    return next(path for path in _MANIFESTS if path.is_file())
+
+
 @cache
 def read_manifest() -> dict[str, Any]:
-    """The manifest: beside this file in a wheel, at the repository's top level in a checkout."""
-    path = next(path for path in _MANIFESTS if path.is_file())
-    return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    """The manifest, as far as loading relies on it checked; `weights_manifest.schema.json` says the rest."""
+    manifest: dict[str, Any] = json.loads(manifest_path().read_text(encoding="utf-8"))
+    check_manifest(manifest)
+    return manifest
 
 
-def load_weights(source: str | os.PathLike[str] | None = None) -> Weights:
-    """Load and check weights.
+def check_manifest(manifest: Mapping[str, Any]) -> None:
+    """Refuse a manifest that would mislead the loader."""
+    entries = manifest.get("weights")
+    if manifest.get("schema_version") != 1 or not isinstance(entries, dict) or manifest.get("default") not in entries:
+        raise WeightsError(
+            "weights_manifest.json: expected schema_version 1, weights, and a default that is one of them"
+        )
+    for name, entry in entries.items():
+        file, repo, revision = entry.get("file"), entry.get("repo_id"), entry.get("revision")
+        right = {
+            "file or null": file is None or Path(file).name == file,
+            "repo_id, revision (40 hex digits) and filename, or a null repo_id": repo is None
+            or bool(COMMIT.fullmatch(str(revision)) and entry.get("filename")),
+            "sha256 (64 hex digits)": SHA256.fullmatch(str(entry.get("sha256"))) is not None,
+            "bytes": isinstance(entry.get("bytes"), int) and 0 < entry["bytes"] <= LARGEST,
+        }
+        if wrong := [what for what, fine in right.items() if not fine]:
+            raise WeightsError(f"weights_manifest.json: {name!r}: expected {'; '.join(wrong)}")
 
-    Args:
-        source: An id of the manifest or the path of a safetensors file; None: the manifest's default id.
+
+def read_weights(found: Found) -> Weights:
+    """Verify and read a weights file.
 
     Raises:
-        WeightsError: unknown id, missing file, wrong hash, a file that is no safetensors file of ours, NaN or Inf in
-        it.
+        WeightsError: wrong size or hash, no safetensors file of ours, tensors that are not finite floats.
     """
-    manifest = read_manifest()
-    name = manifest["default"] if source is None else os.fspath(source)
-    if entry := manifest["weights"].get(name):
-        data = _read(EMBEDDED / entry["file"])
-        _check_hash(data, entry, name)
-    elif _is_path(source):
-        data = _read(Path(name))
-    else:
-        near = difflib.get_close_matches(name, manifest["weights"], n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known ids: {', '.join(manifest['weights'])}"
-        raise WeightsError(f"unknown weights {name!r}: neither an id of the manifest nor a file; {hint}")
+    data, sha256 = read_verified(found)
+    config, tensors = _parse(data, found.name)
+    beside = found.path.with_name("config.json")
+    if found.path.name == FILE and beside.is_file() and _read_json(beside) != config:
+        raise WeightsError(f"{beside}: differs from the config in {FILE}, which counts; delete it or save again")
+    entries = read_manifest()["weights"].items()
+    known = next((name for name, entry in entries if entry["sha256"] == sha256), found.name)
+    return Weights(known, sha256, config, tensors)
+
+
+def read_verified(found: Found) -> tuple[bytes, str]:
+    """The file's bytes and their SHA-256, compared with what is promised."""
+    expected = f"expected a .safetensors file, or a folder with {FILE}"
+    try:
+        size = found.path.stat().st_size if found.path.is_file() or not found.path.exists() else -1
+        data = found.path.read_bytes() if 0 <= size <= LARGEST else b""
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, "strerror", None) or error
+        raise WeightsError(f"{found.path}: cannot read weights ({reason}); {expected}") from error
+    if not 0 <= size <= LARGEST:  # a device or a pipe may never end
+        raise WeightsError(f"{found.path}: cannot read weights (no file, or above {LARGEST} bytes); {expected}")
+    if found.bytes is not None and len(data) != found.bytes:
+        raise WeightsError(
+            f"weights {found.name!r}: expected {found.bytes} bytes, got {len(data)} in {found.path}: "
+            f"cut short or another file; {found.remedy}"
+        )
     sha256 = hashlib.sha256(data).hexdigest()
-    known = next((key for key, entry in manifest["weights"].items() if entry["sha256"] == sha256), Path(name).name)
-    return Weights(known, sha256, *_parse(data, name))
+    if found.sha256 is not None and sha256 != found.sha256:
+        raise WeightsError(
+            f"weights {found.name!r}: expected SHA-256 {found.sha256[:12]}..., got {sha256[:12]}... in {found.path}: "
+            f"damaged or changed; {found.remedy}"
+        )
+    return data, sha256
 
 
 def save_weights(path: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], dtype: torch.dtype) -> str:
-    """Write a weights file and return its SHA-256; floating tensors are stored as `dtype`, counters are left out."""
+    """Write a weights file and return its SHA-256; floating tensors are stored as `dtype`, counters are left out.
+
+    The same network always gives the same bytes: one metadata entry, because safetensors writes several in any order.
+    """
     stored = {name: t.detach().to("cpu", dtype).contiguous() for name, t in tensors.items() if t.is_floating_point()}
-    save_file(stored, path, {"format": "pt", CONFIG_KEY: json.dumps(config, sort_keys=True)})
-    path.chmod(0o644)  # safetensors makes files that nobody else can read
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _is_path(source: str | os.PathLike[str] | None) -> bool:
-    if isinstance(source, str):
-        return os.path.exists(source) or source.endswith(".safetensors") or os.sep in source
-    return source is not None
-
-
-def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot read weights ({error.strerror}); expected a .safetensors file") from error
+        save_file(stored, path, {CONFIG_KEY: json.dumps(config, sort_keys=True)})
+        path.chmod(0o644)  # safetensors makes files that nobody else can read
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: cannot write weights ({error}); free space, or choose another folder") from error
 
 
-def _check_hash(data: bytes, entry: Mapping[str, Any], name: str) -> None:
-    sha256 = hashlib.sha256(data).hexdigest()
-    if (len(data), sha256) != (entry["bytes"], entry["sha256"]):
+def check_fit(weights: Weights, wanted: Mapping[str, Tensor]) -> None:
+    """Refuse weights unless their names and shapes are those of `wanted`; every difference is named at once."""
+    off = [f"missing {name}" for name in wanted if name not in weights.tensors]
+    off += [f"unexpected {name}" for name in weights.tensors if name not in wanted]
+    off += [
+        f"{name} has shape {tuple(tensor.shape)}, expected {tuple(wanted[name].shape)}"
+        for name, tensor in weights.tensors.items()
+        if name in wanted and tensor.shape != wanted[name].shape
+    ]
+    if off:
         raise WeightsError(
-            f"weights {name!r}: expected {entry['bytes']} bytes with SHA-256 {entry['sha256'][:12]}..., "
-            f"got {len(data)} bytes with {sha256[:12]}...; the file is damaged or was changed: reinstall qfm-metric"
+            f"weights {weights.id!r} do not fit their own config: {'; '.join(off)}; export or download them again"
         )
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: not readable as JSON ({error}); delete it or save again") from error
 
 
 def _parse(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         tensors = load(data)
+    except Exception as error:  # SafetensorError, and what Python makes of absurd shapes and types
+        raise WeightsError(f"{name}: not a safetensors file, or a damaged one ({error}); get it again") from error
+    try:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         config = json.loads(header["__metadata__"][CONFIG_KEY])
-    except SafetensorError as error:
-        raise WeightsError(f"{name}: not a safetensors file, or a damaged one ({error})") from error
-    except (KeyError, TypeError, ValueError) as error:
+        if not isinstance(config, dict):
+            raise TypeError(f"config is a {type(config).__name__}")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise WeightsError(
-            f"{name}: a safetensors file, but without the config of a QFM network in its header"
+            f"{name}: a safetensors file, but without the config of a QFM network in its header; export it with "
+            "qfm_metric.train or save_pretrained"
         ) from error
-    bad = [key for key, tensor in tensors.items() if not tensor.is_floating_point() or not tensor.isfinite().all()]
+    bad = [key for key, tensor in tensors.items() if tensor.dtype not in _STORED or not tensor.isfinite().all()]
     if bad:
-        raise WeightsError(f"{name}: tensors that are not finite floats: {', '.join(bad[:5])}; the file is damaged")
+        raise WeightsError(f"{name}: tensors that are not finite floats: {', '.join(bad)}; the file is damaged")
     return config, {key: tensor.float() for key, tensor in tensors.items()}

@@ -1,12 +1,34 @@
 """Shared fixtures: no test reaches the network; photographs come from scikit-image's wheel."""
 
 import ipaddress
+import json
+import os
+import shutil
 import socket
+import sys
+import tempfile
 
 import pytest
 import torch
+from hub_server import Hub, free_port
+from published import TINY, promise, publish_tiny
 
-from qfm_metric import QFMScore, load_image
+from qfm_metric import QFMScore, load_image, weights
+from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.weights import read_manifest, save_weights
+
+# The real Hub client reads these when it is imported: no test reaches the real Hub, nor the cache and the token of
+# whoever runs it. Nothing listens on the port until a test asks for `hub`.
+assert "huggingface_hub" not in sys.modules
+HUB_PORT = free_port()
+for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING"))]:
+    del os.environ[name]
+os.environ |= {
+    "HF_ENDPOINT": f"http://127.0.0.1:{HUB_PORT}",
+    "HF_HOME": tempfile.mkdtemp(prefix="qfm-metric-hub-"),
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_XET": "1",  # its sockets are not Python's, so the guard below would not see them
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,6 +46,58 @@ def only_loopback():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", guarded)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hub_home():
+    yield
+    shutil.rmtree(os.environ["HF_HOME"])
+
+
+@pytest.fixture
+def hub():
+    """An empty Hub on loopback, which the real client talks to."""
+    server = Hub(HUB_PORT)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def tiny_files(tmp_path_factory):
+    """Weights files of two small networks that differ."""
+    paths = [tmp_path_factory.mktemp("tiny") / f"{seed}.safetensors" for seed in (0, 1)]
+    for seed, path in enumerate(paths):
+        torch.manual_seed(seed)
+        save_weights(path, TINY, QFMNet(QFMConfig(**TINY)).state_dict(), torch.float32)
+    return paths
+
+
+@pytest.fixture
+def manifest(tmp_path, tiny_files, monkeypatch):
+    """A manifest file that knows `tiny` (not in the package, not yet on the Hub); the package reads it."""
+    original = read_manifest()
+    entry = original["weights"][original["default"]] | {"file": None, "repo_id": None}
+    content = {**original, "weights": {**original["weights"], "tiny": entry | promise(tiny_files[0])}}
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(content))
+    monkeypatch.setattr(weights, "manifest_path", lambda: path)
+    read_manifest.cache_clear()
+    yield path
+    read_manifest.cache_clear()
+
+
+@pytest.fixture
+def published(hub, manifest, tiny_files, monkeypatch):
+    """The Hub, holding `tiny`; the manifest names the commit."""
+    publish_tiny(manifest, tiny_files[0], monkeypatch)
+    hub.requests.clear()
+    return hub
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
 
 
 @pytest.fixture(scope="session")

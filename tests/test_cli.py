@@ -253,7 +253,8 @@ def test_nothing_found(mean, capsys):
         (["--device", "mtia", "a.png"], "--device mtia: "),  # AssertionError from torch
         (["--device", "privateuseone", "a.png"], "--device privateuseone: "),  # ModuleNotFoundError
         (["--weights", read_manifest()["default"] + "x", "a.png"], f"did you mean {read_manifest()['default']!r}?"),
-        (["weights"], "./weights"),
+        (["weights"], "required: COMMAND"),
+        (["weights", "polish"], "polish"),
         (["export", "a.png"], "./export"),
     ],
 )

@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import os
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from qfm_metric import QFMScore, WeightsError
+from qfm_metric.hub import load_weights
 from qfm_metric.model import QFMConfig, QFMNet
-from qfm_metric.weights import CONFIG_KEY, EMBEDDED, load_weights, read_manifest, save_weights
+from qfm_metric.weights import CONFIG_KEY, EMBEDDED, read_manifest, save_weights
 
 TINY = {"backbone": "mobilenetv3_small_050", "dim": 32, "heads": 2}
 
@@ -26,6 +28,8 @@ def test_manifest_describes_the_embedded_files():
     manifest = read_manifest()
     assert manifest["default"] in manifest["weights"]
     for name, entry in manifest["weights"].items():
+        if entry["file"] is None:  # a superseded release: known by its hash
+            continue
         data = (EMBEDDED / entry["file"]).read_bytes()
         assert entry["bytes"] == len(data) <= 12 * 2**20
         assert entry["sha256"] == hashlib.sha256(data).hexdigest()
@@ -38,7 +42,9 @@ def test_manifest_describes_the_embedded_files():
 
 
 def test_no_file_without_an_entry():
-    assert {path.name for path in EMBEDDED.iterdir()} == {e["file"] for e in read_manifest()["weights"].values()}
+    assert {path.name for path in EMBEDDED.iterdir()} == {
+        e["file"] for e in read_manifest()["weights"].values() if e["file"]
+    }
 
 
 def test_embedded_weights_are_half_precision(metric):
@@ -77,7 +83,10 @@ def test_building_from_a_file_needs_no_network_and_no_random_numbers(tiny_file):
         ("qfm-lite0-vO", "did you mean 'qfm-lite0-v"),
         ("entirely else", "known ids: "),
         ("missing.safetensors", "cannot read weights"),
-        ("some/where", "cannot read weights"),
+        ("some/where/else", "cannot read weights"),
+        ("./qfm-lite0", "cannot read weights"),  # a path, for all that it resembles an id
+        ("null\0.safetensors", "cannot read weights"),
+        (os.devnull, "cannot read weights"),
     ],
 )
 def test_unknown_sources(source, says):
@@ -85,9 +94,68 @@ def test_unknown_sources(source, says):
         load_weights(source)
 
 
-def test_a_folder_is_no_weights_file(tmp_path):
-    with pytest.raises(WeightsError, match="cannot read"):
+def test_an_empty_folder_holds_no_weights(tmp_path):
+    with pytest.raises(WeightsError, match=r"model\.safetensors: cannot read"):
         load_weights(tmp_path)
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_saved_folder_is_read_back_bit_exactly(metric, tiny_file, random_images, tmp_path, embedded):
+    saved = metric if embedded else QFMScore.from_pretrained(tiny_file)
+    folder = tmp_path / "new" / "saved"
+    saved.save_pretrained(folder)
+    assert {path.name for path in folder.iterdir()} == {"README.md", "config.json", "model.safetensors"}
+    for source in (folder, str(folder), folder / "model.safetensors"):
+        again = QFMScore.from_pretrained(source)
+        assert again.net.config == saved.net.config
+        assert torch.equal(again(random_images), saved(random_images))
+        for name, tensor in saved.net.state_dict().items():
+            assert torch.equal(again.net.state_dict()[name], tensor)
+    stored = {tensor.dtype for tensor in load_file(folder / "model.safetensors").values()}
+    assert stored == {torch.float16 if embedded else torch.float32}
+    first = (folder / "model.safetensors").read_bytes()
+    saved.save_pretrained(folder)
+    assert (folder / "model.safetensors").read_bytes() == first  # the same network, the same bytes, the same hash
+
+
+def test_saved_folder_keeps_a_card_that_is_there_and_refuses_another_config(tiny_file, tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    QFMScore.from_pretrained(tiny_file).save_pretrained(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "mine"
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"heads": 4}))
+    with pytest.raises(WeightsError, match="differs from the config"):
+        QFMScore.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(WeightsError, match="not readable as JSON"):
+        QFMScore.from_pretrained(tmp_path)
+
+
+def test_folder_that_cannot_be_written(tiny_file, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(WeightsError, match=r"cannot write.*free space, or choose another"):
+        QFMScore.from_pretrained(tiny_file).save_pretrained(tmp_path / "file" / "folder")
+    with pytest.raises(WeightsError, match="cannot write weights"):
+        save_weights(tmp_path / "none" / "a.safetensors", TINY, {}, torch.float32)
+
+
+def test_revision_is_for_the_hub_only(metric, tiny_file):
+    for source in (None, metric.weights_id, tiny_file, str(tiny_file)):
+        with pytest.raises(WeightsError, match="needs a Hub repository"):
+            load_weights(source, revision="main")
+    with pytest.raises(WeightsError, match="expected one revision"):
+        load_weights("org/name@v1", revision="v2")
+
+
+def test_a_superseded_id_says_where_it_went(metric, monkeypatch, tiny_file):
+    manifest = json.loads(json.dumps(read_manifest()))
+    sha256 = hashlib.sha256(tiny_file.read_bytes()).hexdigest()
+    manifest["weights"]["old"] = manifest["weights"][metric.weights_id] | {"file": None, "sha256": sha256}
+    monkeypatch.setattr("qfm_metric.hub.read_manifest", lambda: manifest)
+    monkeypatch.setattr("qfm_metric.weights.read_manifest", lambda: manifest)
+    with pytest.raises(WeightsError, match=f"not in this installation and not on the Hub.*{sha256}"):
+        load_weights("old")
+    assert load_weights(tiny_file).id == "old"  # its file still loads by path, and is recognised
 
 
 def test_changed_embedded_file_is_refused(monkeypatch, tmp_path):
@@ -96,11 +164,11 @@ def test_changed_embedded_file_is_refused(monkeypatch, tmp_path):
     data = bytearray((EMBEDDED / entry["file"]).read_bytes())
     data[-1] ^= 1
     (tmp_path / entry["file"]).write_bytes(data)
-    monkeypatch.setattr("qfm_metric.weights.EMBEDDED", tmp_path)
+    monkeypatch.setattr("qfm_metric.hub.EMBEDDED", tmp_path)
     with pytest.raises(WeightsError, match=r"SHA-256.*reinstall"):
         QFMScore()
     (tmp_path / entry["file"]).write_bytes(data[:-1])
-    with pytest.raises(WeightsError, match=f"got {len(data) - 1} bytes"):
+    with pytest.raises(WeightsError, match=f"got {len(data) - 1} in .*reinstall"):
         QFMScore()
 
 

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from ..images import load_image
 from ..model import QFMConfig, QFMNet
 from ..score import QFMScore
-from . import data, evaluate, export, init, loop, material, readers
+from . import data, evaluate, export, init, loop, material, publish, readers
 
 
 def say(text: str) -> None:
@@ -117,6 +117,11 @@ def golden(args: argparse.Namespace) -> None:
     args.out.chmod(0o644)
 
 
+def publish_command(args: argparse.Namespace) -> None:
+    """Put released weights on the Hub, and the commit that holds them into the manifest."""
+    print(publish.publish(args.repo_id, args.id, args.manifest, args.file, args.private, args.dry_run))
+
+
 def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="python -m qfm_metric.train", description=__doc__)
     commands = root.add_subparsers(dest="command", required=True)
@@ -176,6 +181,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("image", type=Path)
     sub.add_argument("--weights", help="id or .safetensors file; default: the shipped weights")
     sub.add_argument("--out", type=Path, required=True)
+
+    publish.add_options(command("publish", publish_command))
     return root
 
 

@@ -9,6 +9,7 @@ ranking of the pictures drawn in the figure.
 
 import argparse
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -28,10 +29,10 @@ EXPOSURE = ("overexpose", "underexpose")  # a brighter photograph can look bette
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def load_photos() -> dict[str, np.ndarray]:
+def load_photos(names: Sequence[str]) -> dict[str, np.ndarray]:
     """Name to `(H, W, 3)` uint8, from scikit-image's wheel."""
     folder = Path(skimage.__path__[0]) / "data"
-    paths = {name: next(folder.glob(f"{name}.*")) for name in PHOTOS}
+    paths = {name: next(folder.glob(f"{name}.*")) for name in names}
     return {name: (load_image(path) * 255).byte().permute(1, 2, 0).numpy() for name, path in paths.items()}
 
 
@@ -64,7 +65,9 @@ def print_table(ladders: dict[tuple[str, str], list[float]]) -> None:
 def draw(photos: dict[str, np.ndarray], ladders: dict[tuple[str, str], list[float]], path: Path) -> None:
     """The clean photographs with their ladders beside them, and the pictures at middle strength in order of score."""
     kinds = LADDERS + EXPOSURE
-    figure, axes = plt.subplots(len(photos), 2 + len(kinds), figsize=(19, 2.5 * len(photos)), layout="constrained")
+    figure, axes = plt.subplots(
+        len(photos), 2 + len(kinds), squeeze=False, figsize=(19, 2.5 * len(photos)), layout="constrained"
+    )
     for row, (name, pixels) in zip(axes, photos.items(), strict=True):
         shown = [("clean", ladders[name, kinds[0]][0], pixels)]
         shown += [(kind, ladders[name, kind][3], degrade(pixels, kind, STRENGTHS[2])) for kind in kinds]
@@ -74,7 +77,7 @@ def draw(photos: dict[str, np.ndarray], ladders: dict[tuple[str, str], list[floa
             axis.axis("off")
         for kind in kinds:
             row[-1].plot(range(len(STRENGTHS) + 1), ladders[name, kind], marker=".", label=kind)
-        row[-1].set(ylim=(0, 1), title=f"{name}: clean to ruined")
+        row[-1].set(ylim=(0, 1), title=name, xlabel="clean to ruined")
     axes[0, -1].legend(fontsize=7, loc="lower left")
     figure.savefig(path, dpi=70)
 
@@ -82,9 +85,10 @@ def draw(photos: dict[str, np.ndarray], ladders: dict[tuple[str, str], list[floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--figure", type=Path, default=Path("rank_photos.png"))
+    parser.add_argument("--photos", nargs="+", choices=PHOTOS, default=PHOTOS, metavar="NAME", help=", ".join(PHOTOS))
     args = parser.parse_args()
 
-    photos = load_photos()
+    photos = load_photos(args.photos)
     ladders = score_ladders(QFMScore(), photos)
     print_table(ladders)
     pictures = {f"{name}, clean": ladders[name, "blur"][0] for name in photos}

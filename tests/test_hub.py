@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import shutil
+import threading
 import time
 
 import pytest
@@ -159,6 +160,17 @@ def test_out_of_reach_fails_at_once(published, cache, source):
     with pytest.raises(WeightsError, match="not in the cache, and local_files_only"):
         load_weights(source, cache_dir=cache, local_files_only=True)
     assert time.monotonic() - start < 5
+
+
+def test_hub_that_does_not_answer(published, cache, monkeypatch):
+    monkeypatch.setattr("qfm_metric.hub.HEAD_TIMEOUT", 0.2)
+    silence = threading.Event()
+    published.faults["HEAD resolve"] = lambda request: silence.wait(60)
+    start = time.monotonic()
+    with pytest.raises(WeightsError, match=r"cannot download from .*Timeout.*check the network"):
+        load_weights("tiny", cache_dir=cache)
+    assert time.monotonic() - start < 5
+    silence.set()
 
 
 def test_token_is_sent_where_given_only(published, cache, monkeypatch):

@@ -187,6 +187,9 @@ class QFMNet(nn.Module):
         self.backbone = timm.create_model(
             config.backbone, pretrained=pretrained, features_only=True, out_indices=config.depths
         )
+        last = self.backbone.feature_info.get_dicts()[-1]["module"]
+        if last.startswith("blocks."):  # timm builds and runs EfficientNets to their end, wherever the last map lies
+            self.backbone.blocks = self.backbone.blocks[: int(last.split(".")[1]) + 1]
         *shallow, deepest = self.backbone.feature_info.channels()
         channels = 2 * sum(shallow) + deepest
         self.standardize = Standardize(channels)

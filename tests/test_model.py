@@ -146,6 +146,14 @@ def test_size(metric):
     assert sum(parameter.numel() for parameter in metric.parameters()) < 6_000_000
 
 
+def test_a_shallower_network_ends_at_its_last_map(net):
+    short = QFMNet(QFMConfig(depths=(0, 1, 2, 3), dim=32, heads=2)).eval()
+    assert len(short.backbone.blocks) == 5
+    assert len(net.backbone.blocks) == 7
+    tokens = short.forward_features(short.preprocess(torch.rand(1, 3, 64, 96)))
+    assert tokens.shape == (1, 4 * 6, 32)  # a token per 16 x 16 px
+
+
 def test_other_backbones_fit():
     net = QFMNet(QFMConfig(backbone="mobilenetv3_small_050", dim=32, heads=2)).eval()
     assert net(torch.rand(1, 3, 64, 64)).shape == (1,)

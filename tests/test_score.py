@@ -9,10 +9,17 @@ from torch import nn
 
 from qfm_metric import QFMScore, load_image
 from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.weights import read_manifest
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
 # Kernels differ by batch size on a GPU; on the CPU images pass one by one, so nothing differs.
 TOLERANCE = {"cpu": 0.0, "cuda": 1e-4}
+
+
+@pytest.fixture(scope="module", params=read_manifest()["weights"])
+def metric(request):
+    """Every embedded id keeps the contract."""
+    return QFMScore.from_pretrained(request.param)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -98,7 +105,7 @@ def test_a_training_parent_does_not_train_the_metric(metric, photo):
 
 def test_copies_score_alike(metric, photo):
     expected = metric(photo)
-    reloaded = QFMScore()
+    reloaded = QFMScore.from_pretrained(metric.weights_id)
     reloaded.load_state_dict(metric.state_dict())
     for other in (copy.deepcopy(metric), pickle.loads(pickle.dumps(metric)), reloaded):
         assert torch.equal(other(photo), expected)

@@ -2,8 +2,10 @@
 
 import contextlib
 import errno
+import inspect
 import os
 import shutil
+import threading
 import time
 
 import pytest
@@ -12,7 +14,7 @@ from hub_server import sha256
 from published import REPO, TOKEN, commit_of, publish_another
 
 from qfm_metric import QFMScore, WeightsError
-from qfm_metric.hub import load_weights
+from qfm_metric.hub import find_weights, load_weights
 from qfm_metric.weights import FILE
 
 # The client's own: its upload calls its HTTP library in a way that the latter calls old.
@@ -161,7 +163,20 @@ def test_out_of_reach_fails_at_once(published, cache, source):
     assert time.monotonic() - start < 5
 
 
+def test_hub_that_does_not_answer(published, cache, monkeypatch):
+    monkeypatch.setattr("qfm_metric.hub.HEAD_TIMEOUT", 0.2)
+    silence = threading.Event()
+    published.faults["HEAD resolve"] = lambda request: silence.wait(60)
+    start = time.monotonic()
+    with pytest.raises(WeightsError, match=r"cannot download from .*Timeout.*check the network"):
+        load_weights("tiny", cache_dir=cache)
+    assert time.monotonic() - start < 5
+    silence.set()
+
+
 def test_token_is_sent_where_given_only(published, cache, monkeypatch):
+    for function in (load_weights, find_weights, QFMScore.from_pretrained):
+        assert inspect.signature(function).parameters["token"].default is False  # None would send a saved one
     monkeypatch.setenv("HF_TOKEN", TOKEN)  # somebody is logged in
     load_weights("tiny", cache_dir=cache)
     assert {token for _, _, token in published.requests} == {None}

@@ -147,16 +147,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0, help="of the splits")
     sub.add_argument("--side", type=int, default=512, help="decoded pictures are squares of this side, px")
 
-    for name, run in (("cache", cache), ("student", student)):
-        sub = command(name, run)
-        sub.add_argument("--data", type=Path, required=True, help="what `prepare` wrote; `cache` adds 7 GB to it")
-        sub.add_argument("--init", default="timm", help="ImageNet weights: a safetensors file, or timm's download")
-        sub.add_argument("--depths", type=int, nargs="+", default=QFMConfig.depths, help="backbone maps the tokens see")
-        sub.add_argument("--view-side", type=int, default=384, help="a view has the area of a square of this side, px")
-        sub.add_argument("--ladders", type=int, default=4000, help="pictures to degrade for the ranking term")
-        sub.add_argument("--material-seed", type=int, default=0, help="of crops and degradations")
-        if name == "cache":
-            sub.add_argument("--workers", type=int, default=2, help="processes")
+    sub = command("cache", cache)
+    _add_network_options(sub)
+    sub.add_argument("--workers", type=int, default=2, help="processes")
+
+    sub = command("student", student)
+    _add_network_options(sub)
     sub.add_argument("--out", type=Path, required=True, help="folder for checkpoints, logs and the weights")
     sub.add_argument("--id", default="student", help="name of the weights file")
     sub.add_argument("--steps", type=int, default=loop.LoopConfig.steps)
@@ -184,6 +180,16 @@ def parser() -> argparse.ArgumentParser:
 
     publish.add_options(command("publish", publish_command))
     return root
+
+
+def _add_network_options(sub: argparse.ArgumentParser) -> None:
+    """What `cache` and `student` must be told alike."""
+    sub.add_argument("--data", type=Path, required=True, help="what `prepare` wrote; `cache` adds 7 GB to it")
+    sub.add_argument("--init", default="timm", help="ImageNet weights: a safetensors file, or timm's download")
+    sub.add_argument("--depths", type=int, nargs="+", default=QFMConfig.depths, help="backbone maps the tokens see")
+    sub.add_argument("--view-side", type=int, default=384, help="a view has the area of a square of this side, px")
+    sub.add_argument("--ladders", type=int, default=4000, help="pictures to degrade for the ranking term")
+    sub.add_argument("--material-seed", type=int, default=0, help="of crops and degradations")
 
 
 def main() -> int:

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from ..images import load_image
@@ -160,7 +162,9 @@ def decode(rows: list[Row], folder: Path, side: int = 512, workers: int = 2) -> 
     folder.mkdir(parents=True, exist_ok=True)
     # Only readable pictures get a row, so the file grows by appending.
     kept, failures = [], []
-    with (folder / "pixels.u8").open("wb") as file, ProcessPoolExecutor(workers) as pool:
+    # One thread a worker: a forked child that starts OpenMP's threads anew can hang.
+    pool = ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    with (folder / "pixels.u8").open("wb") as file, pool:
         for row, result in zip(rows, _decode_all(pool, rows, side), strict=True):
             if isinstance(result, str):
                 failures.append(result)
@@ -185,8 +189,6 @@ def _decode_one(path: str, side: int) -> NDArray[np.uint8] | str:
     if min(height, width) < side:
         return f"{path}: {width} x {height} px is smaller than {side} x {side}; left out, pictures are not enlarged"
     if min(height, width) > side:
-        import torch.nn.functional as F
-
         scale = side / min(height, width)
         size = (max(side, round(height * scale)), max(side, round(width * scale)))
         image = F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]

@@ -39,6 +39,7 @@ def test_avif_is_left_to_pillow_whatever_brand_comes_first(tmp_path, monkeypatch
 
 def test_avif_without_its_codec_asks_for_a_newer_pillow(tmp_path, monkeypatch):
     path = save(blocks(), tmp_path / "a.avif")
+    Image.init()  # what registers while the list is replaced would be lost afterwards
     for table in (Image.OPEN, Image.SAVE):
         monkeypatch.delitem(table, "AVIF")
     monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "AVIF"])

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from ..images import load_image
 from ..model import QFMConfig, QFMNet
 from ..score import QFMScore
-from . import data, evaluate, export, init, loop, material, publish, readers
+from . import data, evaluate, export, init, loop, material, publish, readers, readers_authentic
 
 
 def say(text: str) -> None:
@@ -98,7 +98,7 @@ def evaluate_command(args: argparse.Namespace) -> None:
 
 def gate(args: argparse.Namespace) -> None:
     """Score BIQ2021's official test part and fail if the shipped weights fall below what they claim."""
-    rows, seen = data.read_biq2021_test(args.folder)
+    rows, seen = readers_authentic.read_biq2021_test(args.folder)
     scores = evaluate.score_rows(QFMScore.from_pretrained(args.weights), rows)
     result = evaluate.report(scores, rows, seen)
     found = {"srcc": result["all"]["srcc"], "plcc": result["all"]["plcc"], "within": result["within_srcc"]}

@@ -85,26 +85,6 @@ def regroup(rows: list[Row], path: Path) -> list[Row]:
     return [replace(row, group=group_of.get(Path(row.image).name.lower(), row.group)) for row in rows]
 
 
-def read_biq2021_test(folder: Path) -> tuple[list[Row], set[str]]:
-    """BIQ2021's test part alone: `images/` and `scores.csv` with `image,mos,subset,duplicate_in_train`.
-
-    Returns:
-        The rows, and the groups that the training part shares (each near-duplicate's own name stands for its group).
-    """
-    table = folder / "scores.csv"
-    if not table.is_file():
-        raise DataError(f"{table}: no such file; expected image,mos,subset,duplicate_in_train beside images/")
-    rows, seen = [], set()
-    with table.open(newline="", encoding="utf-8") as file:
-        for record in csv.DictReader(file):
-            name = record["image"]
-            mos = _mos(record["mos"], where=f"{table}, {name}")
-            rows.append(Row(str(folder / "images" / name), mos, name, record["subset"], "test"))
-            if record["duplicate_in_train"] == "1":
-                seen.add(name)
-    return rows, seen
-
-
 def split_by_group(rows: list[Row], val_share: float, seed: int, test_share: float = 0.0) -> list[Row]:
     """Assign whole groups to validation and test until they hold about these shares of the pictures; the rest trains.
 

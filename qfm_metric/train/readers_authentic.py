@@ -51,6 +51,24 @@ def read_biq2021(root: Path) -> list[Row]:
     return rows
 
 
+def read_biq2021_test(folder: Path) -> tuple[list[Row], set[str]]:
+    """BIQ2021's test part alone: `images/` and `scores.csv` with `image,mos,subset,duplicate_in_train`.
+
+    Returns:
+        The rows, and the groups that the training part shares (each near-duplicate's own name stands for its group).
+    """
+    layout = "scores.csv (image,mos,subset,duplicate_in_train) beside images/"
+    table = folder / "scores.csv"
+    rows, seen = [], set()
+    for where, record in csv_records(table, ["image", "mos", "subset", "duplicate_in_train"], layout):
+        name = record["image"]
+        image = str(folder / "images" / name)
+        rows.append(Row(image, BIQ2021.mos(record["mos"], where), name, record["subset"], "test"))
+        if record["duplicate_in_train"] == "1":
+            seen.add(name)
+    return complete(rows, table), seen
+
+
 def read_koniq10k(root: Path) -> list[Row]:
     """KonIQ-10k: `1024x768/` (or `512x384/`) and `koniq10k_distributions_sets.csv`, which has the official split.
 

@@ -1,4 +1,4 @@
-"""Loss terms: each a function of scores `(N,)` in (0, 1) that returns a scalar, lower is better."""
+"""Loss terms: each a function of scores in (0, 1), or of features, that returns a scalar; lower is better."""
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,88 @@ def ladder_ranking(scores: Tensor, margin: float) -> Tensor:
 def clean_anchor(scores: Tensor, mos: Tensor) -> Tensor:
     """Smooth L1 on the clean rungs of ladders, so that ranking lowers the degraded and does not raise the clean."""
     return regression(scores[:, 0], mos)
+
+
+def consistency(perturbed: Tensor, clean: Tensor) -> Tensor:
+    """`mean |perturbed - stopgrad(clean)|` of scores `(N,)` with and without semantic noise.
+
+    QFM-IQM, Sec. 3.6, asks for this insensitivity; the equation is ours. The clean prediction is the target and gets no
+    gradient, or both could agree by becoming constant.
+    """
+    return (perturbed - clean.detach()).abs().mean()
+
+
+def score_distillation(scores: Tensor, teacher: Tensor, spread: Tensor, knee: float = 0.1) -> Tensor:
+    """Smooth L1 to the teachers' mean score, less where they disagree (ours).
+
+    `mean_i v_i * l(s_i - t_i)` with `v_i` proportional to `1 / (1 + (spread_i / 0.05)^2)` and of mean 1 over the batch:
+    weights compare pictures of a batch, not batches.
+
+    Args:
+        scores: `(N,)`.
+        teacher: `(N,)`, mean over the teachers.
+        spread: `(N,)`, standard deviation over the teachers, in units of the score.
+        knee: As in `regression`.
+    """
+    weights = 1 / (1 + (spread / 0.05).square())
+    return (weights / weights.mean() * F.smooth_l1_loss(scores, teacher, beta=knee, reduction="none")).mean()
+
+
+def rank_distillation(scores: Tensor, teacher: Tensor, scale: float = 0.05) -> Tensor:
+    """The teacher's preferences between the pictures of a batch: RankNet with soft targets (ours).
+
+    Over all pairs i < j the mean Kullback-Leibler divergence between two coins: `p = sigmoid((t_i - t_j) / scale)` of
+    the teacher, `q = sigmoid((s_i - s_j) / scale)` of the student. It is the binary cross-entropy of q against p less
+    the entropy of p, so its minimum is 0; it is blind to a constant offset. 0 for a single picture.
+
+    Args:
+        scores, teacher: `(N,)`.
+        scale: In units of the score: a gap of this size is a preference of 73 %.
+    """
+    student, target = _pair_gaps(scores) / scale, _pair_gaps(teacher) / scale
+    preferred = torch.sigmoid(target)
+    entropies = F.binary_cross_entropy_with_logits(target, preferred, reduction="none")
+    crossed = F.binary_cross_entropy_with_logits(student, preferred, reduction="none")
+    return (crossed - entropies).sum() / max(1, student.numel())
+
+
+def feature_distillation(tokens_mean: Tensor, teacher_features: Tensor) -> Tensor:
+    """Which pictures of a batch the teacher finds alike, whatever the widths of the two feature spaces (ours).
+
+    `mean_ij (S_ij - T_ij)^2` in [0, 4], S and T the `(N, N)` cosine similarities after each feature has been centred
+    over the batch. Blind to a shift, a positive factor and a rotation of either space. Two centred pictures are always
+    opposite: needs N >= 3 to say anything.
+
+    Args:
+        tokens_mean: `(N, D)`, the student's tokens averaged over L.
+        teacher_features: `(N, E)`.
+    """
+    return (_similarities(tokens_mean) - _similarities(teacher_features)).square().mean()
+
+
+def difference(scores: Tensor, targets: Tensor) -> Tensor:
+    """Smooth L1, quadratic within 0.05, between the score gaps of a ladder's rungs and their targets (ours).
+
+    Mean over ladders and over pairs of rungs i < j of `l((s_i - s_j) - (t_i - t_j))`: how much quality a degradation
+    takes, whatever the clean picture scores. 0 for ladders of one rung.
+
+    Args:
+        scores, targets: `(ladders, rungs)`.
+    """
+    gaps = _pair_gaps(scores)
+    return F.smooth_l1_loss(gaps, _pair_gaps(targets), beta=0.05, reduction="sum") / max(1, gaps.numel())
+
+
+def _pair_gaps(scores: Tensor) -> Tensor:
+    """`(..., n)` scores to the gaps `s_i - s_j` of all pairs i < j, `(..., n * (n - 1) / 2)`."""
+    i, j = torch.triu_indices(scores.shape[-1], scores.shape[-1], offset=1, device=scores.device)
+    return scores[..., i] - scores[..., j]
+
+
+def _similarities(features: Tensor) -> Tensor:
+    # The floor is for batches of equal pictures, whose centred features are rounding alone.
+    directions = F.normalize(features - features.mean(dim=0), dim=1, eps=1e-6)
+    return directions @ directions.T
 
 
 def total(weights: dict[str, float], terms: dict[str, Tensor]) -> Tensor:

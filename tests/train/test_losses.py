@@ -1,9 +1,27 @@
 """Closed-form values and gradients of the loss terms."""
 
+import math
+
 import pytest
 import torch
 
-from qfm_metric.train.losses import clean_anchor, correlation, ladder_ranking, regression, total
+from qfm_metric.train.losses import (
+    clean_anchor,
+    consistency,
+    correlation,
+    difference,
+    feature_distillation,
+    ladder_ranking,
+    rank_distillation,
+    regression,
+    score_distillation,
+    total,
+)
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
 
 
 def test_regression_is_quadratic_within_the_knee_and_linear_beyond():
@@ -43,6 +61,113 @@ def test_ladder_ranking_asks_for_a_margin_on_every_step():
 def test_clean_anchor_looks_at_the_first_rung_alone():
     ladders = torch.tensor([[0.55, 0.1], [0.5, 0.9]])
     assert clean_anchor(ladders, torch.tensor([0.5, 0.5])).item() == pytest.approx(0.05**2 / 0.2 / 2)
+
+
+def test_consistency_moves_the_perturbed_score_alone():
+    perturbed, clean = torch.tensor([0.2, 0.6], requires_grad=True), torch.tensor([0.5, 0.5], requires_grad=True)
+    loss = consistency(perturbed, clean)
+    assert loss.item() == pytest.approx(0.2)
+    loss.backward()
+    assert perturbed.grad.tolist() == [-0.5, 0.5]
+    assert clean.grad is None
+    assert consistency(clean, clean).item() == 0
+
+
+def test_score_distillation_without_disagreement_is_regression(generator):
+    scores, teacher = torch.rand(2, 8, generator=generator)
+    expected = regression(scores, teacher).item()
+    for spread in (0.0, 0.2):  # equal disagreement cancels
+        assert score_distillation(scores, teacher, torch.full((8,), spread)).item() == pytest.approx(expected)
+    assert score_distillation(teacher, teacher, torch.rand(8, generator=generator)).item() == 0
+
+
+def test_score_distillation_counts_disagreement_less():
+    scores = torch.tensor([0.5, 0.5], requires_grad=True)
+    teacher, spread = torch.tensor([0.9, 0.7]), torch.tensor([0.0, 0.05])  # weights 1 and 1/2: of mean 1, 4/3 and 2/3
+    loss = score_distillation(scores, teacher, spread)
+    assert loss.item() == pytest.approx((4 / 3 * 0.35 + 2 / 3 * 0.15) / 2)
+    loss.backward()
+    assert scores.grad.tolist() == pytest.approx([-2 / 3, -1 / 3])
+
+
+def test_rank_distillation_is_a_divergence_between_preferences():
+    scores, teacher = torch.tensor([0.5, 0.5]), torch.tensor([0.55, 0.5])
+    p = 1 / (1 + math.exp(-1))
+    expected = p * math.log(p / 0.5) + (1 - p) * math.log((1 - p) / 0.5)
+    assert rank_distillation(scores, teacher).item() == pytest.approx(expected, abs=1e-6)
+    assert rank_distillation(scores, teacher, scale=0.1).item() < expected / 2
+
+
+def test_rank_distillation_is_least_at_the_teacher_up_to_an_offset(generator):
+    teacher, noise = torch.rand(2, 8, generator=generator)
+    scores = (teacher + 0.1).requires_grad_()
+    loss = rank_distillation(scores, teacher)
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-6)  # rounding of a difference of two entropies below 1
+    assert scores.grad.abs().max() < 1e-5
+    worse, worst = rank_distillation(teacher + 0.1 * noise, teacher), rank_distillation(1 - teacher, teacher)
+    assert 0.001 < worse < worst
+    order = torch.randperm(8, generator=generator)
+    assert rank_distillation(noise[order], teacher[order]).item() == pytest.approx(
+        rank_distillation(noise, teacher).item(), rel=1e-5
+    )
+
+
+def test_rank_distillation_raises_what_the_teacher_prefers():
+    scores = torch.full((3,), 0.5, requires_grad=True)
+    rank_distillation(scores, torch.tensor([0.9, 0.5, 0.1])).backward()
+    assert scores.grad[0] < 0 < scores.grad[2]
+    assert scores.grad[1].item() == pytest.approx(0, abs=1e-6)
+
+
+def test_feature_distillation_compares_similarities():
+    # Centred, the three students point at 0, 180 and no degrees; the teachers at 120 degrees from one another.
+    student = torch.tensor([[1.0], [-1.0], [0.0]])
+    angles = torch.tensor([0.0, 2 * math.pi / 3, 4 * math.pi / 3])
+    teacher = torch.stack([angles.cos(), angles.sin()], dim=1)
+    # S - T: diagonal 0, 0, -1; pair (0, 1) -1 + 1/2; pairs with 2: 1/2.
+    assert feature_distillation(student, teacher).item() == pytest.approx((1 + 6 * 0.25) / 9)
+
+
+def test_feature_distillation_is_blind_to_shift_scale_and_rotation(generator):
+    teacher = torch.randn(8, 5, generator=generator)
+    rotation = torch.linalg.qr(torch.randn(5, 5, generator=generator))[0]
+    wide = torch.cat([3 * teacher @ rotation + 7, torch.ones(8, 4)], dim=1)
+    assert feature_distillation(wide, teacher).item() == pytest.approx(0, abs=1e-9)
+    assert feature_distillation(teacher.flip(0), teacher) > 0.01
+
+
+def test_difference_compares_gaps_within_a_ladder():
+    targets = torch.tensor([[0.9, 0.6, 0.1], [0.5, 0.4, 0.3]])
+    offsets = torch.tensor([[0.1], [-0.2]])
+    assert difference(targets + offsets, targets).item() == pytest.approx(0, abs=1e-9)
+    scores = targets.clone()
+    scores[1, 2] += 0.02  # two of six pairs are off, within the knee
+    assert difference(scores, targets).item() == pytest.approx(2 * 0.02**2 / 0.1 / 6, rel=1e-4)
+    scores[1, 2] += 0.98
+    assert difference(scores, targets).item() == pytest.approx(2 * (1 - 0.025) / 6)
+    assert difference(targets.roll(1, 0), targets) > 0.01
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda x: consistency(x, torch.full((6,), 0.5)),
+        lambda x: score_distillation(x, torch.rand(6), torch.full((6,), 10.0)),
+        lambda x: rank_distillation(x, torch.rand(6)),
+        lambda x: rank_distillation(x[:1], torch.rand(1)),
+        lambda x: feature_distillation(x[:, None].expand(6, 3), torch.rand(6, 4)),
+        lambda x: feature_distillation(x[:, None].expand(6, 3), torch.ones(6, 4)),
+        lambda x: difference(x.view(2, 3), torch.rand(2, 3)),
+        lambda x: difference(x[:, None], torch.rand(6, 1)),
+    ],
+)
+def test_constant_scores_have_a_finite_gradient(loss):
+    scores = torch.full((6,), 0.7, requires_grad=True)
+    value = loss(scores)
+    value.backward()
+    assert value.isfinite()
+    assert scores.grad.abs().max() < 1e3
 
 
 def test_total():

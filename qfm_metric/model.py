@@ -1,7 +1,7 @@
 """The QFM student network, in the order an image travels.
 
     images (N, 3, H, W)
-      -> preprocess        one or more views, the picture's shape kept          (N, V, 3, h, w)
+      -> preprocess        the whole picture reduced, and crops at full size     (N, V, 3, h, w)
       -> pyramid           backbone maps at several depths
       -> tokens            one token per 32 x 32 px cell, seeing every depth     (N, L, D)
       == the seam: training adds a matched image's tokens here ==
@@ -9,7 +9,8 @@
       -> head              a logit per query, averaged                           (N,)
       -> calibration       monotone map to the MOS scale                         (N,) in (0, 1)
 
-What is unusual: views are never upscaled; a token holds the mean and the spread of each depth inside its cell, so that
+What is unusual: besides the reduced picture the network sees pieces of it at native resolution, where focus, noise and
+compression show; views are never upscaled; a token holds the mean and the spread of each depth inside its cell, so that
 fine-grained loss (noise, blocking, blur) reaches the decoder without passing through the deep layers.
 
 Source: features -> seam -> transformer decoder follow QFM-IQM (arXiv 2312.06158) and its baseline DEIQT; the backbone,
@@ -38,6 +39,8 @@ class QFMConfig:
         backbone: A timm model name that supports `features_only`.
         depths: Indices of the timm feature maps that the tokens see, shallow to deep.
         view_pixels: Area budget of a view, in pixels.
+        native_views: Number of native-resolution views beside the whole picture, spread along its longer side: they
+            have the whole view's shape, so the cost is bounded whatever the picture's size.
         mean, std: Input normalisation that the backbone was trained with, per channel.
         dim: Token width D.
         queries: Number of learned queries Q.
@@ -47,6 +50,7 @@ class QFMConfig:
     backbone: str = "tf_efficientnet_lite0"
     depths: tuple[int, ...] = (0, 1, 2, 3, 4)
     view_pixels: int = 384 * 384
+    native_views: int = 0
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     dim: int = 128
@@ -57,11 +61,11 @@ class QFMConfig:
         """Refuse what a foreign weights file could ask for: downloads by name, absurd sizes, divisions by zero."""
         if not isinstance(self.backbone, str) or not re.fullmatch(r"\w+(\.\w+)?", self.backbone):
             raise ValueError(f"backbone: expected a timm model name, got {self.backbone!r}")
-        bounds = {"view_pixels": 2**24, "dim": 4096, "queries": 256, "heads": 64}
-        for name, largest in bounds.items():
+        bounds = {"view_pixels": (1, 2**24), "native_views": (0, 64), "dim": (1, 4096), "queries": (1, 256)}
+        for name, (least, largest) in {**bounds, "heads": (1, 64)}.items():
             value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= largest:
-                raise ValueError(f"{name}: expected an integer from 1 to {largest}, got {value!r}")
+            if type(value) is not int or not least <= value <= largest:
+                raise ValueError(f"{name}: expected an integer from {least} to {largest}, got {value!r}")
         if self.dim % self.heads:
             raise ValueError(f"heads: expected a divisor of dim {self.dim}, got {self.heads}")
         depths = self.depths
@@ -88,6 +92,19 @@ def view_size(height: int, width: int, pixels: int) -> tuple[int, int]:
     longest = pixels // SHORTEST_SIDE
     h, w = (min(max(round(side * scale / CELL) * CELL, SHORTEST_SIDE), longest) for side in (height, width))
     return h, w
+
+
+def native_pieces(images: Tensor, size: tuple[int, int], count: int) -> list[Tensor]:
+    """`count` crops of `size` (height, width) at full resolution, evenly spread along the diagonal; a single one is the centre.
+
+    None if the images `(N, 3, H, W)` are too small for one.
+    """
+    spare = [have - want for have, want in zip(images.shape[-2:], size, strict=True)]
+    if min(spare) < 0:
+        return []
+    places = [(2 * i + 1) / (2 * count) for i in range(count)]
+    corners = [(int(spare[0] * place), int(spare[1] * place)) for place in places]
+    return [images[..., top : top + size[0], left : left + size[1]] for top, left in corners]
 
 
 def pool_cells(features: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -207,11 +224,17 @@ class QFMNet(nn.Module):
         return self.calibration(self.forward_head(self.forward_features(views)))  # type: ignore[no-any-return]
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """`(N, 3, H, W)` in [0, 1] to normalised views `(N, V, 3, h, w)`, differentiable; V is 1, the whole picture."""
+        """`(N, 3, H, W)` in [0, 1] to normalised views `(N, V, 3, h, w)`, differentiable.
+
+        The first view is the whole picture; the others are its pieces at native resolution, of the same shape. A
+        picture that fits into a view has no more to show: all its views are the whole.
+        """
         size = view_size(images.shape[-2], images.shape[-1], self.config.view_pixels)
+        whole = images
         if images.shape[-2:] != size:
-            images = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
-        return ((images - self.mean) / self.std).unsqueeze(1)
+            whole = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
+        pieces = native_pieces(images, size, self.config.native_views) or [whole] * self.config.native_views
+        return (torch.stack([whole, *pieces], dim=1) - self.mean) / self.std
 
     def forward_features(self, views: Tensor) -> Tensor:
         """`(N, V, 3, h, w)` views to tokens `(N, L, D)`, those of one view after those of another."""

@@ -1,73 +1,123 @@
-"""What a training run looks at: labelled views in several shapes, ladders of degradation, validation pictures.
+"""What a training run looks at: photographs, and series of versions of a picture that people would rate ever lower.
 
+A series is a clean picture and what distortion, resampling or both make of it. How much quality each version keeps
+comes from people, not from a network: the mean human score per type and level of KADID-10k and TID2013 (`severity`).
 Everything is drawn from a seed, so a sample number names the same picture in every run and every process.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from ..model import QFMNet
 from .data import Decoded
-from .distortions import KINDS, Pixels, degrade
+from .ladders import Pixels
 from .prefix import CachedViews, cache_views
+from .severity import Cell
+from .synthetic import compose, distort
 
-RUNGS = 4  # of a ladder: the clean picture and three strengths
+RUNGS = 4  # of a series: the clean picture and three versions
 CLEAN_MOS = 0.65  # a picture this good is worth degrading
-
-# Shape of the crop, and how often a batch is made of it. MOS are of whole pictures; the crops teach that neither the
-# shape nor the number of tokens matters, at native resolution where the whole view is reduced.
-CROPS = {
-    "whole": (None, 0.5),
-    "wide": ((352, 512), 0.2),
-    "tall": ((512, 352), 0.2),
-    "small": ((256, 256), 0.1),
-}
+FAR = 0.6  # side of a "far" view, as a share of the side of a view
+FRAME = (384, 512)  # height, width: the size that KADID-10k's and TID2013's parameters are made for
+KERNELS = (Image.Resampling.NEAREST, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """Cached views with the MOS of each, `(N,)`, and how often a batch is drawn from them."""
+class Pool:
+    """Cached pictures of one shape, from which whole batches are drawn.
+
+    Attributes:
+        views: Of every sample; series lie together, the clean picture first.
+        source: `(N,)` index of the decoded picture that a sample was made from; -1: made from none.
+        quality: `(N,)` how much of its quality is kept, in [0, 1].
+        rungs: Samples of a series; 1: single pictures.
+        share: How often a batch is drawn from this pool, against the others with or without series.
+        types: `(N,)` number of the distortion type in `type_names`, -1 for clean, composed and resampled samples.
+    """
 
     views: CachedViews
-    mos: NDArray[np.float32]
+    source: NDArray[np.int64]
+    quality: NDArray[np.float32]
+    rungs: int
     share: float
+    types: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Material:
-    """`ladders` holds `RUNGS` consecutive views a ladder, `ladder_mos` the MOS of each ladder's clean picture."""
-
-    labelled: list[Labelled]
-    ladders: CachedViews
-    ladder_mos: NDArray[np.float32]
+    photos: list[Pool]
+    series: list[Pool]
     validation: CachedViews
     validation_indices: NDArray[np.int64]
 
 
-def gather(net: QFMNet, decoded: Decoded, folder: Path, ladders: int, seed: int, workers: int) -> Material:
+@dataclass(frozen=True)
+class MaterialConfig:
+    """How much is drawn; `series` counts series per distortion type, of which there are 49."""
+
+    series: int = 40
+    resampled: int = 600
+    composed: int = 400
+    nothing: int = 200
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A pool before its pictures are made: `render(sample)` gives `(H, W, 3)` uint8."""
+
+    name: str
+    render: Callable[[int], Pixels]
+    source: NDArray[np.int64]
+    quality: NDArray[np.float32]
+    rungs: int
+    share: float
+    far: bool = False
+    types: NDArray[np.int64] | None = None
+
+
+def gather(
+    net: QFMNet,
+    frozen: int,
+    decoded: Decoded,
+    cells: Sequence[Cell],
+    folder: Path,
+    config: MaterialConfig,
+    workers: int,
+    openvino: bool = False,
+) -> Material:
     """Draw the material from decoded pictures and run the prefix on it; what is already in `folder` is kept."""
+    # A large picture is reduced more than ours of 512 px. The same ratio is had at less cost by a smaller view.
+    far = deepcopy(net)
+    far.config = replace(net.config, view_pixels=int(net.config.view_pixels * FAR**2))
+
+    def cached(plan: _Plan) -> Pool:
+        made = cache_views(
+            far if plan.far else net,
+            frozen,
+            lambda i: to_tensor(plan.render(i)),
+            len(plan.source),
+            folder / plan.name,
+            workers,
+            openvino,
+        )
+        types = np.full(len(plan.source), -1) if plan.types is None else plan.types
+        return Pool(made, plan.source, plan.quality, plan.rungs, plan.share, types)
+
     train, val = decoded.select("train"), decoded.select("val")
-    rng = np.random.default_rng(seed)
-
-    def cached(name: str, picture: Callable[[int], Tensor], count: int) -> CachedViews:
-        return cache_views(net, picture, count, folder / name, workers)
-
-    validation = cached("validation", lambda i: to_tensor(decoded.pixels[val[i]]), len(val))
-    labelled = []
-    for name, (size, share) in CROPS.items():
-        # A crop's label is less sure than the whole picture's, so fewer are kept.
-        chosen = train if size is None else rng.permutation(train)[: len(train) // 2]
-        views = cached(name, _cropper(decoded, chosen, size, seed), len(chosen))
-        labelled.append(Labelled(views, decoded.mos[chosen], share))
-    clean = rng.permutation(train[decoded.mos[train] >= CLEAN_MOS])[:ladders]
-    views = cached("ladders", _ladder(decoded, clean, seed), len(clean) * RUNGS)
-    return Material(labelled, views, decoded.mos[clean], validation, val)
+    clean = train[decoded.mos[train] >= CLEAN_MOS]
+    validation = cached(_photos("validation", decoded, val, None, 0, config.seed))
+    photos = [cached(plan) for plan in _photo_plans(decoded, train, config.seed)]
+    series = [cached(plan) for plan in _series_plans(decoded, clean, cells, config)] if cells else []
+    return Material(photos, series, validation.views, val)
 
 
 def to_tensor(pixels: Pixels) -> Tensor:
@@ -76,34 +126,137 @@ def to_tensor(pixels: Pixels) -> Tensor:
 
 
 def crop(pixels: Pixels, size: tuple[int, int], rng: np.random.Generator) -> Pixels:
-    """A random crop of `size` (height, width)."""
-    top, left = (rng.integers(0, have - want + 1) for have, want in zip(pixels.shape, size, strict=False))
+    """A random crop of `size` (height, width); a side that is too short stays as it is."""
+    spare = [max(0, have - want) for have, want in zip(pixels.shape, size, strict=False)]
+    top, left = (int(rng.integers(0, s + 1)) for s in spare)
     return pixels[top : top + size[0], left : left + size[1]]
 
 
-def _cropper(
-    decoded: Decoded, chosen: NDArray[np.int64], size: tuple[int, int] | None, seed: int
-) -> Callable[[int], Tensor]:
-    def picture(i: int) -> Tensor:
+def _photo_plans(decoded: Decoded, train: NDArray[np.int64], seed: int) -> list[_Plan]:
+    """Whole pictures and crops: neither the shape nor the number of tokens should matter to a score.
+
+    MOS are of whole pictures; a crop's is less sure, so fewer are drawn.
+    """
+    rng = np.random.default_rng(seed)
+    quarters = np.array_split(rng.permutation(train), 4)
+    return [
+        _photos("whole", decoded, train, None, 0.6, seed),
+        _photos("wide", decoded, quarters[0], (320, 512), 0.12, seed),
+        _photos("tall", decoded, quarters[1], (512, 320), 0.12, seed),
+        replace(_photos("far", decoded, np.concatenate(quarters[2:]), None, 0.16, seed), far=True),
+    ]
+
+
+def _photos(
+    name: str, decoded: Decoded, chosen: NDArray[np.int64], size: tuple[int, int] | None, share: float, seed: int
+) -> _Plan:
+    def render(i: int) -> Pixels:
         pixels = decoded.pixels[chosen[i]]
-        return to_tensor(pixels if size is None else crop(pixels, size, np.random.default_rng((seed, i))))
+        return pixels if size is None else crop(pixels, size, np.random.default_rng((seed, i)))
 
-    return picture
+    return _Plan(name, render, chosen, np.ones(len(chosen), np.float32), 1, share)
 
 
-def _ladder(decoded: Decoded, clean: NDArray[np.int64], seed: int) -> Callable[[int], Tensor]:
-    """Sample `RUNGS * k + rung`: ladder k at that rung. Every other ladder is of a crop, seen at native resolution."""
-    kinds = list(KINDS)
+def _series_plans(
+    decoded: Decoded, clean: NDArray[np.int64], cells: Sequence[Cell], config: MaterialConfig
+) -> list[_Plan]:
+    rng = np.random.default_rng((config.seed, 1))
+    plans = []
+    for far, share in ((False, 1.0), (True, 0.7)):
+        suffix = "-far" if far else ""
+        count = config.series if not far else config.series // 2
+        plan = _distorted(decoded, rng.permutation(clean), cells, count, config.seed + far)
+        plans.append(replace(plan, name="distorted" + suffix, far=far, share=share))
+        chosen = rng.permutation(clean)[: config.resampled // 2]
+        plan = _resampled(decoded, chosen, _blur_quality(cells), config.seed + far)
+        plans.append(replace(plan, name="resampled" + suffix, far=far, share=share / 6))
+    chosen = rng.permutation(clean)[: config.composed]
+    plans.append(_composed(decoded, chosen, cells, config.seed))
+    return [*plans, _nothing(config.nothing, config.seed)] if config.nothing else plans
 
-    def picture(i: int) -> Tensor:
+
+def _distorted(
+    decoded: Decoded, clean: NDArray[np.int64], cells: Sequence[Cell], count: int, seed: int
+) -> _Plan:
+    """`count` series of every type: a crop of `FRAME`, clean and at three of the five levels."""
+    types = sorted({(cell.data_set, cell.type) for cell in cells})
+    quality_of = {(cell.data_set, cell.type, cell.level): cell.quality for cell in cells}
+    series = [(types[k % len(types)], int(clean[k % len(clean)])) for k in range(count * len(types))]
+    levels = [np.sort(np.random.default_rng((seed, k)).permutation(5)[: RUNGS - 1] + 1) for k in range(len(series))]
+    quality = [[1.0, *(quality_of[(*t, int(v))] for v in lv)] for (t, _), lv in zip(series, levels, strict=True)]
+
+    def render(i: int) -> Pixels:
         k, rung = divmod(i, RUNGS)
-        rng = np.random.default_rng((seed, k))
-        strengths = (np.arange(RUNGS - 1) + rng.uniform(0.1, 0.9, RUNGS - 1)) / (RUNGS - 1)
-        pixels = decoded.pixels[clean[k]]
-        if k % 2:
-            pixels = crop(pixels, (384, 384), rng)
-        if rung:
-            pixels = degrade(pixels, kinds[k // 2 % len(kinds)], float(strengths[rung - 1]), seed=k)
-        return to_tensor(pixels)
+        pixels = crop(decoded.pixels[series[k][1]], FRAME, np.random.default_rng((seed, k)))
+        return distort(pixels, *series[k][0], int(levels[k][rung - 1]), seed=k) if rung else pixels
 
-    return picture
+    number = np.array([[-1] + [types.index(t)] * (RUNGS - 1) for t, _ in series]).ravel()
+    source = np.repeat([index for _, index in series], RUNGS)
+    return _Plan("", render, source, np.array(quality, np.float32).ravel(), RUNGS, 1.0, types=number)
+
+
+def _blur_quality(cells: Sequence[Cell]) -> Callable[[float], float]:
+    """Quality that Gaussian blur of a standard deviation in px leaves, between KADID-10k's levels."""
+    sigmas, quality = (0.1, 0.5, 1, 2, 5), {c.level: c.quality for c in cells if (c.data_set, c.type) == ("KADID-10k", 1)}
+    known = [quality[level] for level in range(1, 6)]
+    return lambda sigma: float(np.interp(sigma, sigmas, known))
+
+
+def _resampled(
+    decoded: Decoded, clean: NDArray[np.int64], blur_quality: Callable[[float], float], seed: int
+) -> _Plan:
+    """Series of pictures that were small once: reduced by up to 8 and enlarged again, by any of four kernels.
+
+    Enlarging by f loses what a blur of about `0.5 sqrt(f^2 - 1)` px loses; people's scores of that blur are taken. Ours.
+    """
+    factors = [
+        np.array([1.3, 2.1, 4.0]) * np.random.default_rng((seed, k)).uniform(1, 2, RUNGS - 1) for k in range(len(clean))
+    ]
+    quality = [[1.0, *(blur_quality(0.5 * np.sqrt(f**2 - 1)) for f in fs)] for fs in factors]
+
+    def render(i: int) -> Pixels:
+        k, rung = divmod(i, RUNGS)
+        pixels = decoded.pixels[clean[k]]
+        if not rung:
+            return pixels
+        side = max(8, round(len(pixels) / factors[k][rung - 1]))
+        small = Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX if k % 2 else Image.Resampling.BICUBIC)
+        return np.asarray(small.resize(pixels.shape[1::-1], KERNELS[k % len(KERNELS)]))
+
+    return _Plan("", render, np.repeat(clean, RUNGS), np.array(quality, np.float32).ravel(), RUNGS, 1.0)
+
+
+def _composed(decoded: Decoded, clean: NDArray[np.int64], cells: Sequence[Cell], seed: int) -> _Plan:
+    """Series of two distortions: clean, the first, the second, both. What both keep is taken as the product. Ours."""
+    pairs = [[cells[i] for i in np.random.default_rng((seed, k)).integers(0, len(cells), 2)] for k in range(len(clean))]
+    quality = [[1.0, first.quality, second.quality, first.quality * second.quality] for first, second in pairs]
+
+    def render(i: int) -> Pixels:
+        k, rung = divmod(i, RUNGS)
+        pixels = crop(decoded.pixels[clean[k]], FRAME, np.random.default_rng((seed, k)))
+        steps = [(cell.data_set, cell.type, cell.level) for cell in pairs[k]]
+        chosen = {0: [], 1: steps[:1], 2: steps[1:], 3: steps}[rung]
+        return compose(pixels, chosen, seed=k)
+
+    return _Plan("composed", render, np.repeat(clean, RUNGS), np.array(quality, np.float32).ravel(), RUNGS, 0.15)
+
+
+def _nothing(count: int, seed: int) -> _Plan:
+    """Pictures of nothing: noise, flat colours, checkers. Nobody rated these; they are put at the floor. Ours."""
+
+    def render(i: int) -> Pixels:
+        rng = np.random.default_rng((seed, i))
+        side, kind = 320, i % 4
+        flat = np.broadcast_to(rng.integers(0, 256, 3), (side, side, 3)).astype(np.uint8)
+        if kind == 0:
+            return rng.integers(0, 256, (side, side, 3 if i % 8 else 1), dtype=np.uint8).repeat(1 if i % 8 else 3, 2)
+        if kind == 1:
+            return flat
+        if kind == 2:
+            blocks = rng.integers(0, 256, (side // 16, side // 16, 3), dtype=np.uint8)
+            return np.asarray(Image.fromarray(blocks).resize((side, side), KERNELS[i // 4 % len(KERNELS)]))
+        period = 2 ** int(rng.integers(1, 6))
+        mask = (np.add.outer(np.arange(side), np.arange(side) * int(rng.integers(0, 2))) // period) % 2
+        return np.where(mask[..., None], flat, 255 - flat)
+
+    return _Plan("nothing", render, np.full(count, -1), np.zeros(count, np.float32), RUNGS, 0.04)

@@ -1,8 +1,9 @@
-"""The frozen early layers, computed once: what makes fine-tuning affordable on a CPU.
+"""The frozen early layers, computed once: what makes training affordable on a CPU.
 
-The stem and first blocks of the backbone stay as ImageNet left them. Their output for a view, its map at stride 8 and
-the pooled cells of the shallower maps, is stored in half precision; training then starts from there. Only
-EfficientNet-like backbones of timm (`conv_stem`, `bn1`, `blocks`) can be cut this way.
+The stem and the first blocks of the backbone stay as ImageNet left them. Their output for a view, the map behind the
+last frozen block and the pooled cells of the shallower maps, is stored in half precision; training then starts from
+there. With every block frozen only cells are stored, and heads train in a minute. Only EfficientNet-like backbones of
+timm (`conv_stem`, `bn1`, `blocks`) can be cut this way.
 """
 
 import json
@@ -12,6 +13,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,107 +22,154 @@ from torch import Tensor, nn
 
 from ..model import QFMNet, pool_cells
 
-CUT_STRIDE = 8
+
+class Prefix(nn.Module):
+    """The stem and the first `frozen` blocks of a network, and the cells of the maps on the way.
+
+    The map behind the cut is left to `run_rest`: its cells cost little, and stored they would be there twice.
+    """
+
+    def __init__(self, net: QFMNet, frozen: int) -> None:
+        super().__init__()
+        self.net, self.frozen = net, frozen
+
+    def forward(self, views: Tensor) -> tuple[Tensor, Tensor]:
+        """`(N, 3, h, w)` normalised views to the map behind the cut `(N, C, h', w')` and the cells `(N, C', h/32, w/32)`.
+
+        With every block frozen there is nothing left to run: the map has no channels, the cells are all there are.
+        """
+        backbone, depths = self.net.backbone, _depths(self.net)
+        x = backbone.bn1(backbone.conv_stem(views))
+        stride = backbone.feature_info.reduction()[-1]
+        grid = (views.shape[-2] // stride, views.shape[-1] // stride)
+        whole = self.frozen == len(backbone.blocks)
+        cells = [views.new_zeros(len(views), 0, *grid)]
+        for i, block in enumerate(backbone.blocks[: self.frozen]):
+            x = block(x)
+            if i in depths and (whole or i < self.frozen - 1):
+                cells.append(pool_cells(x, grid))
+        return x[:, :0] if whole else x, torch.cat(cells, dim=1)
 
 
-def cut_block(net: QFMNet) -> int:
-    """Index of the first block after the cut: the one behind the last map of stride 8."""
-    info = net.backbone.feature_info
-    stage = next(f["module"] for f in info.get_dicts() if f["reduction"] == CUT_STRIDE)
-    return int(stage.split(".")[1]) + 1
-
-
-def run_prefix(net: QFMNet, views: Tensor) -> tuple[Tensor, Tensor]:
-    """`(N, 3, h, w)` normalised views to the map at stride 8 `(N, C, h/8, w/8)` and the shallower maps' cells."""
-    stride = net.backbone.feature_info.reduction()[-1]
-    grid = (views.shape[-2] // stride, views.shape[-1] // stride)
-    x = net.backbone.bn1(net.backbone.conv_stem(views))
-    shallow = []
-    cut = cut_block(net)
-    for i, block in enumerate(net.backbone.blocks[:cut]):
+def run_rest(net: QFMNet, frozen: int, cut_map: Tensor, cells: Tensor) -> Tensor:
+    """What `Prefix` returned to the cells that `QFMNet.cells` would return."""
+    if frozen == len(net.backbone.blocks):
+        return cells
+    depths, x = _depths(net), cut_map
+    maps = [x] if frozen - 1 in depths else []
+    for i, block in enumerate(net.backbone.blocks[frozen:], start=frozen):
         x = block(x)
-        if _is_depth(net, i) and i < cut - 1:
-            shallow.append(pool_cells(x, grid))
-    return x, torch.cat(shallow, dim=1)
-
-
-def run_rest(net: QFMNet, cut_map: Tensor, shallow: Tensor) -> Tensor:
-    """What `run_prefix` returned to the cells that `QFMNet.cells` would return."""
-    maps, cut, x = [cut_map], cut_block(net), cut_map
-    for i, block in enumerate(net.backbone.blocks[cut:], start=cut):
-        x = block(x)
-        if _is_depth(net, i):
+        if i in depths:
             maps.append(x)
-    return torch.cat([shallow, net.cells(maps)], dim=1)
+    return torch.cat([cells, net.cells(maps)], dim=1)
 
 
-def _is_depth(net: QFMNet, block: int) -> bool:
-    return f"blocks.{block}" in {f["module"] for f in net.backbone.feature_info.get_dicts()}
+def _depths(net: QFMNet) -> set[int]:
+    return {int(info["module"].split(".")[1]) for info in net.backbone.feature_info.get_dicts()}
 
 
 @dataclass(frozen=True)
 class CachedViews:
-    """Prefix outputs of views of one shape: `cut` `(N, C, h/8, w/8)`, `shallow` `(N, C', h/32, w/32)`, float16."""
+    """Prefix outputs of pictures of one shape, `views` rows a picture, float16.
+
+    `cut` is `(N * views, C, h', w')`, `cells` `(N * views, C', h/32, w/32)`.
+    """
 
     cut: NDArray[np.float16]
-    shallow: NDArray[np.float16]
+    cells: NDArray[np.float16]
+    views: int
 
     @classmethod
     def open(cls, folder: Path) -> "CachedViews":
         shapes = json.loads((folder / "shapes.json").read_text())
-        return cls(*(np.memmap(folder / f"{k}.f16", np.float16, "r", shape=tuple(s)) for k, s in shapes.items()))
+        return cls(*(_memory_map(folder, k, shapes[k], "r") for k in ("cut", "cells")), shapes["views"])
 
-    def batch(self, indices: Sequence[int] | NDArray[np.int64], flip: bool = False) -> tuple[Tensor, Tensor]:
-        """Float32 batch; `flip` mirrors it left to right (as good as mirroring the view, to within the padding)."""
-        tensors = [torch.from_numpy(stored[np.asarray(indices)]).float() for stored in (self.cut, self.shallow)]
+    def __len__(self) -> int:
+        return len(self.cells) // self.views
+
+    def batch(self, pictures: Sequence[int] | NDArray[np.int64], flip: bool = False) -> tuple[Tensor, Tensor]:
+        """Float32 rows of these pictures; `flip` mirrors them left to right (as good as mirroring the view, to within
+        the padding)."""
+        rows = (np.asarray(pictures)[:, None] * self.views + np.arange(self.views)).ravel()
+        tensors = [torch.from_numpy(stored[rows]).float() for stored in (self.cut, self.cells)]
         return tuple(t.flip(-1) for t in tensors) if flip else tuple(tensors)  # type: ignore[return-value]
 
 
 Picture = Callable[[int], Tensor]  # sample number -> (3, H, W) in [0, 1]; one size for all samples
 
 
-def cache_views(net: QFMNet, picture: Picture, count: int, folder: Path, workers: int = 2) -> CachedViews:
-    """Preprocess `count` pictures, run the prefix on them and store it; a folder that is complete is opened instead."""
+def cache_views(
+    net: QFMNet, frozen: int, picture: Picture, count: int, folder: Path, workers: int = 2, openvino: bool = False
+) -> CachedViews:
+    """Preprocess `count` pictures, run the prefix on them and store it; a folder that is complete is opened instead.
+
+    Args:
+        openvino: Run it with OpenVINO, about twice as fast on a CPU; stored values differ within half precision.
+    """
     if (folder / "shapes.json").is_file():
         return CachedViews.open(folder)
     if not workers:
         raise ValueError(f"{folder}: nothing cached there; run `python -m qfm_metric.train cache` first")
     folder.mkdir(parents=True, exist_ok=True)
-    shapes = {k: (count, *t.shape[1:]) for k, t in zip(("cut", "shallow"), _prefix_of(net, [picture(0)]), strict=True)}
+    prefix = Prefix(deepcopy(net), frozen).to(memory_format=torch.channels_last).eval()
+    with torch.inference_mode():
+        views = net.preprocess(picture(0)[None])[0]
+        cut, cells = prefix(views[:1])
+    number = count * len(views)
+    shapes = {"cut": (number, *cut.shape[1:]), "cells": (number, *cells.shape[1:])}
     for key, shape in shapes.items():
-        np.memmap(folder / f"{key}.f16", np.float16, "w+", shape=shape)
+        _memory_map(folder, key, shape, "w+")
     bounds = np.linspace(0, count, workers * 4 + 1).astype(int)
     global _job  # inherited by forked workers: the picture function may close over memory maps
-    _job = (deepcopy(net).to(memory_format=torch.channels_last), picture, folder, shapes)
+    _job = (prefix, picture, folder, shapes, openvino)
     fork = get_context("fork")
     with ProcessPoolExecutor(workers, fork, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         list(pool.map(_fill, bounds[:-1], bounds[1:]))
-    (folder / "shapes.json").write_text(json.dumps(shapes))
+    (folder / "shapes.json").write_text(json.dumps({**shapes, "views": len(views)}))
     return CachedViews.open(folder)
 
 
-_job: tuple[QFMNet, Picture, Path, dict[str, tuple[int, ...]]]
-
-
-def _fill(start: int, stop: int) -> None:
-    net, picture, folder, shapes = _job
-    cut, shallow = (np.memmap(folder / f"{k}.f16", np.float16, "r+", shape=s) for k, s in shapes.items())
-    for i in range(
-        start, stop
-    ):  # one at a time: larger batches fall out of the processor's cache and take 2-4x as long
-        cut[i : i + 1], shallow[i : i + 1] = _prefix_of(net, [picture(i)])
+_job: tuple[Prefix, Picture, Path, dict[str, tuple[int, ...]], bool]
 
 
 @torch.inference_mode()
-def _prefix_of(net: QFMNet, pictures: list[Tensor]) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
-    cut, shallow = run_prefix(net, net.preprocess(torch.stack(pictures)).flatten(0, 1))
-    return cut.half().numpy(), shallow.half().numpy()
+def _fill(start: int, stop: int) -> None:
+    prefix, picture, folder, shapes, openvino = _job
+    cut, cells = (_memory_map(folder, key, shape, "r+") for key, shape in shapes.items())
+    run: Callable[[Tensor], Any] = prefix
+    for i in range(start, stop):
+        views = prefix.net.preprocess(picture(i)[None])[0]
+        if openvino and run is prefix:
+            run = _with_openvino(prefix, views[:1])
+        # One at a time: larger batches fall out of the processor's cache and take 2-4x as long.
+        for row, view in enumerate(views.split(1), start=i * len(views)):
+            found = run(view)
+            cut[row], cells[row] = (np.asarray(part[0]) for part in found)
 
 
-def freeze_prefix(net: QFMNet) -> None:
-    """Fix the early layers, and every BatchNorm's statistics (its scale and shift go on learning behind the cut)."""
-    cut = cut_block(net)
-    for module in (net.backbone.conv_stem, net.backbone.bn1, *net.backbone.blocks[:cut]):
+def _with_openvino(prefix: Prefix, view: Tensor) -> Callable[[Tensor], tuple[Any, Any]]:
+    import openvino  # an extra, and slow to import
+
+    model = openvino.convert_model(prefix, example_input=view, input=[list(view.shape)])
+    settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
+
+    def run(view: Tensor) -> tuple[Any, Any]:
+        found = compiled(view.contiguous().numpy())
+        return found[0], found[1]
+
+    return run
+
+
+def _memory_map(folder: Path, key: str, shape: Sequence[int], mode: Any) -> NDArray[np.float16]:
+    if 0 in shape:  # nothing is stored, and an empty file cannot be mapped
+        return np.zeros(tuple(shape), np.float16)
+    return np.memmap(folder / f"{key}.f16", np.float16, mode, shape=tuple(shape))
+
+
+def freeze_prefix(net: QFMNet, frozen: int) -> None:
+    """Fix the first `frozen` blocks, and every BatchNorm's statistics (its scale and shift go on learning behind)."""
+    for module in (net.backbone.conv_stem, net.backbone.bn1, *net.backbone.blocks[:frozen]):
         module.requires_grad_(False)
 
 

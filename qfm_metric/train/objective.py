@@ -1,0 +1,237 @@
+"""One training step's losses: what is drawn from the material, what passes the seam, what is compared with what.
+
+    photographs  -> tokens -> scores     against their MOS, and against the teacher
+                        \\-> + noise -> scores    against the MOS again, and against the scores without noise
+    series       -> tokens -> scores     against what people say that each version keeps
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..model import QFMNet
+from . import losses, severity
+from .data import Decoded
+from .material import Material, Pool
+from .matching import Gate, Memory, match, perturb, share
+from .prefix import CachedViews, run_rest
+
+MICRO_BATCH = 4  # pictures that pass the backbone at a time: more fall out of a CPU's cache and take 1.5 times as long
+Noise = Literal["none", "random", "matched", "v1"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is compared and how much it counts. A term without a weight is not computed.
+
+    Attributes:
+        batch: Photographs a step, per process.
+        series: Series a step, per process.
+        noise: Whose tokens are added at the seam; "none" switches the perturbation off (controls of the method).
+        strength: Of the noise, as a ratio of root mean squares.
+        tolerance: Largest difference in quality of a matched partner, in units of the score.
+        among: A partner is drawn among this many of the best matches.
+        memory: Capacity of the temporary memory, per shape of picture.
+        gate: A gate per token channel, folded away at export.
+        weights: Per term; `plain` is what is computed for every picture.
+    """
+
+    batch: int = 14
+    series: int = 3
+    noise: Noise = "matched"
+    strength: float = 0.3
+    tolerance: float = 0.05
+    among: int = 8
+    memory: int = 256
+    gate: bool = False
+    weights: dict[str, float] = field(
+        default_factory=lambda: {
+            "regression": 10.0,
+            "correlation": 0.5,
+            "perturbed": 5.0,
+            "consistency": 1.0,
+            "distillation": 5.0,
+            "rank_distillation": 0.2,
+            "feature_distillation": 0.0,
+            "severity": 5.0,
+            "difference": 10.0,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What is known of each decoded picture: `(N,)` each. Without a teacher, `teacher` is the MOS and `spread` is 0.
+
+    Attributes:
+        mos: Human mean, in [0, 1].
+        teacher, spread: Mean and standard deviation over the teacher's members, in units of the score.
+        features: `(N, E)` of the teacher for feature distillation; E may be 0.
+    """
+
+    mos: NDArray[np.float32]
+    teacher: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    features: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, decoded: Decoded) -> "Labels":
+        mos = decoded.mos
+        return cls(mos, mos, np.zeros_like(mos), np.zeros((len(mos), 0), np.float32))
+
+    @property
+    def clean(self) -> NDArray[np.float32]:
+        """What a picture is taken to score before it is degraded: MOS and teacher say it together."""
+        return (self.mos + self.teacher) / 2
+
+
+class CachedForward(nn.Module):
+    """From cached prefix outputs to scores; what DistributedDataParallel wraps."""
+
+    def __init__(self, net: QFMNet, frozen: int, gate: bool = False) -> None:
+        super().__init__()
+        self.net, self.frozen = net, frozen
+        self.gate = Gate(net.config.dim) if gate else None
+
+    def forward(self, batches: Sequence[tuple[Tensor, Tensor]], views: int, noise: Any = None) -> list[Any]:
+        """Scores `(N,)` per batch of cached views; the batches may be of different view shapes.
+
+        Args:
+            batches: Rows of `(cut map, cells)`, `views` rows a picture.
+            noise: Tokens `(N, L, D)` and semantics `(N, C)` of the first batch to noisy tokens, or None.
+
+        Returns:
+            Scores per batch; then tokens and semantics of the first batch, and its noisy scores or None.
+        """
+        net = self.net
+        cells = [self.cells(*batch, views) for batch in batches]
+        tokens = [net.embed(c, len(c) // views) for c in cells]
+        if self.gate is not None:
+            tokens = [self.gate(t) for t in tokens]
+        scores = [self.score(t) for t in tokens]
+        semantics = describe(net, cells[0], views)
+        noisy = noise(tokens[0], semantics) if noise else None
+        return [*scores, tokens[0], semantics, None if noisy is None else self.score(noisy)]
+
+    def cells(self, cut: Tensor, cells: Tensor, views: int) -> Tensor:
+        size = MICRO_BATCH * views
+        parts = zip(cut.split(size), cells.split(size), strict=True)
+        return torch.cat([run_rest(self.net, self.frozen, *part) for part in parts])
+
+    def score(self, tokens: Tensor) -> Tensor:
+        return self.net.calibration(self.net.forward_head(tokens))  # type: ignore[no-any-return]
+
+
+def describe(net: QFMNet, cells: Tensor, views: int) -> Tensor:
+    """Unit-length content descriptors `(N, C)`: the deepest map, which has no spread in its cells, over all views."""
+    deepest = cells[:, -net.backbone.feature_info.channels()[-1] :].detach()
+    means = deepest.mean(dim=(-2, -1)).reshape(len(cells) // views, views, -1).mean(dim=1)
+    return F.normalize(means, dim=1)
+
+
+def score_cached(net: QFMNet, frozen: int, cached: CachedViews) -> NDArray[np.float32]:
+    """Scores `(N,)` of cached pictures."""
+    forward = CachedForward(net.eval(), frozen)
+    parts = np.array_split(np.arange(len(cached)), -(-len(cached) // MICRO_BATCH))
+    with torch.inference_mode():
+        return np.concatenate([forward([cached.batch(part)], cached.views)[0].numpy() for part in parts])
+
+
+def step_losses(
+    forward: nn.Module,
+    material: Material,
+    labels: Labels,
+    config: Objective,
+    memory: Memory,
+    seed: Sequence[int],
+    rank: int = 0,
+) -> dict[str, Tensor]:
+    """One batch of photographs and one of series to named loss terms.
+
+    Args:
+        seed: Of this step; with `rank` it fixes the draw. Every rank draws from the same pools, so shapes agree.
+    """
+    common, own = np.random.default_rng([*seed]), np.random.default_rng([*seed, rank])
+    pool = _choose(material.photos, common)
+    rows = own.integers(0, len(pool.source), config.batch)
+    batches = [pool.views.batch(rows, flip=own.random() < 0.5)]
+    series_pool = _choose(material.series, common) if material.series and config.series else None
+    if series_pool is not None:
+        first = own.integers(0, len(series_pool.source) // series_pool.rungs, config.series) * series_pool.rungs
+        series_rows = (first[:, None] + np.arange(series_pool.rungs)).ravel()
+        batches.append(series_pool.views.batch(series_rows, flip=own.random() < 0.5))
+    source = pool.source[rows]
+    mos, ids = torch.from_numpy(labels.mos[source]), torch.from_numpy(source)
+    noise = _noise(config, memory, mos, ids, torch.Generator().manual_seed(int(own.integers(2**31))))
+    scores, *rest = forward(batches, pool.views.views, noise)
+    *others, tokens, semantics, noisy = rest
+    if config.noise != "none":
+        memory.push(*share(tokens, semantics, mos, ids))
+    terms = _photo_terms(config, scores, noisy, tokens, mos, labels, source)
+    if series_pool is not None:
+        terms |= _series_terms(others[0].view(-1, series_pool.rungs), series_pool, series_rows, labels)
+    return {name: value for name, value in terms.items() if config.weights.get(name)}
+
+
+def _choose(pools: Sequence[Pool], rng: np.random.Generator) -> Pool:
+    shares = np.array([pool.share for pool in pools])
+    return pools[int(rng.choice(len(pools), p=shares / shares.sum()))]
+
+
+def _noise(config: Objective, memory: Memory, mos: Tensor, ids: Tensor, generator: torch.Generator) -> Any:
+    """The function that adds matched tokens at the seam, or None for the control without noise."""
+    rule = config.noise
+    if rule == "none":
+        return None
+
+    def noise(tokens: Tensor, semantics: Tensor) -> Tensor | None:
+        held = memory.fifos.get(tokens.shape[1])
+        if held is None:
+            return None
+        found = match(
+            semantics, mos, ids, held.semantics, held.scores, held.ids, rule, config.tolerance, generator, config.among
+        )
+        return perturb(tokens, held.tokens[found.clamp(min=0)], config.strength, found >= 0)
+
+    return noise
+
+
+def _photo_terms(
+    config: Objective,
+    scores: Tensor,
+    noisy: Tensor | None,
+    tokens: Tensor,
+    mos: Tensor,
+    labels: Labels,
+    source: NDArray[np.int64],
+) -> dict[str, Tensor]:
+    teacher, spread = (torch.from_numpy(values[source]) for values in (labels.teacher, labels.spread))
+    terms = {"regression": losses.regression(scores, mos), "correlation": losses.correlation(scores, mos)}
+    if noisy is not None:
+        terms["perturbed"] = losses.regression(noisy, mos)
+        terms["consistency"] = losses.consistency(noisy, scores)
+    if config.weights.get("distillation"):
+        terms["distillation"] = losses.score_distillation(scores, teacher, spread)
+    if config.weights.get("rank_distillation"):
+        terms["rank_distillation"] = losses.rank_distillation(scores, teacher)
+    if config.weights.get("feature_distillation") and labels.features.shape[1]:
+        features = torch.from_numpy(labels.features[source])
+        terms["feature_distillation"] = losses.feature_distillation(tokens.mean(dim=1), features)
+    return terms
+
+
+def _series_terms(scores: Tensor, pool: Pool, rows: NDArray[np.int64], labels: Labels) -> dict[str, Tensor]:
+    """Scores `(series, rungs)` against the clean picture's score and the share of it that people say is kept."""
+    clean = np.where(pool.source[rows] < 0, severity.FLOOR, labels.clean[pool.source[rows]])
+    wanted = severity.target(clean, pool.quality[rows])
+    targets = torch.from_numpy(wanted.astype(np.float32)).view_as(scores)
+    return {
+        "severity": losses.regression(scores.flatten(), targets.flatten()),
+        "difference": losses.difference(scores, targets),
+    }

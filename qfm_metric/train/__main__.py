@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from safetensors.torch import save_file
 from ..images import load_image
 from ..model import QFMConfig, QFMNet
 from ..score import QFMScore
-from . import data, evaluate, export, init, loop, material, publish, readers, readers_authentic
+from . import cells, data, evaluate, export, init, loop, material, publish, readers, readers_authentic, severity
 
 
 def say(text: str) -> None:
@@ -94,6 +95,23 @@ def evaluate_command(args: argparse.Namespace) -> None:
     print(json.dumps(result, indent=2, default=lambda x: round(float(x), 4)))
     if args.scores:
         np.savetxt(args.scores, scores, fmt="%.6f")
+    if args.plot:
+        evaluate.scatter(scores, np.array([row.mos for row in part]), [row.subset for row in part], args.plot)
+
+
+def severity_command(args: argparse.Namespace) -> None:
+    """Distort clean held-out photographs as KADID-10k and TID2013 did; does the mean score fall as people's did?"""
+    table = severity.read_severity(args.table)
+    decoded = data.Decoded.open(args.data / "decoded")
+    pictures = cells.clean_pictures(decoded, args.split, args.floor_mos, args.pictures, args.seed)
+    metric = QFMScore.from_pretrained(args.weights)
+    torch.set_num_threads(args.threads)
+    score = partial(cells.score_image, metric)
+    scores = cells.score_cells(score, pictures, table, args.workers, lambda done: say(f"{done}/{len(pictures)}"))
+    result = {"weights": metric.weights_id, "sha256": metric.weights_sha256, "pictures": len(pictures)}
+    print(json.dumps(result | cells.report(scores, table), indent=2))
+    if args.out:
+        cells.write(scores, table, args.out)
 
 
 def gate(args: argparse.Namespace) -> None:
@@ -164,6 +182,18 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--split", default="val", help="train, val or test")
     sub.add_argument("--weights", help="id or .safetensors file; default: the shipped weights")
     sub.add_argument("--scores", type=Path, help="also write the scores, one a line")
+    sub.add_argument("--plot", type=Path, help="also draw scores against MOS (.png, .svg, .pdf)")
+
+    sub = command("severity", severity_command)
+    sub.add_argument("table", type=Path, help="CSV data_set,type,name,level,mean_score,scale: human means per cell")
+    sub.add_argument("--data", type=Path, required=True, help="what `prepare` wrote")
+    sub.add_argument("--weights", help="id or .safetensors file; default: the shipped weights")
+    sub.add_argument("--pictures", type=int, default=12, help="clean photographs to distort")
+    sub.add_argument("--split", default="val", help="the part they are from")
+    sub.add_argument("--floor-mos", type=float, default=0.75, help="a photograph this good is clean")
+    sub.add_argument("--seed", type=int, default=0, help="of the choice of photographs")
+    sub.add_argument("--workers", type=int, default=2, help="processes")
+    sub.add_argument("--out", type=Path, help="folder for cells.csv, severity.md and severity.png")
 
     sub = command("gate", gate)
     sub.add_argument(

@@ -1,6 +1,7 @@
 """Agreement with people: SRCC, PLCC, KRCC and RMSE, overall, by subset, and without near-duplicates."""
 
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,3 +102,23 @@ def score_rows(metric: QFMScore, rows: Sequence[Row], progress: Callable[[int], 
             scores.append(metric(load_image(row.image)).item())
             progress(done)
     return np.array(scores)
+
+
+def scatter(scores: Scores, mos: Scores, subsets: Sequence[str], path: Path) -> None:
+    """Draw scores against MOS, both `(N,)`, by subset, with the fitted logistic; the suffix says the format."""
+    from matplotlib.figure import Figure  # of the extra `train`; slow to import
+
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    axis = figure.subplots()
+    for name in sorted(set(subsets)):
+        chosen = np.array([subset == name for subset in subsets])
+        axis.scatter(scores[chosen], mos[chosen], s=8, alpha=0.5, linewidths=0, label=name or "all pictures")
+    if np.ptp(scores) > 0:
+        line = np.linspace(scores.min(), scores.max(), 200)
+        axis.plot(line, logistic_fit(scores, mos)(line), color="black", label="logistic fit")
+    figures = agreement(scores, mos)
+    axis.set_title(f"{len(scores)} pictures, SRCC {figures['srcc']:.3f}, PLCC {figures['plcc']:.3f}", fontsize=11)
+    axis.set(xlabel="score", ylabel="MOS", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axis.grid(alpha=0.3)
+    axis.legend(loc="upper left", fontsize=9)
+    figure.savefig(path, dpi=150)

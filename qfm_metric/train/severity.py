@@ -1,0 +1,123 @@
+"""How much loss people see: the human mean per distortion type and level of KADID-10k and TID2013, as targets.
+
+The table is a CSV file with the columns `data_set,type,name,level,mean_score,scale`, others are ignored; `scale` holds
+the ends of the data set's own scale, as in "MOS 0..9, higher is better". The means come from the two data sets' public
+tables of scores; how a mean becomes a quality and a target is ours.
+"""
+
+import csv
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .data import DataError
+from .synthetic import DATA_SETS
+
+Scores = NDArray[np.floating[Any]]
+COLUMNS = ("data_set", "type", "name", "level", "mean_score", "scale")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One type of a data set at one level, over all its contents.
+
+    Attributes:
+        data_set: "KADID-10k" or "TID2013".
+        type: the data set's number of the type, as `synthetic.distort` takes it.
+        name: the data set's own name of the type; TID2013 gives some names to two types.
+        level: 1..5.
+        mean: human mean on the data set's own scale (KADID-10k 1..5, TID2013 0..9); higher is better.
+        quality: in [0, 1], how much of the quality is kept: from 0 at the bottom of the scale to 1 at the least
+            harmful cell of the data set. Ours.
+    """
+
+    data_set: str
+    type: int
+    name: str
+    level: int
+    mean: float
+    quality: float
+
+
+def read_severity(path: Path) -> list[Cell]:
+    """Read the table of human means; cells come in the order of its lines.
+
+    Raises:
+        DataError: no such file, a missing column, a value that is not what its column holds, a cell given twice;
+            names the line and the column.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected a CSV file with the columns {','.join(COLUMNS)}")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
+        if missing:
+            raise DataError(f"{path}: column {', '.join(missing)} is missing; found {reader.fieldnames}")
+        cells: dict[tuple[str, int, int], tuple[Cell, float]] = {}
+        for record in reader:
+            where = f"{path}, line {reader.line_num}"
+            cell, bottom = _cell(record, where)
+            key = (cell.data_set, cell.type, cell.level)
+            if key in cells:
+                raise DataError(f"{where}, column level: {cell.data_set} type {cell.type} level {cell.level} was given")
+            cells[key] = (cell, bottom)
+    if not cells:
+        raise DataError(f"{path}: the table has no rows")
+    best = {name: max(c.mean for c, _ in cells.values() if c.data_set == name) for name, _, _ in cells}
+    return [replace(c, quality=(c.mean - bottom) / (best[c.data_set] - bottom)) for c, bottom in cells.values()]
+
+
+@overload
+def target(clean: float, quality: float, floor: float = 0.1) -> float: ...
+@overload
+def target(clean: Scores, quality: float | Scores, floor: float = 0.1) -> Scores: ...
+@overload
+def target(clean: float, quality: Scores, floor: float = 0.1) -> Scores: ...
+def target(clean: float | Scores, quality: float | Scores, floor: float = 0.1) -> float | Scores:
+    """What a distorted picture should score on the MOS scale of BIQ2021: `floor + (clean - floor) * quality`. Ours.
+
+    Args:
+        clean: MOS of the picture before it was distorted, in [0, 1].
+        quality: of the cell, in [0, 1].
+        floor: MOS where nothing is kept: about the worst that BIQ2021's pictures get.
+
+    Returns:
+        MOS between `floor` and `clean`, of the shape that the two broadcast to.
+    """
+    return floor + (clean - floor) * quality
+
+
+def _cell(record: Mapping[str, str | None], where: str) -> tuple[Cell, float]:
+    """One line's cell, without its quality, and the bottom of its scale."""
+
+    def wrong(column: str, expected: str) -> DataError:
+        return DataError(f"{where}, column {column}: expected {expected}, got {record[column]!r}")
+
+    data_set = record["data_set"] or ""
+    if data_set not in DATA_SETS:
+        raise wrong("data_set", " or ".join(DATA_SETS))
+    types = DATA_SETS[data_set]
+    number = {str(known): known for known in types}.get(record["type"] or "")
+    if number is None:
+        raise wrong("type", f"a type of {data_set}, {min(types)} to {max(types)}")
+    level = record["level"] or ""
+    if level not in ("1", "2", "3", "4", "5"):
+        raise wrong("level", "a level from 1 to 5")
+    scale = re.search(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)", record["scale"] or "")
+    if not scale or float(scale[1]) >= float(scale[2]):
+        raise wrong("scale", "the ends of a scale, as in 'MOS 0..9'")
+    bottom, top = float(scale[1]), float(scale[2])
+    try:
+        mean = float(record["mean_score"] or "")
+    except ValueError:
+        mean = math.nan
+    # No cell's mean is at the very bottom, where every observer gave every picture the worst: quality would be 0 / 0.
+    if not bottom < mean <= top:
+        raise wrong("mean_score", f"a number above {bottom:g}, at most {top:g}")
+    return Cell(data_set, number, record["name"] or "", int(level), mean, math.nan), bottom

@@ -95,7 +95,7 @@ def view_size(height: int, width: int, pixels: int) -> tuple[int, int]:
 
 
 def native_pieces(images: Tensor, size: tuple[int, int], count: int) -> list[Tensor]:
-    """`count` crops of `size` (height, width) at full resolution, evenly spread along the diagonal; a single one is the centre.
+    """`count` crops of `size` (height, width) at full resolution, evenly spread along the diagonal; one: the centre.
 
     None if the images `(N, 3, H, W)` are too small for one.
     """
@@ -109,10 +109,10 @@ def native_pieces(images: Tensor, size: tuple[int, int], count: int) -> list[Ten
 
 def pool_cells(features: Tensor, grid: tuple[int, int]) -> Tensor:
     """Mean and standard deviation of `(N, C, h, w)` features in each cell of `grid`: `(N, 2C, *grid)`."""
-    mean = F.adaptive_avg_pool2d(features, grid)
-    if features.shape[-2:] == mean.shape[-2:]:
-        return mean  # one position a cell: no spread to speak of
-    square = F.adaptive_avg_pool2d(features.square(), grid)
+    if features.shape[-2:] == grid:
+        return features  # one position a cell: no spread to speak of
+    stride = (features.shape[-2] // grid[0], features.shape[-1] // grid[1])  # exact: view sides are multiples of 32
+    mean, square = F.avg_pool2d(features, stride), F.avg_pool2d(features.square(), stride)
     # The floor keeps the root's gradient finite where a cell is constant (black, white, flat pictures).
     return torch.cat([mean, (square - mean.square()).clamp(min=1e-4).sqrt()], dim=1)
 

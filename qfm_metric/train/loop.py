@@ -1,12 +1,12 @@
-"""One training loop: AdamW, warm-up and cosine, EMA, gradient clipping, checkpoints, exact resume; one or many
-processes.
+"""One training loop for teacher and student: AdamW, warm-up and cosine, EMA, gradient clipping, early stop, exact resume.
 
-Start it on its own or under `torchrun` (gloo). Every step's batch and dropout follow from (seed, step, rank) alone, so
-a run that is interrupted and resumed ends where an uninterrupted one would.
+Start it on its own or under `torchrun` (gloo on a CPU). Every step's batch, noise and dropout follow from (seed, step,
+rank) and the checkpoint, so a run that is interrupted and resumed ends where an uninterrupted one would.
 """
 
 import csv
 import os
+import pickle
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -18,158 +18,121 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from scipy.stats import spearmanr
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..model import QFMNet
-from . import losses
-from .data import Decoded
-from .material import RUNGS, Material
+from . import losses, matching
+from .data import DataError, Decoded
+from .material import Material
+from .objective import CachedForward, Labels, Objective, score_cached, step_losses
 from .prefix import CachedViews, freeze_prefix, keep_statistics, run_rest
 
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """Settings of a run; batches are per process."""
+    """Settings of a run.
+
+    Attributes:
+        steps: Length of the schedule.
+        head_rate, backbone_rate: Peak learning rates.
+        warmup: Steps of linear warm-up, before the cosine.
+        clip: Largest norm of the gradient.
+        ema: Decay of the average of the weights, which is what is validated and exported.
+        seed: Of batches, noise and dropout.
+        every: Steps between validations and checkpoints.
+        patience: Validations without a better one before the run stops; 0: never.
+    """
 
     steps: int = 1400
-    batch: int = 16
-    ladder_batch: int = 3
     head_rate: float = 1e-3
     backbone_rate: float = 2e-4
     weight_decay: float = 0.05
     warmup: int = 100
     clip: float = 1.0
     ema: float = 0.995
-    margin: float = 0.05
-    weights: dict[str, float] = field(
-        default_factory=lambda: {"regression": 10.0, "correlation": 0.5, "ranking": 2.0, "anchor": 2.0}
-    )
     seed: int = 0
-    every: int = 200  # steps between checkpoints with validation
-
-
-class CachedForward(nn.Module):
-    """From cached prefix outputs to scores; what DistributedDataParallel wraps."""
-
-    def __init__(self, net: QFMNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, batches: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
-        """Scores `(N,)` per batch of `(cut map, shallow cells)`; the batches may be of different view shapes."""
-        net = self.net
-        cells = [run_rest(net, cut, shallow) for cut, shallow in batches]
-        return [net.calibration(net.forward_head(net.embed(c, len(c)))) for c in cells]
+    every: int = 200
+    patience: int = 0
 
 
 @torch.inference_mode()
-def measure_statistics(net: QFMNet, views: CachedViews, count: int = 512) -> None:
-    """Set the tokens' standardisation to the mean and spread of each channel over `count` views."""
-    indices = np.linspace(0, len(views.cut) - 1, min(count, len(views.cut))).astype(int)
-    cells = torch.cat(
-        [run_rest(net, *views.batch(part)) for part in np.array_split(indices, max(1, len(indices) // 16))]
-    )
+def measure_statistics(net: QFMNet, frozen: int, cached: CachedViews, count: int = 512) -> None:
+    """Set the tokens' standardisation to the mean and spread of each channel over `count` pictures."""
+    pictures = np.linspace(0, len(cached) - 1, min(count, len(cached))).astype(int)
+    parts = np.array_split(pictures, max(1, len(pictures) // 8))
+    cells = torch.cat([run_rest(net, frozen, *cached.batch(part)) for part in parts])
     net.standardize.mean.copy_(cells.mean(dim=(0, 2, 3)))
     net.standardize.std.copy_(cells.std(dim=(0, 2, 3)) + 1e-4)
 
 
-@torch.inference_mode()
-def score_cached(net: QFMNet, views: CachedViews, batch: int = 16) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Scores `(N,)` of cached views."""
-    forward = CachedForward(net.eval())
-    parts = np.array_split(np.arange(len(views.cut)), -(-len(views.cut) // batch))
-    return np.concatenate([forward([views.batch(part)])[0].numpy() for part in parts])
-
-
-def step_losses(
-    forward: nn.Module, material: Material, config: LoopConfig, rng: np.random.Generator
-) -> dict[str, Tensor]:
-    """One batch of labelled views and one of ladders, drawn with `rng`, to named loss terms."""
-    shares = np.array([labelled.share for labelled in material.labelled])
-    labelled = material.labelled[rng.choice(len(shares), p=shares / shares.sum())]
-    chosen = rng.integers(0, len(labelled.mos), config.batch)
-    ladder = rng.integers(0, len(material.ladder_mos), config.ladder_batch)
-    rungs = (ladder[:, None] * RUNGS + np.arange(RUNGS)).ravel()
-    scores, ladder_scores = forward(
-        [
-            labelled.views.batch(chosen, flip=rng.random() < 0.5),
-            material.ladders.batch(rungs, flip=rng.random() < 0.5),
-        ]
-    )
-    mos = torch.from_numpy(labelled.mos[chosen])
-    ladder_scores = ladder_scores.view(-1, RUNGS)
-    return {
-        "regression": losses.regression(scores, mos),
-        "correlation": losses.correlation(scores, mos),
-        "ranking": losses.ladder_ranking(ladder_scores, config.margin),
-        "anchor": losses.clean_anchor(ladder_scores, torch.from_numpy(material.ladder_mos[ladder])),
-    }
-
-
 def train(
     net: QFMNet,
+    frozen: int,
     material: Material,
     decoded: Decoded,
+    labels: Labels,
+    objective: Objective,
     config: LoopConfig,
     folder: Path,
     say: Callable[[str], None],
 ) -> QFMNet:
-    """Train `net` from the cut on, or go on from the last checkpoint in `folder`; returns the EMA network of the best
-    validation (mean of the overall and the within-subset SRCC).
+    """Train `net` behind its first `frozen` blocks, or go on from the last checkpoint in `folder`.
+
+    Returns:
+        The EMA network of the best validation (mean of the overall and the within-subset SRCC), the gate folded in.
     """
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    freeze_prefix(net.to(memory_format=torch.channels_last))
-    forward: nn.Module = CachedForward(net)
-    if world > 1:
-        forward = DistributedDataParallel(forward)
-    optimizer = torch.optim.AdamW(_parameter_groups(net, config))
+    freeze_prefix(net.to(memory_format=torch.channels_last), frozen)
+    student = CachedForward(net, frozen, objective.gate)
+    forward: nn.Module = DistributedDataParallel(student) if world > 1 else student
+    optimizer = torch.optim.AdamW(_parameter_groups(student, config))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, config))
-    state = _State(net, deepcopy(net), optimizer, schedule)
+    state = _State(student, deepcopy(student), optimizer, schedule, matching.Memory(objective.memory))
     state.resume(folder / "checkpoint.pt")
+    metrics = Metrics(folder) if rank == 0 else None
     started, first = time.monotonic(), state.step
-    while state.step < config.steps:
-        rng = np.random.default_rng((config.seed, state.step, rank))
-        torch.manual_seed(int(rng.integers(2**31)))
-        keep_statistics(net.train())
-        terms = step_losses(forward, material, config, rng)
+    while state.step < config.steps and not 0 < config.patience <= state.stale:
+        seed = (config.seed, state.step)
+        torch.manual_seed(int(np.random.default_rng([*seed, rank, 1]).integers(2**31)))
+        keep_statistics(student.train())
+        terms = step_losses(forward, material, labels, objective, state.memory, seed, rank)
         optimizer.zero_grad()
-        losses.total(config.weights, terms).backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(net.parameters(), config.clip)
+        losses.total(objective.weights, terms).backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(student.parameters(), config.clip)
         optimizer.step()
         schedule.step()
         state.advance(config.ema)
-        if rank == 0:
-            _log(
-                folder / "losses.csv",
-                {"step": state.step, **{k: f"{v.item():.5f}" for k, v in terms.items()}},
-            )
+        checkpoint = state.step % config.every == 0 or state.step == config.steps
+        if checkpoint:  # on every rank, so that all of them know when to stop
+            figures = validate(state.average.net, frozen, material, decoded)
+            state.judge((figures["srcc"] + figures["within_srcc"]) / 2)
+        if metrics:
+            metrics.write("losses", state.step, {name: value.item() for name, value in terms.items()})
             if state.step % 20 == 0:
                 pace = (time.monotonic() - started) / (state.step - first)
                 left = pace * (config.steps - state.step) / 60
                 say(f"step {state.step}/{config.steps}, {pace:.2f} s a step, {left:.0f} min left")
-            if state.step % config.every == 0 or state.step == config.steps:
-                figures = validate(state.average, material, decoded)
-                _log(folder / "validation.csv", {"step": state.step, **figures})
+            if checkpoint:
+                metrics.write("validation", state.step, figures)
                 say(f"step {state.step}: validation {figures}")
-                state.keep(folder, (figures["srcc"] + figures["within_srcc"]) / 2)
-        if world > 1 and (state.step % config.every == 0 or state.step == config.steps):
+                state.keep(folder)
+        if checkpoint and world > 1:
             dist.barrier()
-    best = deepcopy(net)
-    best.load_state_dict(torch.load(folder / "best.pt", weights_only=True))
-    return best.eval()
+    best = deepcopy(student)
+    best.load_state_dict(load_checkpoint(folder / "best.pt"))
+    if best.gate is not None:
+        matching.fold(best.gate, best.net.project)
+    return best.net.eval()
 
 
-def validate(net: QFMNet, material: Material, decoded: Decoded) -> dict[str, float]:
+def validate(net: QFMNet, frozen: int, material: Material, decoded: Decoded) -> dict[str, float]:
     """SRCC over all validation pictures, and the mean of the subsets' SRCCs."""
-    scores, mos = score_cached(net, material.validation), decoded.mos[material.validation_indices]
+    scores, mos = score_cached(net, frozen, material.validation), decoded.mos[material.validation_indices]
     subset = np.array([decoded.rows[i].subset for i in material.validation_indices])
     within = {str(s): float(spearmanr(scores[subset == s], mos[subset == s])[0]) for s in np.unique(subset)}
-    figures = {
-        "srcc": float(spearmanr(scores, mos)[0]),
-        "within_srcc": float(np.mean(list(within.values()))),
-        **within,
-    }
+    figures = {"srcc": float(spearmanr(scores, mos)[0]), "plcc": float(np.corrcoef(scores, mos)[0, 1])}
+    figures |= {"within_srcc": float(np.mean(list(within.values()))), **within}
     return {name: round(value, 4) for name, value in figures.items()}
 
 
@@ -177,47 +140,70 @@ def validate(net: QFMNet, material: Material, decoded: Decoded) -> dict[str, flo
 class _State:
     """What a checkpoint holds."""
 
-    net: QFMNet
-    average: QFMNet
+    student: CachedForward
+    average: CachedForward
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
+    memory: matching.Memory
     step: int = 0
     best: float = -1.0
+    stale: int = 0  # validations since the best
+    improved: bool = field(default=False, init=False)
+
+    PARTS = ("student", "average", "optimizer", "schedule", "memory")
 
     def advance(self, decay: float) -> None:
         """Count a step and move the average towards the network."""
         self.step += 1
         decay = min(decay, self.step / (self.step + 10))  # early on the average would be the random start
         with torch.no_grad():
-            for kept, new in zip(self.average.parameters(), self.net.parameters(), strict=True):
+            for kept, new in zip(self.average.parameters(), self.student.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)
 
-    def keep(self, folder: Path, value: float) -> None:
+    def judge(self, value: float) -> None:
+        """Compare a validation with the best so far."""
+        self.improved = value > self.best
+        self.best, self.stale = (value, 0) if self.improved else (self.best, self.stale + 1)
+
+    def keep(self, folder: Path) -> None:
         """Write the checkpoint, and the average if its validation is the best so far; never half a file."""
-        if value > self.best:
-            self.best = value
+        if self.improved:
             _save(self.average.state_dict(), folder / "best.pt")
-        parts = {name: getattr(self, name).state_dict() for name in ("net", "average", "optimizer", "schedule")}
-        _save({**parts, "step": self.step, "best": self.best}, folder / "checkpoint.pt")
+        parts = {name: getattr(self, name).state_dict() for name in self.PARTS}
+        _save({**parts, "step": self.step, "best": self.best, "stale": self.stale}, folder / "checkpoint.pt")
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint if there is one."""
         if not path.is_file():
             return
-        stored = torch.load(path, weights_only=True)
-        for name in ("net", "average", "optimizer", "schedule"):
+        stored = load_checkpoint(path)
+        for name in self.PARTS:
             getattr(self, name).load_state_dict(stored[name])
-        self.step, self.best = stored["step"], stored["best"]
+        self.step, self.best, self.stale = (stored[name] for name in ("step", "best", "stale"))
 
 
-def _parameter_groups(net: QFMNet, config: LoopConfig) -> list[dict[str, Any]]:
+def load_checkpoint(path: Path) -> Any:
+    """Read what a run wrote.
+
+    Raises:
+        DataError: the file is missing, damaged, or none of ours.
+    """
+    try:
+        return torch.load(path, weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        # torch's own message advises to switch the safe loader off.
+        raise DataError(f"{path}: no checkpoint that can be read; delete it to start the run anew") from error
+
+
+def _parameter_groups(student: CachedForward, config: LoopConfig) -> list[dict[str, Any]]:
+    trained = [(n, p) for n, p in student.named_parameters() if p.requires_grad]
     groups = []
     for rate, belongs in ((config.backbone_rate, True), (config.head_rate, False)):
-        named = [(n, p) for n, p in net.named_parameters() if p.requires_grad and n.startswith("backbone.") == belongs]
+        named = [(n, p) for n, p in trained if n.startswith("net.backbone.") == belongs]
         for decay in (True, False):  # biases, norms and queries are not decayed
             parameters = [p for n, p in named if (p.ndim > 1 and "queries" not in n) == decay]
             groups.append({"params": parameters, "lr": rate, "weight_decay": config.weight_decay if decay else 0.0})
-    return groups
+    return [group for group in groups if group["params"]]
 
 
 def _rate(step: int, config: LoopConfig) -> float:
@@ -232,10 +218,27 @@ def _save(content: Any, path: Path) -> None:
     os.replace(part, path)
 
 
-def _log(path: Path, record: dict[str, Any]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(record))
-        if new:
-            writer.writeheader()
-        writer.writerow(record)
+class Metrics:
+    """Figures by step: to CSV files, and to TensorBoard where it is installed (`runs/NAME` is its log folder)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            self.board = None
+        else:
+            self.board = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+
+    def write(self, name: str, step: int, figures: dict[str, float]) -> None:
+        """Append a row to `NAME.csv`. What a resumed run repeats is written again: the later row counts."""
+        path = self.folder / f"{name}.csv"
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(["step", "name", "value"])
+            writer.writerows([step, key, f"{value:.5f}"] for key, value in figures.items())
+        if self.board:
+            for key, value in figures.items():
+                self.board.add_scalar(f"{name}/{key}", value, step)  # type: ignore[no-untyped-call]

@@ -20,6 +20,7 @@ from .data import DataError
 from .synthetic import DATA_SETS
 
 Scores = NDArray[np.floating[Any]]
+FLOOR = 0.1  # MOS where nothing is kept: about the worst that BIQ2021's pictures get
 COLUMNS = ("data_set", "type", "name", "level", "mean_score", "scale")
 
 
@@ -74,12 +75,12 @@ def read_severity(path: Path) -> list[Cell]:
 
 
 @overload
-def target(clean: float, quality: float, floor: float = 0.1) -> float: ...
+def target(clean: float, quality: float, floor: float = FLOOR) -> float: ...
 @overload
-def target(clean: Scores, quality: float | Scores, floor: float = 0.1) -> Scores: ...
+def target(clean: Scores, quality: float | Scores, floor: float = FLOOR) -> Scores: ...
 @overload
-def target(clean: float, quality: Scores, floor: float = 0.1) -> Scores: ...
-def target(clean: float | Scores, quality: float | Scores, floor: float = 0.1) -> float | Scores:
+def target(clean: float, quality: Scores, floor: float = FLOOR) -> Scores: ...
+def target(clean: float | Scores, quality: float | Scores, floor: float = FLOOR) -> float | Scores:
     """What a distorted picture should score on the MOS scale of BIQ2021: `floor + (clean - floor) * quality`. Ours.
 
     Args:

@@ -61,7 +61,12 @@ class QFMConfig:
         """Refuse what a foreign weights file could ask for: downloads by name, absurd sizes, divisions by zero."""
         if not isinstance(self.backbone, str) or not re.fullmatch(r"\w+(\.\w+)?", self.backbone):
             raise ValueError(f"backbone: expected a timm model name, got {self.backbone!r}")
-        bounds = {"view_pixels": (1, 2**24), "native_views": (0, 64), "dim": (1, 4096), "queries": (1, 256)}
+        bounds = {
+            "view_pixels": (SHORTEST_SIDE**2, 2**24),
+            "native_views": (0, 64),
+            "dim": (1, 4096),
+            "queries": (1, 256),
+        }
         for name, (least, largest) in {**bounds, "heads": (1, 64)}.items():
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= largest:
@@ -201,8 +206,10 @@ class QFMNet(nn.Module):
         self.config = config
         self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(3, 1, 1), persistent=False)
+        # A vision transformer must be told that views come in many shapes.
+        options = {"dynamic_img_size": True} if config.backbone.startswith("vit") else {}
         self.backbone = timm.create_model(
-            config.backbone, pretrained=pretrained, features_only=True, out_indices=config.depths
+            config.backbone, pretrained=pretrained, features_only=True, out_indices=config.depths, **options
         )
         last = self.backbone.feature_info.get_dicts()[-1]["module"]
         if last.startswith("blocks."):  # timm builds and runs EfficientNets to their end, wherever the last map lies

@@ -1,10 +1,11 @@
 """`python -m qfm_metric.train COMMAND`: from a data set to a weights file with measured figures."""
 
 import argparse
+import hashlib
 import json
 import os
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,24 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 
 from ..images import load_image
-from ..model import QFMConfig, QFMNet
+from ..model import QFMNet
 from ..score import QFMScore
-from . import cells, data, evaluate, export, init, loop, material, publish, readers, readers_authentic, severity
+from . import (
+    cells,
+    data,
+    evaluate,
+    export,
+    init,
+    loop,
+    material,
+    objective,
+    publish,
+    readers,
+    readers_authentic,
+    recipe,
+    severity,
+    teacher,
+)
 
 
 def say(text: str) -> None:
@@ -39,9 +55,34 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def cache(args: argparse.Namespace) -> None:
-    """Draw the training material and run the frozen early layers on it, once for all runs."""
+    """Draw a recipe's material and run the frozen early layers on it, once for all runs."""
     torch.set_num_threads(args.threads)
-    _gather(args, _build(args), data.Decoded.open(args.data / "decoded"))
+    found, decoded = _recipe(args), data.Decoded.open(args.data / "decoded")
+    _gather(args, found, _build(found), decoded)
+
+
+def teacher_command(args: argparse.Namespace) -> None:
+    """Cross-fit a kernel teacher on frozen features (a recipe that freezes every block); write its pseudo-labels."""
+    torch.set_num_threads(args.threads)
+    found, decoded = _recipe(args), data.Decoded.open(args.data / "decoded")
+    drawn = _gather(args, found, _build(found), decoded)
+    whole, val = drawn.photos[0], drawn.validation_indices
+    groups = [decoded.rows[i].group for i in whole.source]
+    features = teacher.summarize(whole.views), teacher.summarize(drawn.validation)
+    scores = np.full(len(decoded.rows), np.nan, np.float32)
+    scores[whole.source], scores[val] = teacher.cross_fit(
+        features[0], decoded.mos[whole.source], groups, features[1], args.folds
+    )
+    teacher.write_member(decoded, scores, args.out)
+    for name, part in (("train, cross-fitted", whole.source), ("validation", val)):
+        say(f"{name}: {evaluate.brief(scores[part], [decoded.rows[i] for i in part])}")
+
+
+def label(args: argparse.Namespace) -> None:
+    """Score all decoded pictures with a trained network, as a teacher's member; write its pseudo-labels."""
+    torch.set_num_threads(args.threads)
+    decoded = data.Decoded.open(args.data / "decoded")
+    teacher.write_member(decoded, teacher.score_decoded(QFMScore.from_pretrained(args.weights), decoded), args.out)
 
 
 def student(args: argparse.Namespace) -> None:
@@ -49,31 +90,49 @@ def student(args: argparse.Namespace) -> None:
     if "WORLD_SIZE" in os.environ:
         dist.init_process_group("gloo")
     torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    decoded = data.Decoded.open(args.data / "decoded")
-    net = _build(args)
-    found = _gather(args, net, decoded)
-    loop.measure_statistics(net, found.labelled[0].views)
+    found, decoded = _recipe(args), data.Decoded.open(args.data / "decoded")
+    torch.manual_seed(found.loop.seed)
+    net = _build(found)
+    frozen = found.training.frozen
+    drawn = _gather(args, found, net, decoded)
+    labels = teacher.read_labels(decoded, args.members)
+    loop.measure_statistics(net, frozen, drawn.photos[0].views)
     args.out.mkdir(parents=True, exist_ok=True)
-    settings = {f.name: getattr(args, f.name) for f in fields(loop.LoopConfig) if hasattr(args, f.name)}
-    net = loop.train(net, found, decoded, loop.LoopConfig(**settings), args.out, say)
+    net = loop.train(net, frozen, drawn, decoded, labels, found.objective, found.loop, args.out, say)
     if not dist.is_initialized() or dist.get_rank() == 0:
-        export.calibrate(net, loop.score_cached(net, found.validation), decoded.mos[found.validation_indices])
+        export.calibrate(
+            net, objective.score_cached(net, frozen, drawn.validation), decoded.mos[drawn.validation_indices]
+        )
         path = args.out / f"{args.id}.safetensors"
         print(f"{path}  sha256 {export.export(net, path)}")
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
-def _build(args: argparse.Namespace) -> QFMNet:
-    return init.build(QFMConfig(depths=tuple(args.depths), view_pixels=args.view_side**2), args.init).eval()
+def _recipe(args: argparse.Namespace) -> recipe.Recipe:
+    found = recipe.read_recipe(args.recipe, args.set)
+    return replace(found, training=replace(found.training, init=args.init)) if args.init else found
 
 
-def _gather(args: argparse.Namespace, net: QFMNet, decoded: data.Decoded) -> material.Material:
-    # Views depend on the network's early layers and sizes: another network, another folder.
-    depths = "".join(map(str, args.depths))
-    folder = args.data / f"material-{args.view_side}-{depths}-{args.ladders}-{args.material_seed}"
-    return material.gather(net, decoded, folder, args.ladders, args.material_seed, getattr(args, "workers", 0))
+def _build(found: recipe.Recipe) -> QFMNet:
+    return init.build(found.network, found.training.init).eval()
+
+
+def _gather(args: argparse.Namespace, found: recipe.Recipe, net: QFMNet, decoded: data.Decoded) -> material.Material:
+    # Cached views depend on what draws and what sees them: another network or draw, another folder.
+    severities = severity.read_severity(args.severity) if args.severity else []
+    parts = (asdict(found.network), found.training.frozen, asdict(found.material), bool(severities))
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]
+    return material.gather(
+        net,
+        found.training.frozen,
+        decoded,
+        severities,
+        args.data / f"material-{digest}",
+        found.material,
+        getattr(args, "workers", 0),
+        getattr(args, "openvino", False),
+    )
 
 
 def evaluate_command(args: argparse.Namespace) -> None:
@@ -166,16 +225,25 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--side", type=int, default=512, help="decoded pictures are squares of this side, px")
 
     sub = command("cache", cache)
-    _add_network_options(sub)
-    sub.add_argument("--workers", type=int, default=2, help="processes")
+    _add_recipe_options(sub)
+    _add_caching_options(sub)
+
+    sub = command("teacher", teacher_command)
+    _add_recipe_options(sub)
+    _add_caching_options(sub)
+    sub.add_argument("--out", type=Path, required=True, help="CSV of pseudo-labels, image,score")
+    sub.add_argument("--folds", type=int, default=5, help="of the cross-fit")
+
+    sub = command("label", label)
+    sub.add_argument("--data", type=Path, required=True, help="what `prepare` wrote")
+    sub.add_argument("--weights", help="id or .safetensors file; default: the shipped weights")
+    sub.add_argument("--out", type=Path, required=True, help="CSV of pseudo-labels, image,score")
 
     sub = command("student", student)
-    _add_network_options(sub)
+    _add_recipe_options(sub)
+    sub.add_argument("--members", type=Path, nargs="*", default=[], help="the teacher: CSV files of pseudo-labels")
     sub.add_argument("--out", type=Path, required=True, help="folder for checkpoints, logs and the weights")
     sub.add_argument("--id", default="student", help="name of the weights file")
-    sub.add_argument("--steps", type=int, default=loop.LoopConfig.steps)
-    sub.add_argument("--every", type=int, default=loop.LoopConfig.every, help="steps between checkpoints")
-    sub.add_argument("--seed", type=int, default=0)
 
     sub = command("evaluate", evaluate_command)
     sub.add_argument("table", type=Path, help="CSV image,mos,... as `prepare` writes it (all.csv)")
@@ -212,14 +280,18 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
-def _add_network_options(sub: argparse.ArgumentParser) -> None:
-    """What `cache` and `student` must be told alike."""
-    sub.add_argument("--data", type=Path, required=True, help="what `prepare` wrote; `cache` adds 7 GB to it")
-    sub.add_argument("--init", default="timm", help="ImageNet weights: a safetensors file, or timm's download")
-    sub.add_argument("--depths", type=int, nargs="+", default=QFMConfig.depths, help="backbone maps the tokens see")
-    sub.add_argument("--view-side", type=int, default=384, help="a view has the area of a square of this side, px")
-    sub.add_argument("--ladders", type=int, default=4000, help="pictures to degrade for the ranking term")
-    sub.add_argument("--material-seed", type=int, default=0, help="of crops and degradations")
+def _add_recipe_options(sub: argparse.ArgumentParser) -> None:
+    """What `cache`, `teacher` and `student` must be told alike."""
+    sub.add_argument("recipe", help="a shipped recipe (released, tiny, teacher, quick, paper) or a TOML file")
+    sub.add_argument("--set", nargs="*", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe")
+    sub.add_argument("--data", type=Path, required=True, help="what `prepare` wrote; cached views are added to it")
+    sub.add_argument("--init", help="ImageNet weights: a safetensors file, `timm` (its download) or `none`")
+    sub.add_argument("--severity", type=Path, help="CSV of human means per distortion cell; without it, no series")
+
+
+def _add_caching_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--workers", type=int, default=2, help="processes")
+    sub.add_argument("--openvino", action="store_true", help="run the frozen layers with OpenVINO, about twice as fast")
 
 
 def main() -> int:

@@ -94,6 +94,14 @@ def report(scores: Scores, rows: Sequence[Row], seen_groups: Collection[str] = (
     }
 
 
+def brief(scores: Scores, rows: Sequence[Row]) -> str:
+    """SRCC, PLCC and the mean of the subsets' SRCCs in a line, to choose by."""
+    mos, subset = np.array([row.mos for row in rows]), np.array([row.subset for row in rows])
+    within = [spearmanr(scores[subset == name], mos[subset == name])[0] for name in np.unique(subset)]
+    parts = " ".join(f"{value:.3f}" for value in within)
+    return f"SRCC {spearmanr(scores, mos)[0]:.4f}, PLCC {pearsonr(scores, mos)[0]:.4f}, within {np.mean(within):.4f} ({parts})"
+
+
 def score_rows(metric: QFMScore, rows: Sequence[Row], progress: Callable[[int], None] = lambda done: None) -> Scores:
     """Score the pictures' files one at a time, as a user's call would: `(N,)`."""
     scores = []

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..model import QFMNet
 from .data import Decoded
-from .ladders import Pixels
+from .colour import Pixels
 from .prefix import CachedViews, cache_views
 from .severity import Cell
 from .synthetic import compose, distort
@@ -61,8 +61,17 @@ class Material:
 
 @dataclass(frozen=True)
 class MaterialConfig:
-    """How much is drawn; `series` counts series per distortion type, of which there are 49."""
+    """How much is drawn.
 
+    Attributes:
+        crops: Share of the training pictures of which crops and far views are drawn.
+        series: Series per distortion type, of which there are 49.
+        resampled, composed: Series of pictures reduced and enlarged, and of two distortions.
+        nothing: Pictures of nothing.
+        seed: Of every draw.
+    """
+
+    crops: float = 1.0
     series: int = 40
     resampled: int = 600
     composed: int = 400
@@ -115,8 +124,9 @@ def gather(
     train, val = decoded.select("train"), decoded.select("val")
     clean = train[decoded.mos[train] >= CLEAN_MOS]
     validation = cached(_photos("validation", decoded, val, None, 0, config.seed))
-    photos = [cached(plan) for plan in _photo_plans(decoded, train, config.seed)]
-    series = [cached(plan) for plan in _series_plans(decoded, clean, cells, config)] if cells else []
+    photos = [cached(plan) for plan in _photo_plans(decoded, train, config) if len(plan.source)]
+    plans = _series_plans(decoded, clean, cells, config) if cells else []
+    series = [cached(plan) for plan in plans if len(plan.source)]
     return Material(photos, series, validation.views, val)
 
 
@@ -132,13 +142,14 @@ def crop(pixels: Pixels, size: tuple[int, int], rng: np.random.Generator) -> Pix
     return pixels[top : top + size[0], left : left + size[1]]
 
 
-def _photo_plans(decoded: Decoded, train: NDArray[np.int64], seed: int) -> list[_Plan]:
+def _photo_plans(decoded: Decoded, train: NDArray[np.int64], config: MaterialConfig) -> list[_Plan]:
     """Whole pictures and crops: neither the shape nor the number of tokens should matter to a score.
 
     MOS are of whole pictures; a crop's is less sure, so fewer are drawn.
     """
-    rng = np.random.default_rng(seed)
-    quarters = np.array_split(rng.permutation(train), 4)
+    seed = config.seed
+    shuffled = np.random.default_rng(seed).permutation(train)
+    quarters = np.array_split(shuffled[: round(len(train) * config.crops)], 4)
     return [
         _photos("whole", decoded, train, None, 0.6, seed),
         _photos("wide", decoded, quarters[0], (320, 512), 0.12, seed),
@@ -164,7 +175,7 @@ def _series_plans(
     plans = []
     for far, share in ((False, 1.0), (True, 0.7)):
         suffix = "-far" if far else ""
-        count = config.series if not far else config.series // 2
+        count = config.series if not far else config.series // 2  # and half the cost
         plan = _distorted(decoded, rng.permutation(clean), cells, count, config.seed + far)
         plans.append(replace(plan, name="distorted" + suffix, far=far, share=share))
         chosen = rng.permutation(clean)[: config.resampled // 2]
@@ -172,12 +183,10 @@ def _series_plans(
         plans.append(replace(plan, name="resampled" + suffix, far=far, share=share / 6))
     chosen = rng.permutation(clean)[: config.composed]
     plans.append(_composed(decoded, chosen, cells, config.seed))
-    return [*plans, _nothing(config.nothing, config.seed)] if config.nothing else plans
+    return [*plans, _nothing(config.nothing, config.seed)]
 
 
-def _distorted(
-    decoded: Decoded, clean: NDArray[np.int64], cells: Sequence[Cell], count: int, seed: int
-) -> _Plan:
+def _distorted(decoded: Decoded, clean: NDArray[np.int64], cells: Sequence[Cell], count: int, seed: int) -> _Plan:
     """`count` series of every type: a crop of `FRAME`, clean and at three of the five levels."""
     types = sorted({(cell.data_set, cell.type) for cell in cells})
     quality_of = {(cell.data_set, cell.type, cell.level): cell.quality for cell in cells}
@@ -197,14 +206,15 @@ def _distorted(
 
 def _blur_quality(cells: Sequence[Cell]) -> Callable[[float], float]:
     """Quality that Gaussian blur of a standard deviation in px leaves, between KADID-10k's levels."""
-    sigmas, quality = (0.1, 0.5, 1, 2, 5), {c.level: c.quality for c in cells if (c.data_set, c.type) == ("KADID-10k", 1)}
+    sigmas, quality = (
+        (0.1, 0.5, 1, 2, 5),
+        {c.level: c.quality for c in cells if (c.data_set, c.type) == ("KADID-10k", 1)},
+    )
     known = [quality[level] for level in range(1, 6)]
     return lambda sigma: float(np.interp(sigma, sigmas, known))
 
 
-def _resampled(
-    decoded: Decoded, clean: NDArray[np.int64], blur_quality: Callable[[float], float], seed: int
-) -> _Plan:
+def _resampled(decoded: Decoded, clean: NDArray[np.int64], blur_quality: Callable[[float], float], seed: int) -> _Plan:
     """Series of pictures that were small once: reduced by up to 8 and enlarged again, by any of four kernels.
 
     Enlarging by f loses what a blur of about `0.5 sqrt(f^2 - 1)` px loses; people's scores of that blur are taken. Ours.
@@ -220,7 +230,9 @@ def _resampled(
         if not rung:
             return pixels
         side = max(8, round(len(pixels) / factors[k][rung - 1]))
-        small = Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX if k % 2 else Image.Resampling.BICUBIC)
+        small = Image.fromarray(pixels).resize(
+            (side, side), Image.Resampling.BOX if k % 2 else Image.Resampling.BICUBIC
+        )
         return np.asarray(small.resize(pixels.shape[1::-1], KERNELS[k % len(KERNELS)]))
 
     return _Plan("", render, np.repeat(clean, RUNGS), np.array(quality, np.float32).ravel(), RUNGS, 1.0)

@@ -1,8 +1,8 @@
 """One training step's losses: what is drawn from the material, what passes the seam, what is compared with what.
 
-    photographs  -> tokens -> scores     against their MOS, and against the teacher
-                        \\-> + noise -> scores    against the MOS again, and against the scores without noise
-    series       -> tokens -> scores     against what people say that each version keeps
+photographs  -> tokens -> scores     against their MOS, and against the teacher
+                    \\-> + noise -> scores    against the MOS again, and against the scores without noise
+series       -> tokens -> scores     against what people say that each version keeps
 """
 
 from collections.abc import Sequence

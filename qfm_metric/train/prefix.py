@@ -2,8 +2,8 @@
 
 The stem and the first blocks of the backbone stay as ImageNet left them. Their output for a view, the map behind the
 last frozen block and the pooled cells of the shallower maps, is stored in half precision; training then starts from
-there. With every block frozen only cells are stored, and heads train in a minute. Only EfficientNet-like backbones of
-timm (`conv_stem`, `bn1`, `blocks`) can be cut this way.
+there. With every block frozen only cells are stored, and heads train in minutes; with none frozen the views themselves
+are, and the backbone may be any. Only EfficientNet-like ones of timm (`conv_stem`, `bn1`, `blocks`) can be cut between.
 """
 
 import json
@@ -38,6 +38,8 @@ class Prefix(nn.Module):
 
         With every block frozen there is nothing left to run: the map has no channels, the cells are all there are.
         """
+        if not self.frozen:
+            return views, views.new_zeros(len(views), 0, 1, 1)
         backbone, depths = self.net.backbone, _depths(self.net)
         x = backbone.bn1(backbone.conv_stem(views))
         stride = backbone.feature_info.reduction()[-1]
@@ -53,6 +55,8 @@ class Prefix(nn.Module):
 
 def run_rest(net: QFMNet, frozen: int, cut_map: Tensor, cells: Tensor) -> Tensor:
     """What `Prefix` returned to the cells that `QFMNet.cells` would return."""
+    if not frozen:
+        return net.cells(net.backbone(cut_map))
     if frozen == len(net.backbone.blocks):
         return cells
     depths, x = _depths(net), cut_map
@@ -150,7 +154,7 @@ def _fill(start: int, stop: int) -> None:
 def _with_openvino(prefix: Prefix, view: Tensor) -> Callable[[Tensor], tuple[Any, Any]]:
     import openvino  # an extra, and slow to import
 
-    model = openvino.convert_model(prefix, example_input=view, input=[list(view.shape)])
+    model = openvino.convert_model(torch.export.export(prefix, (view,)))
     settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(model, "CPU", settings)
 
@@ -169,8 +173,9 @@ def _memory_map(folder: Path, key: str, shape: Sequence[int], mode: Any) -> NDAr
 
 def freeze_prefix(net: QFMNet, frozen: int) -> None:
     """Fix the first `frozen` blocks, and every BatchNorm's statistics (its scale and shift go on learning behind)."""
-    for module in (net.backbone.conv_stem, net.backbone.bn1, *net.backbone.blocks[:frozen]):
-        module.requires_grad_(False)
+    if frozen:
+        for module in (net.backbone.conv_stem, net.backbone.bn1, *net.backbone.blocks[:frozen]):
+            module.requires_grad_(False)
 
 
 def keep_statistics(net: nn.Module) -> None:

@@ -1,0 +1,113 @@
+"""A training recipe: everything that decides the weights, in one TOML file.
+
+    [network]    QFMConfig: backbone, depths, views, decoder
+    [training]   frozen blocks, ImageNet weights
+    [material]   MaterialConfig: what is drawn
+    [objective]  Objective: losses, noise at the seam, distillation
+    [loop]       LoopConfig: steps, rates, seed
+
+What a section leaves out keeps its default. Shipped: `released`, `tiny`, `teacher`, `quick` and `paper`.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..model import QFMConfig
+from .data import DataError
+from .loop import LoopConfig
+from .material import MaterialConfig
+from .objective import Objective
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FOLDER = Path(__file__).parent / "recipes"
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True)
+class Training:
+    """Where a run starts from.
+
+    Attributes:
+        frozen: Blocks of the backbone that stay as ImageNet left them; their output is cached.
+        init: ImageNet weights: `timm` (its download), `none` (random), or a safetensors file in timm's names.
+    """
+
+    frozen: int = 3
+    init: str = "timm"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    network: QFMConfig = field(default_factory=QFMConfig)
+    training: Training = field(default_factory=Training)
+    material: MaterialConfig = field(default_factory=MaterialConfig)
+    objective: Objective = field(default_factory=Objective)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+
+def read_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
+    """Read a shipped recipe by name, or a file by path; then apply settings such as `loop.seed=3`.
+
+    Raises:
+        DataError: no such recipe, not TOML, an unknown section or key, or a value that its section refuses.
+    """
+    path = FOLDER / f"{name}.toml" if (FOLDER / f"{name}.toml").is_file() else Path(name)
+    if not path.is_file():
+        shipped = ", ".join(sorted(file.stem for file in FOLDER.glob("*.toml")))
+        raise DataError(f"{name}: no such recipe; expected a TOML file or one of {shipped}")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        for setting in settings:
+            _set(content, setting)
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"{path}: not TOML: {error}") from error
+    known = {part.name for part in fields(Recipe)}
+    if unknown := set(content) - known:
+        raise DataError(f"{path}: unknown section {', '.join(sorted(unknown))}; expected {', '.join(sorted(known))}")
+    base = Recipe()
+    return Recipe(**{name: _section(getattr(base, name), content.get(name, {}), f"{path} [{name}]") for name in known})
+
+
+def _set(content: dict[str, Any], setting: str) -> None:
+    key, _, value = setting.partition("=")
+    section, _, name = key.strip().partition(".")
+    if not name or not value:
+        raise DataError(f"{setting}: expected SECTION.KEY=VALUE, as in loop.seed=3")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()  # a word without quotes
+    inner = content.setdefault(section, {})
+    if "." in name:
+        table, name = name.split(".", 1)
+        inner = inner.setdefault(table, {})
+    inner[name] = parsed
+
+
+def _section(default: Section, values: Mapping[str, Any], where: str) -> Section:
+    known = {part.name: getattr(default, part.name) for part in fields(default)}  # type: ignore[arg-type]
+    if unknown := set(values) - set(known):
+        raise DataError(f"{where}: unknown {', '.join(sorted(unknown))}; expected {', '.join(known)}")
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        kept = known[name]
+        if isinstance(kept, dict):
+            value = {**kept, **value}
+        elif isinstance(kept, tuple):
+            value = tuple(value)
+        elif isinstance(kept, float) and isinstance(value, int):
+            value = float(value)
+        if type(value) is not type(kept):
+            raise DataError(f"{where}: {name}: expected {type(kept).__name__}, got {value!r}")
+        found[name] = value
+    try:
+        return replace(default, **found)  # type: ignore[type-var]
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from error

@@ -1,0 +1,107 @@
+"""The teacher: any number of members, their mean the pseudo-label, their disagreement its spread.
+
+A member is either a network that the loop trained (any backbone, view size, seed: another recipe), or a kernel ridge on
+frozen features, which is cross-fitted: a picture's pseudo-label comes from a fit that has not seen its group, so it
+carries no copy of that picture's own MOS, noise included. All of this is ours.
+"""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from ..score import QFMScore
+from .data import DataError, Decoded
+from .material import to_tensor
+from .objective import Labels
+from .prefix import CachedViews
+
+GAMMA, ALPHA = 0.25, 0.1  # kernel width per standardised feature, and ridge; of four settings the best on validation
+
+Scores = NDArray[np.float32]
+
+
+def summarize(cached: CachedViews, grid: int = 3) -> Scores:
+    """Features `(N, F)` of pictures cached with every block frozen: mean and spread of the cells, and a coarse layout.
+
+    Signed square roots, because statistics of rectified features have long tails.
+    """
+    found = []
+    for i in range(len(cached)):
+        cells = cached.batch([i])[1]  # (V, C, rows, columns)
+        parts = [cells.mean((2, 3)), cells.std((2, 3)), F.adaptive_avg_pool2d(cells, grid).flatten(1)]
+        joined = torch.cat(parts, dim=1).flatten()
+        found.append((joined.sign() * joined.abs().sqrt()).numpy())
+    return np.stack(found)
+
+
+def cross_fit(
+    features: Scores, mos: Scores, groups: Sequence[str], others: Scores, folds: int = 5
+) -> tuple[Scores, Scores]:
+    """Kernel ridge (RBF) from features `(N, F)` to MOS `(N,)`.
+
+    Returns:
+        Scores `(N,)`, each from a fit without its group's fold, and scores of `others` `(M, F)` from a fit on all.
+    """
+    from sklearn.kernel_ridge import KernelRidge  # of the extra `train`; slow to import
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+    clip = FunctionTransformer(np.clip, kw_args={"a_min": -5, "a_max": 5})  # a few features are constant but for one
+    fit = make_pipeline(StandardScaler(), clip, KernelRidge(kernel="rbf", alpha=ALPHA, gamma=GAMMA / features.shape[1]))
+    centre = float(mos.mean())
+    held_out = cross_val_predict(fit, features, mos - centre, groups=groups, cv=GroupKFold(folds)) + centre
+    return held_out.astype(np.float32), (fit.fit(features, mos - centre).predict(others) + centre).astype(np.float32)
+
+
+def score_decoded(metric: QFMScore, decoded: Decoded) -> Scores:
+    """Scores `(N,)` of all decoded pictures by one trained network."""
+    with torch.inference_mode():
+        return np.array([metric(to_tensor(pixels)).item() for pixels in decoded.pixels], np.float32)
+
+
+def write_member(decoded: Decoded, scores: Scores, path: Path) -> None:
+    """Write one member's pseudo-labels: a CSV file `image,score`, by file name; small enough to commit."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["image", "score"])
+        rows = zip(decoded.rows, scores, strict=True)
+        writer.writerows([Path(row.image).name, f"{score:.4f}"] for row, score in rows if np.isfinite(score))
+
+
+def read_labels(decoded: Decoded, members: Sequence[Path]) -> Labels:
+    """MOS with the mean and spread of the members' pseudo-labels; a picture that no member knows keeps its MOS.
+
+    Raises:
+        DataError: no such file, or not `image,score`.
+    """
+    labels = Labels.of(decoded)
+    if not members:
+        return labels
+    known = np.array([_read_member(decoded, path) for path in members])  # (members, N)
+    count = np.isfinite(known).sum(axis=0)
+    filled = np.where(count, known, labels.mos)
+    mean = np.nanmean(filled, axis=0)
+    spread = np.nanstd(filled, axis=0)
+    return Labels(labels.mos, mean.astype(np.float32), spread.astype(np.float32), labels.features)
+
+
+def _read_member(decoded: Decoded, path: Path) -> Scores:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected pseudo-labels image,score as `teacher` and `label` write them")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if not {"image", "score"} <= set(reader.fieldnames or []):
+            raise DataError(f"{path}: expected the columns image,score; found {reader.fieldnames}")
+        try:
+            score_of = {record["image"].lower(): float(record["score"]) for record in reader}
+        except ValueError as error:
+            raise DataError(f"{path}, line {reader.line_num}: expected a score: {error}") from error
+    names = [Path(row.image).name.lower() for row in decoded.rows]
+    return np.array([score_of.get(name, np.nan) for name in names], np.float32)

@@ -15,9 +15,11 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 
+from ..card import model_card
 from ..images import load_image
 from ..model import QFMNet
 from ..score import QFMScore
+from ..weights import read_manifest
 from . import (
     cells,
     data,
@@ -100,13 +102,36 @@ def student(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     net = loop.train(net, frozen, drawn, decoded, labels, found.objective, found.loop, args.out, say)
     if not dist.is_initialized() or dist.get_rank() == 0:
-        export.calibrate(
-            net, objective.score_cached(net, frozen, drawn.validation), decoded.mos[drawn.validation_indices]
-        )
+        scores = objective.score_cached(net, frozen, drawn.validation)
+        export.calibrate(net, scores, decoded.mos[drawn.validation_indices])
         path = args.out / f"{args.id}.safetensors"
         print(f"{path}  sha256 {export.export(net, path)}")
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def calibrate_command(args: argparse.Namespace) -> None:
+    """Fit a weights file's calibration to the MOS of decoded pictures; no order changes. Writes another file."""
+    torch.set_num_threads(args.threads)
+    decoded = data.Decoded.open(args.data / "decoded")
+    metric = QFMScore.from_pretrained(args.weights)
+    chosen = decoded.select(args.split)
+    part = data.Decoded([decoded.rows[i] for i in chosen], decoded.pixels[chosen])
+    export.calibrate(metric.net, teacher.score_decoded(metric, part), part.mos)
+    print(f"{args.out}  sha256 {export.export(metric.net, args.out)}")
+
+
+def export_command(args: argparse.Namespace) -> None:
+    """Make the manifest's entry of a weights file from what `evaluate` printed, and its model card."""
+    known = read_manifest()["weights"]
+    if args.like not in known:
+        raise ValueError(f"{args.like}: expected an id of the manifest, one of {', '.join(known)}")
+    found = {name: json.loads(Path(path).read_text()) for name, _, path in (x.partition("=") for x in args.figures)}
+    commands = "python -m qfm_metric.train evaluate DATA/all.csv --split test --weights " + args.weights.stem
+    entry = export.manifest_entry(args.weights, found, commands, known[args.like])
+    print(json.dumps({args.weights.stem: entry}, indent=2))
+    if args.card:
+        args.card.write_text(model_card(args.weights.stem, entry), encoding="utf-8")
 
 
 def _recipe(args: argparse.Namespace) -> recipe.Recipe:
@@ -144,7 +169,8 @@ def evaluate_command(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     metric = QFMScore.from_pretrained(args.weights)
     scores = evaluate.score_rows(metric, part, lambda done: say(f"{done}/{len(part)}") if done % 200 == 0 else None)
-    seen = {row.group for row in rows if row.split in ("train", "val")}
+    # Groups are never split between training and validation; only an official test part may share some with them.
+    seen = {row.group for row in rows if row.split in ("train", "val")} if args.split == "test" else set()
     result: dict[str, Any] = {
         "weights": metric.weights_id,
         "sha256": metric.weights_sha256,
@@ -244,6 +270,18 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--members", type=Path, nargs="*", default=[], help="the teacher: CSV files of pseudo-labels")
     sub.add_argument("--out", type=Path, required=True, help="folder for checkpoints, logs and the weights")
     sub.add_argument("--id", default="student", help="name of the weights file")
+
+    sub = command("calibrate", calibrate_command)
+    sub.add_argument("--data", type=Path, required=True, help="what `prepare` wrote")
+    sub.add_argument("--split", default="val", help="the part whose MOS are fitted")
+    sub.add_argument("--weights", help="id or .safetensors file; default: the shipped weights")
+    sub.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
+
+    sub = command("export", export_command)
+    sub.add_argument("weights", type=Path, help=".safetensors file that `student` wrote; its name is the id")
+    sub.add_argument("--figures", nargs="+", default=[], metavar="NAME=FILE", help="JSON of `evaluate`, by part")
+    sub.add_argument("--like", default="qfm-lite0-v0", help="id whose licence and training data are the same")
+    sub.add_argument("--card", type=Path, help="also write the model card")
 
     sub = command("evaluate", evaluate_command)
     sub.add_argument("table", type=Path, help="CSV image,mos,... as `prepare` writes it (all.csv)")

@@ -78,20 +78,20 @@ def report(scores: Scores, rows: Sequence[Row], seen_groups: Collection[str] = (
         figures.
 
     Returns:
-        `all`, `no_duplicates`, `subsets` (name -> figures), `within_srcc` (mean of the subsets' SRCCs),
-        `srcc_interval`.
+        `all`, `no_duplicates` (where there are any), `subsets` (name -> figures), `within_srcc` (mean of the subsets'
+        SRCCs), `srcc_interval`.
     """
     mos = np.array([row.mos for row in rows])
     subset = np.array([row.subset for row in rows])
     fresh = np.array([row.group not in seen_groups for row in rows])
     subsets = {str(name): agreement(scores[subset == name], mos[subset == name]) for name in np.unique(subset)}
-    return {
+    figures = {
         "all": agreement(scores, mos),
         "srcc_interval": bootstrap_interval(scores, mos),
-        "within_srcc": float(np.mean([figures["srcc"] for figures in subsets.values()])),
+        "within_srcc": float(np.mean([part["srcc"] for part in subsets.values()])),
         "subsets": subsets,
-        "no_duplicates": agreement(scores[fresh], mos[fresh]),
     }
+    return figures if fresh.all() else figures | {"no_duplicates": agreement(scores[fresh], mos[fresh])}
 
 
 def brief(scores: Scores, rows: Sequence[Row]) -> str:
@@ -99,7 +99,8 @@ def brief(scores: Scores, rows: Sequence[Row]) -> str:
     mos, subset = np.array([row.mos for row in rows]), np.array([row.subset for row in rows])
     within = [spearmanr(scores[subset == name], mos[subset == name])[0] for name in np.unique(subset)]
     parts = " ".join(f"{value:.3f}" for value in within)
-    return f"SRCC {spearmanr(scores, mos)[0]:.4f}, PLCC {pearsonr(scores, mos)[0]:.4f}, within {np.mean(within):.4f} ({parts})"
+    srcc, plcc = spearmanr(scores, mos)[0], pearsonr(scores, mos)[0]
+    return f"SRCC {srcc:.4f}, PLCC {plcc:.4f}, within {np.mean(within):.4f} ({parts})"
 
 
 def score_rows(metric: QFMScore, rows: Sequence[Row], progress: Callable[[int], None] = lambda done: None) -> Scores:

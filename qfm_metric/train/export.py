@@ -1,7 +1,10 @@
 """From a trained network to a weights file that `QFMScore.from_pretrained` reads."""
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,3 +54,32 @@ def golden_stages(net: QFMNet, image: Tensor) -> dict[str, Tensor]:
 def export(net: QFMNet, path: Path) -> str:
     """Write `net` in half precision with its config in the header; returns the file's SHA-256."""
     return save_weights(path, asdict(net.config), net.state_dict(), torch.float16)
+
+
+def manifest_entry(
+    path: Path, evaluations: Mapping[str, Mapping[str, Any]], commands: str, like: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The weights manifest's entry of a file, with the figures that were measured.
+
+    Args:
+        path: The weights file.
+        evaluations: What `evaluate` printed, by the part's name, as in "BIQ2021 test".
+        commands: That made the figures.
+        like: An entry of the same licence and training data.
+    """
+    content = path.read_bytes()
+    figures: dict[str, Any] = {"command": commands}
+    for name, found in evaluations.items():
+        whole = {key: found["all"][key] for key in ("srcc", "plcc", "krcc", "rmse")}
+        low, high = found["srcc_interval"]
+        spread = {"srcc_low_95": low, "srcc_high_95": high, "within_srcc": found["within_srcc"]}
+        subsets = {f"srcc_{subset}": part["srcc"] for subset, part in found["subsets"].items()}
+        figures[name] = {"images": found["all"]["n"], **whole, **spread, **subsets}
+        if "no_duplicates" in found:
+            part = found["no_duplicates"]
+            rest = {"images": part["n"], "srcc": part["srcc"], "plcc": part["plcc"]}
+            figures[f"{name} without near-duplicates"] = rest
+    nowhere = {"repo_id": None, "revision": None, "filename": None}
+    facts = {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    kept = {key: like[key] for key in ("licence", "training_data")}
+    return {**kept, **nowhere, **facts, "figures": figures}

@@ -1,4 +1,4 @@
-"""One training loop for teacher and student: AdamW, warm-up and cosine, EMA, gradient clipping, early stop, exact resume.
+"""One loop for teacher and student: AdamW, warm-up and cosine, EMA, gradient clipping, early stop, exact resume.
 
 Start it on its own or under `torchrun` (gloo on a CPU). Every step's batch, noise and dropout follow from (seed, step,
 rank) and the checkpoint, so a run that is interrupted and resumed ends where an uninterrupted one would.
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ class LoopConfig:
     Attributes:
         steps: Length of the schedule.
         head_rate, backbone_rate: Peak learning rates.
-        warmup: Steps of linear warm-up, before the cosine.
+        head_steps: The backbone stays as it is for so many steps, which take a third of the time: a head that knows
+            nothing yet would only spoil it.
+        warmup: Steps of linear warm-up, of the head and then of the backbone, before the cosine.
         clip: Largest norm of the gradient.
         ema: Decay of the average of the weights, which is what is validated and exported.
         seed: Of batches, noise and dropout.
@@ -47,6 +50,7 @@ class LoopConfig:
     steps: int = 1400
     head_rate: float = 1e-3
     backbone_rate: float = 2e-4
+    head_steps: int = 0
     weight_decay: float = 0.05
     warmup: int = 100
     clip: float = 1.0
@@ -85,9 +89,11 @@ def train(
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     freeze_prefix(net.to(memory_format=torch.channels_last), frozen)
     student = CachedForward(net, frozen, objective.gate)
-    forward: nn.Module = DistributedDataParallel(student) if world > 1 else student
+    forward: nn.Module = student
+    if world > 1:  # while the backbone rests, its parameters take no part
+        forward = DistributedDataParallel(student, find_unused_parameters=config.head_steps > 0)
     optimizer = torch.optim.AdamW(_parameter_groups(student, config))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, config))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, [group.pop("schedule") for group in optimizer.param_groups])
     state = _State(student, deepcopy(student), optimizer, schedule, matching.Memory(objective.memory))
     state.resume(folder / "checkpoint.pt")
     metrics = Metrics(folder) if rank == 0 else None
@@ -96,6 +102,7 @@ def train(
         seed = (config.seed, state.step)
         torch.manual_seed(int(np.random.default_rng([*seed, rank, 1]).integers(2**31)))
         keep_statistics(student.train())
+        student.rest = state.step < config.head_steps
         terms = step_losses(forward, material, labels, objective, state.memory, seed, rank)
         optimizer.zero_grad()
         losses.total(objective.weights, terms).backward()  # type: ignore[no-untyped-call]
@@ -202,14 +209,18 @@ def _parameter_groups(student: CachedForward, config: LoopConfig) -> list[dict[s
         named = [(n, p) for n, p in trained if n.startswith("net.backbone.") == belongs]
         for decay in (True, False):  # biases, norms and queries are not decayed
             parameters = [p for n, p in named if (p.ndim > 1 and "queries" not in n) == decay]
-            groups.append({"params": parameters, "lr": rate, "weight_decay": config.weight_decay if decay else 0.0})
+            weight_decay = config.weight_decay if decay else 0.0
+            schedule = partial(_rate, config, config.head_steps if belongs else 0)
+            groups.append({"params": parameters, "lr": rate, "weight_decay": weight_decay, "schedule": schedule})
     return [group for group in groups if group["params"]]
 
 
-def _rate(step: int, config: LoopConfig) -> float:
-    if step < config.warmup:
-        return (step + 1) / config.warmup
-    return 0.5 * (1 + float(np.cos(np.pi * (step - config.warmup) / max(1, config.steps - config.warmup))))
+def _rate(config: LoopConfig, start: int, step: int) -> float:
+    """Share of the peak rate at a step, for what learns from step `start` on."""
+    if step < start:
+        return 0.0
+    warm = min(1.0, (step - start + 1) / config.warmup) if config.warmup else 1.0
+    return warm * 0.5 * (1 + float(np.cos(np.pi * max(0, step - config.warmup) / max(1, config.steps - config.warmup))))
 
 
 def _save(content: Any, path: Path) -> None:

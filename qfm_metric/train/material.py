@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..model import QFMNet
-from .data import Decoded
 from .colour import Pixels
+from .data import Decoded
 from .prefix import CachedViews, cache_views
 from .severity import Cell
 from .synthetic import compose, distort
@@ -192,7 +192,7 @@ def _distorted(decoded: Decoded, clean: NDArray[np.int64], cells: Sequence[Cell]
     quality_of = {(cell.data_set, cell.type, cell.level): cell.quality for cell in cells}
     series = [(types[k % len(types)], int(clean[k % len(clean)])) for k in range(count * len(types))]
     levels = [np.sort(np.random.default_rng((seed, k)).permutation(5)[: RUNGS - 1] + 1) for k in range(len(series))]
-    quality = [[1.0, *(quality_of[(*t, int(v))] for v in lv)] for (t, _), lv in zip(series, levels, strict=True)]
+    quality = [[1.0, *(quality_of[t[0], t[1], int(v)] for v in lv)] for (t, _), lv in zip(series, levels, strict=True)]
 
     def render(i: int) -> Pixels:
         k, rung = divmod(i, RUNGS)
@@ -217,7 +217,7 @@ def _blur_quality(cells: Sequence[Cell]) -> Callable[[float], float]:
 def _resampled(decoded: Decoded, clean: NDArray[np.int64], blur_quality: Callable[[float], float], seed: int) -> _Plan:
     """Series of pictures that were small once: reduced by up to 8 and enlarged again, by any of four kernels.
 
-    Enlarging by f loses what a blur of about `0.5 sqrt(f^2 - 1)` px loses; people's scores of that blur are taken. Ours.
+    Enlarging by f loses what a blur of about `0.5 sqrt(f^2 - 1)` px does; people's scores of that blur are taken. Ours.
     """
     factors = [
         np.array([1.3, 2.1, 4.0]) * np.random.default_rng((seed, k)).uniform(1, 2, RUNGS - 1) for k in range(len(clean))

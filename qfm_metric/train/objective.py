@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from ..model import QFMNet
 from . import losses, severity
 from .data import Decoded
-from .material import Material, Pool
 from .matching import Gate, Memory, match, perturb, share
+from .material import Material, Pool
 from .prefix import CachedViews, run_rest
 
 MICRO_BATCH = 4  # pictures that pass the backbone at a time: more fall out of a CPU's cache and take 1.5 times as long
@@ -98,6 +98,7 @@ class CachedForward(nn.Module):
         super().__init__()
         self.net, self.frozen = net, frozen
         self.gate = Gate(net.config.dim) if gate else None
+        self.rest = False  # True: no gradient for the backbone
 
     def forward(self, batches: Sequence[tuple[Tensor, Tensor]], views: int, noise: Any = None) -> list[Any]:
         """Scores `(N,)` per batch of cached views; the batches may be of different view shapes.
@@ -121,8 +122,9 @@ class CachedForward(nn.Module):
 
     def cells(self, cut: Tensor, cells: Tensor, views: int) -> Tensor:
         size = MICRO_BATCH * views
-        parts = zip(cut.split(size), cells.split(size), strict=True)
-        return torch.cat([run_rest(self.net, self.frozen, *part) for part in parts])
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.rest):
+            parts = zip(torch.split(cut, size), torch.split(cells, size), strict=True)
+            return torch.cat([run_rest(self.net, self.frozen, *part) for part in parts])
 
     def score(self, tokens: Tensor) -> Tensor:
         return self.net.calibration(self.net.forward_head(tokens))  # type: ignore[no-any-return]
@@ -140,7 +142,8 @@ def score_cached(net: QFMNet, frozen: int, cached: CachedViews) -> NDArray[np.fl
     forward = CachedForward(net.eval(), frozen)
     parts = np.array_split(np.arange(len(cached)), -(-len(cached) // MICRO_BATCH))
     with torch.inference_mode():
-        return np.concatenate([forward([cached.batch(part)], cached.views)[0].numpy() for part in parts])
+        scores = [forward([cached.batch(part)], cached.views)[0] for part in parts]
+    return torch.cat(scores).numpy()  # type: ignore[no-any-return]
 
 
 def step_losses(

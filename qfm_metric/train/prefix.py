@@ -34,7 +34,7 @@ class Prefix(nn.Module):
         self.net, self.frozen = net, frozen
 
     def forward(self, views: Tensor) -> tuple[Tensor, Tensor]:
-        """`(N, 3, h, w)` normalised views to the map behind the cut `(N, C, h', w')` and the cells `(N, C', h/32, w/32)`.
+        """`(N, 3, h, w)` normalised views to the map behind the cut `(N, C, h', w')` and cells `(N, C', h/32, w/32)`.
 
         With every block frozen there is nothing left to run: the map has no channels, the cells are all there are.
         """

@@ -93,7 +93,21 @@ def main() -> int:
         with args.out.open("a", newline="") as file:
             csv.writer(file).writerow([noise, distilled, seed, *(figures[k] for k in ("srcc", "plcc", "within_srcc"))])
         print(noise, distilled, seed, json.dumps(figures), file=sys.stderr, flush=True)
+    print(table(args.out))
     return 0
+
+
+def table(path: Path) -> str:
+    """Mean and standard deviation over the seeds, as Markdown."""
+    runs: dict[tuple[str, str], list[list[float]]] = {}
+    for noise, distilled, _, *figures in csv.reader(path.open()):
+        runs.setdefault((noise, distilled), []).append([float(value) for value in figures])
+    lines = ["| noise | teacher | seeds | SRCC | PLCC | mean within subsets |", "|---|---|--:|---|---|---|"]
+    for (noise, distilled), found in sorted(runs.items(), key=lambda run: run[0][1]):
+        means, spreads = np.mean(found, axis=0), np.std(found, axis=0, ddof=1 if len(found) > 1 else 0)
+        cells = " | ".join(f"{m:.4f} ± {s:.4f}" for m, s in zip(means, spreads, strict=True))
+        lines.append(f"| {noise} | {'yes' if distilled == '1' else 'no'} | {len(found)} | {cells} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -74,12 +74,16 @@ def manifest_entry(
         low, high = found["srcc_interval"]
         spread = {"srcc_low_95": low, "srcc_high_95": high, "within_srcc": found["within_srcc"]}
         subsets = {f"srcc_{subset}": part["srcc"] for subset, part in found["subsets"].items()}
-        figures[name] = {"images": found["all"]["n"], **whole, **spread, **subsets}
+        figures[name] = {"images": found["all"]["n"], **_rounded(whole | spread | subsets)}
         if "no_duplicates" in found:
             part = found["no_duplicates"]
-            rest = {"images": part["n"], "srcc": part["srcc"], "plcc": part["plcc"]}
-            figures[f"{name} without near-duplicates"] = rest
+            rest = _rounded({"srcc": part["srcc"], "plcc": part["plcc"]})
+            figures[f"{name} without near-duplicates"] = {"images": part["n"], **rest}
     nowhere = {"repo_id": None, "revision": None, "filename": None}
     facts = {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     kept = {key: like[key] for key in ("licence", "training_data")}
     return {**kept, **nowhere, **facts, "figures": figures}
+
+
+def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(float(value), 4) for name, value in figures.items()}

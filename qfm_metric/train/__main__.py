@@ -101,8 +101,8 @@ def student(args: argparse.Namespace) -> None:
     loop.measure_statistics(net, frozen, drawn.photos[0].views)
     args.out.mkdir(parents=True, exist_ok=True)
     net = loop.train(net, frozen, drawn, decoded, labels, found.objective, found.loop, args.out, say)
+    scores = objective.score_cached(net, frozen, drawn.validation)  # by all ranks together
     if not dist.is_initialized() or dist.get_rank() == 0:
-        scores = objective.score_cached(net, frozen, drawn.validation)
         export.calibrate(net, scores, decoded.mos[drawn.validation_indices])
         path = args.out / f"{args.id}.safetensors"
         print(f"{path}  sha256 {export.export(net, path)}")

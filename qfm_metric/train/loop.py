@@ -61,7 +61,7 @@ class LoopConfig:
 
 
 @torch.inference_mode()
-def measure_statistics(net: QFMNet, frozen: int, cached: CachedViews, count: int = 512) -> None:
+def measure_statistics(net: QFMNet, frozen: int, cached: CachedViews, count: int = 256) -> None:
     """Set the tokens' standardisation to the mean and spread of each channel over `count` pictures."""
     pictures = np.linspace(0, len(cached) - 1, min(count, len(cached))).astype(int)
     parts = np.array_split(pictures, max(1, len(pictures) // 8))

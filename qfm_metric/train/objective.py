@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -138,12 +139,18 @@ def describe(net: QFMNet, cells: Tensor, views: int) -> Tensor:
 
 
 def score_cached(net: QFMNet, frozen: int, cached: CachedViews) -> NDArray[np.float32]:
-    """Scores `(N,)` of cached pictures."""
+    """Scores `(N,)` of cached pictures; under `torch.distributed` each rank scores a share, and all get the whole."""
     forward = CachedForward(net.eval(), frozen)
-    parts = np.array_split(np.arange(len(cached)), -(-len(cached) // MICRO_BATCH))
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    share = np.array_split(np.arange(len(cached)), world)[rank]
+    parts = np.array_split(share, max(1, len(share) // MICRO_BATCH))
     with torch.inference_mode():
-        scores = [forward([cached.batch(part)], cached.views)[0] for part in parts]
-    return torch.cat(scores).numpy()  # type: ignore[no-any-return]
+        scores = torch.cat([forward([cached.batch(part)], cached.views)[0] for part in parts])
+    if world > 1:
+        shares: list[Any] = [None] * world
+        dist.all_gather_object(shares, scores)
+        scores = torch.cat(shares)
+    return scores.numpy()  # type: ignore[no-any-return]
 
 
 def step_losses(

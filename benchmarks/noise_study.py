@@ -17,7 +17,6 @@ import torch
 from torch.nn import functional as F
 
 from qfm_metric.train import data, init, loop, material, objective, recipe, teacher
-from qfm_metric.train.__main__ import _gather
 from qfm_metric.train.prefix import CachedViews
 
 
@@ -53,7 +52,7 @@ def main() -> int:
 
     found, decoded = recipe.read_recipe(args.recipe, args.set), data.Decoded.open(args.data / "decoded")
     start = init.build(found.network, args.init or found.training.init).eval()
-    drawn = _gather(args, found, start, decoded)
+    drawn = recipe.gather(found, start, decoded, args.data, args.severity)
     drawn = material.Material(
         [replace(pool, views=coarser(pool.views, args.pool)) for pool in drawn.photos],
         drawn.series,

@@ -197,9 +197,11 @@ class QFMScore(nn.Module):
         """What to state beside published scores: version, weights, hash, preprocessing."""
         from . import __version__
 
+        config = self.net.config
         return (
             f"qfm_metric {__version__}, weights {self.weights_id} (sha256 {self.weights_sha256[:12] or 'none'}), "
-            f"views of at most {self.net.config.view_pixels} px, antialiased bilinear, shape kept, never enlarged"
+            f"views of at most {config.view_pixels} px: the whole (antialiased bilinear, shape kept, never enlarged) "
+            f"and {config.native_views} at native resolution"
         )
 
 

@@ -1,7 +1,6 @@
 """`python -m qfm_metric.train COMMAND`: from a data set to a weights file with measured figures."""
 
 import argparse
-import hashlib
 import json
 import os
 import sys
@@ -144,20 +143,8 @@ def _build(found: recipe.Recipe) -> QFMNet:
 
 
 def _gather(args: argparse.Namespace, found: recipe.Recipe, net: QFMNet, decoded: data.Decoded) -> material.Material:
-    # Cached views depend on what draws and what sees them: another network or draw, another folder.
-    severities = severity.read_severity(args.severity) if args.severity else []
-    parts = (asdict(found.network), found.training.frozen, asdict(found.material), bool(severities))
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]
-    return material.gather(
-        net,
-        found.training.frozen,
-        decoded,
-        severities,
-        args.data / f"material-{digest}",
-        found.material,
-        getattr(args, "workers", 0),
-        getattr(args, "openvino", False),
-    )
+    workers, openvino = getattr(args, "workers", 0), getattr(args, "openvino", False)
+    return recipe.gather(found, net, decoded, args.data, args.severity, workers, openvino)
 
 
 def evaluate_command(args: argparse.Namespace) -> None:

@@ -9,17 +9,21 @@
 What a section leaves out keeps its default. Shipped: `released`, `tiny`, `teacher`, `quick` and `paper`.
 """
 
+import hashlib
+import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..model import QFMConfig
-from .data import DataError
+from ..model import QFMConfig, QFMNet
+from . import material
+from .data import DataError, Decoded
 from .loop import LoopConfig
 from .material import MaterialConfig
 from .objective import Objective
+from .severity import read_severity
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -73,6 +77,32 @@ def read_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
         raise DataError(f"{path}: unknown section {', '.join(sorted(unknown))}; expected {', '.join(sorted(known))}")
     base = Recipe()
     return Recipe(**{name: _section(getattr(base, name), content.get(name, {}), f"{path} [{name}]") for name in known})
+
+
+def gather(
+    recipe: Recipe,
+    net: QFMNet,
+    decoded: Decoded,
+    folder: Path,
+    severity: Path | None,
+    workers: int = 0,
+    openvino: bool = False,
+) -> material.Material:
+    """The recipe's material, cached below `folder`; with `workers`, what is not there yet is made."""
+    cells = read_severity(severity) if severity else []
+    # Cached views depend on what draws and what sees them: another network or draw, another folder.
+    parts = (asdict(recipe.network), recipe.training.frozen, asdict(recipe.material), bool(cells))
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]
+    return material.gather(
+        net,
+        recipe.training.frozen,
+        decoded,
+        cells,
+        folder / f"material-{digest}",
+        recipe.material,
+        workers,
+        openvino,
+    )
 
 
 def _set(content: dict[str, Any], setting: str) -> None:

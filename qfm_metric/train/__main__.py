@@ -88,14 +88,19 @@ def label(args: argparse.Namespace) -> None:
 
 def student(args: argparse.Namespace) -> None:
     """Train behind the frozen layers (after `cache`), fit the calibration on validation, export the weights."""
+    device = torch.device(args.device)
     if "WORLD_SIZE" in os.environ:
-        dist.init_process_group("gloo")
+        dist.init_process_group("gloo" if device.type == "cpu" else "nccl")
+        if device.type == "cuda":
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(device)
     torch.set_num_threads(args.threads)
     found, decoded = _recipe(args), data.Decoded.open(args.data / "decoded")
     torch.manual_seed(found.loop.seed)
     net = _build(found)
     frozen = found.training.frozen
     drawn = _gather(args, found, net, decoded)
+    net.to(device)
     labels = teacher.read_labels(decoded, args.members)
     loop.measure_statistics(net, frozen, drawn.photos[0].views)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -104,6 +109,7 @@ def student(args: argparse.Namespace) -> None:
     if not dist.is_initialized() or dist.get_rank() == 0:
         export.calibrate(net, scores, decoded.mos[drawn.validation_indices])
         path = args.out / f"{args.id}.safetensors"
+        net.cpu()
         print(f"{path}  sha256 {export.export(net, path)}")
     if dist.is_initialized():
         dist.destroy_process_group()
@@ -257,6 +263,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--members", type=Path, nargs="*", default=[], help="the teacher: CSV files of pseudo-labels")
     sub.add_argument("--out", type=Path, required=True, help="folder for checkpoints, logs and the weights")
     sub.add_argument("--id", default="student", help="name of the weights file")
+    sub.add_argument("--device", default="cpu", help="cpu, or cuda (under torchrun one GPU a process)")
 
     sub = command("calibrate", calibrate_command)
     sub.add_argument("--data", type=Path, required=True, help="what `prepare` wrote")
@@ -307,7 +314,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_recipe_options(sub: argparse.ArgumentParser) -> None:
     """What `cache`, `teacher` and `student` must be told alike."""
-    sub.add_argument("recipe", help="a shipped recipe (released, tiny, teacher, quick, paper) or a TOML file")
+    sub.add_argument("recipe", help="a shipped recipe (released, teacher, quick, paper) or a TOML file")
     sub.add_argument("--set", nargs="*", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe")
     sub.add_argument("--data", type=Path, required=True, help="what `prepare` wrote; cached views are added to it")
     sub.add_argument("--init", help="ImageNet weights: a safetensors file, `timm` (its download) or `none`")

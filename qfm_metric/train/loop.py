@@ -26,7 +26,7 @@ from ..model import QFMNet
 from . import losses, matching
 from .data import DataError, Decoded
 from .material import Material
-from .objective import CachedForward, Labels, Objective, score_cached, step_losses
+from .objective import CachedForward, Labels, Objective, score_cached, step_losses, to
 from .prefix import CachedViews, freeze_prefix, keep_statistics, run_rest
 
 
@@ -45,6 +45,7 @@ class LoopConfig:
         seed: Of batches, noise and dropout.
         every: Steps between validations and checkpoints.
         patience: Validations without a better one before the run stops; 0: never.
+        bf16: The backbone in bfloat16: for GPUs; on CPUs without the instructions it is ten times slower.
     """
 
     steps: int = 1400
@@ -58,6 +59,7 @@ class LoopConfig:
     seed: int = 0
     every: int = 200
     patience: int = 0
+    bf16: bool = False
 
 
 @torch.inference_mode()
@@ -65,7 +67,7 @@ def measure_statistics(net: QFMNet, frozen: int, cached: CachedViews, count: int
     """Set the tokens' standardisation to the mean and spread of each channel over `count` pictures."""
     pictures = np.linspace(0, len(cached) - 1, min(count, len(cached))).astype(int)
     parts = np.array_split(pictures, max(1, len(pictures) // 8))
-    cells = torch.cat([run_rest(net, frozen, *cached.batch(part)) for part in parts])
+    cells = torch.cat([run_rest(net, frozen, *to(net.mean.device, *cached.batch(part))) for part in parts])
     net.standardize.mean.copy_(cells.mean(dim=(0, 2, 3)))
     net.standardize.std.copy_(cells.std(dim=(0, 2, 3)) + 1e-4)
 
@@ -88,7 +90,8 @@ def train(
     """
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     freeze_prefix(net.to(memory_format=torch.channels_last), frozen)
-    student = CachedForward(net, frozen, objective.gate)
+    student = CachedForward(net, frozen, objective.gate).to(net.mean.device)
+    student.bf16 = config.bf16
     forward: nn.Module = student
     if world > 1:  # while the backbone rests, its parameters take no part
         forward = DistributedDataParallel(student, find_unused_parameters=config.head_steps > 0)
@@ -103,7 +106,7 @@ def train(
         torch.manual_seed(int(np.random.default_rng([*seed, rank, 1]).integers(2**31)))
         keep_statistics(student.train())
         student.rest = state.step < config.head_steps
-        terms = step_losses(forward, material, labels, objective, state.memory, seed, rank)
+        terms = step_losses(forward, material, labels, objective, state.memory, seed, rank, student.device)
         optimizer.zero_grad()
         losses.total(objective.weights, terms).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(student.parameters(), config.clip)
@@ -184,8 +187,9 @@ class _State:
         if not path.is_file():
             return
         stored = load_checkpoint(path)
-        for name in self.PARTS:
+        for name in ("student", "average", "optimizer", "schedule"):
             getattr(self, name).load_state_dict(stored[name])
+        self.memory.load_state_dict(stored["memory"], self.student.device)
         self.step, self.best, self.stale = (stored[name] for name in ("step", "best", "stale"))
 
 
@@ -196,7 +200,7 @@ def load_checkpoint(path: Path) -> Any:
         DataError: the file is missing, damaged, or none of ours.
     """
     try:
-        return torch.load(path, weights_only=True)
+        return torch.load(path, weights_only=True, map_location="cpu")
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         # torch's own message advises to switch the safe loader off.
         raise DataError(f"{path}: no checkpoint that can be read; delete it to start the run anew") from error

@@ -5,7 +5,7 @@ comes from people, not from a network: the mean human score per type and level o
 Everything is drawn from a seed, so a sample number names the same picture in every run and every process.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,17 +38,19 @@ class Pool:
         views: Of every sample; series lie together, the clean picture first.
         source: `(N,)` index of the decoded picture that a sample was made from; -1: made from none.
         quality: `(N,)` how much of its quality is kept, in [0, 1].
+        starts: Samples at which a series begins that may be drawn; of single pictures, all.
         rungs: Samples of a series; 1: single pictures.
         share: How often a batch is drawn from this pool, against the others with or without series.
-        types: `(N,)` number of the distortion type in `type_names`, -1 for clean, composed and resampled samples.
+        types: Per start, "DATA SET/TYPE" of a series of one distortion type; empty for all others.
     """
 
     views: CachedViews
     source: NDArray[np.int64]
     quality: NDArray[np.float32]
+    starts: NDArray[np.int64]
     rungs: int
     share: float
-    types: NDArray[np.int64]
+    types: NDArray[np.str_]
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class _Plan:
     rungs: int
     share: float
     far: bool = False
-    types: NDArray[np.int64] | None = None
+    types: Sequence[str] = ()
 
 
 def gather(
@@ -118,8 +120,9 @@ def gather(
             workers,
             openvino,
         )
-        types = np.full(len(plan.source), -1) if plan.types is None else plan.types
-        return Pool(made, plan.source, plan.quality, plan.rungs, plan.share, types)
+        starts = np.arange(0, len(plan.source), plan.rungs)
+        types = np.array(plan.types or [""] * len(starts))
+        return Pool(made, plan.source, plan.quality, starts, plan.rungs, plan.share, types)
 
     train, val = decoded.select("train"), decoded.select("val")
     clean = train[decoded.mos[train] >= CLEAN_MOS]
@@ -128,6 +131,16 @@ def gather(
     plans = _series_plans(decoded, clean, cells, config) if cells else []
     series = [cached(plan) for plan in plans if len(plan.source)]
     return Material(photos, series, validation.views, val)
+
+
+def leave_out(material: Material, types: Collection[str]) -> Material:
+    """The material without series of some distortion types ("KADID-10k/10"), and without any whose types are mixed."""
+
+    def keep(pool: Pool) -> Pool:
+        kept = ~np.isin(pool.types, ["", *types]) | (pool.source[pool.starts] < 0)
+        return replace(pool, starts=pool.starts[kept], types=pool.types[kept])
+
+    return replace(material, series=[pool for pool in map(keep, material.series) if len(pool.starts)])
 
 
 def to_tensor(pixels: Pixels) -> Tensor:
@@ -199,9 +212,9 @@ def _distorted(decoded: Decoded, clean: NDArray[np.int64], cells: Sequence[Cell]
         pixels = crop(decoded.pixels[series[k][1]], FRAME, np.random.default_rng((seed, k)))
         return distort(pixels, *series[k][0], int(levels[k][rung - 1]), seed=k) if rung else pixels
 
-    number = np.array([[-1] + [types.index(t)] * (RUNGS - 1) for t, _ in series]).ravel()
+    names = [f"{data_set}/{number}" for (data_set, number), _ in series]
     source = np.repeat([index for _, index in series], RUNGS)
-    return _Plan("", render, source, np.array(quality, np.float32).ravel(), RUNGS, 1.0, types=number)
+    return _Plan("", render, source, np.array(quality, np.float32).ravel(), RUNGS, 1.0, types=names)
 
 
 def _blur_quality(cells: Sequence[Cell]) -> Callable[[float], float]:

@@ -23,6 +23,7 @@ from .matching import Gate, Memory, match, perturb, share
 from .material import Material, Pool
 from .prefix import CachedViews, run_rest
 
+CPU = torch.device("cpu")
 MICRO_BATCH = 4  # pictures that pass the backbone at a time: more fall out of a CPU's cache and take 1.5 times as long
 Noise = Literal["none", "random", "matched", "v1"]
 
@@ -100,6 +101,7 @@ class CachedForward(nn.Module):
         self.net, self.frozen = net, frozen
         self.gate = Gate(net.config.dim) if gate else None
         self.rest = False  # True: no gradient for the backbone
+        self.bf16 = False  # True: the backbone in bfloat16, where the device has it
 
     def forward(self, batches: Sequence[tuple[Tensor, Tensor]], views: int, noise: Any = None) -> list[Any]:
         """Scores `(N,)` per batch of cached views; the batches may be of different view shapes.
@@ -123,9 +125,14 @@ class CachedForward(nn.Module):
 
     def cells(self, cut: Tensor, cells: Tensor, views: int) -> Tensor:
         size = MICRO_BATCH * views
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.rest):
+        learn = torch.is_grad_enabled() and not self.rest
+        with torch.set_grad_enabled(learn), torch.autocast(cut.device.type, torch.bfloat16, enabled=self.bf16):
             parts = zip(torch.split(cut, size), torch.split(cells, size), strict=True)
-            return torch.cat([run_rest(self.net, self.frozen, *part) for part in parts])
+            return torch.cat([run_rest(self.net, self.frozen, *part).float() for part in parts])
+
+    @property
+    def device(self) -> torch.device:
+        return self.net.mean.device
 
     def score(self, tokens: Tensor) -> Tensor:
         return self.net.calibration(self.net.forward_head(tokens))  # type: ignore[no-any-return]
@@ -145,12 +152,17 @@ def score_cached(net: QFMNet, frozen: int, cached: CachedViews) -> NDArray[np.fl
     share = np.array_split(np.arange(len(cached)), world)[rank]
     parts = np.array_split(share, max(1, len(share) // MICRO_BATCH))
     with torch.inference_mode():
-        scores = torch.cat([forward([cached.batch(part)], cached.views)[0] for part in parts])
+        batches = ([to(forward.device, *cached.batch(part))] for part in parts)
+        scores = torch.cat([forward(batch, cached.views)[0].cpu() for batch in batches])
     if world > 1:
         shares: list[Any] = [None] * world
         dist.all_gather_object(shares, scores)
         scores = torch.cat(shares)
     return scores.numpy()  # type: ignore[no-any-return]
+
+
+def to(device: torch.device, *tensors: Tensor) -> Any:
+    return tuple(tensor.to(device) for tensor in tensors)
 
 
 def step_losses(
@@ -161,23 +173,25 @@ def step_losses(
     memory: Memory,
     seed: Sequence[int],
     rank: int = 0,
+    device: torch.device = CPU,
 ) -> dict[str, Tensor]:
     """One batch of photographs and one of series to named loss terms.
 
     Args:
         seed: Of this step; with `rank` it fixes the draw. Every rank draws from the same pools, so shapes agree.
+        device: Of `forward`.
     """
     common, own = np.random.default_rng([*seed]), np.random.default_rng([*seed, rank])
     pool = _choose(material.photos, common)
-    rows = own.integers(0, len(pool.source), config.batch)
-    batches = [pool.views.batch(rows, flip=own.random() < 0.5)]
+    rows = pool.starts[own.integers(0, len(pool.starts), config.batch)]
+    batches = [to(device, *pool.views.batch(rows, flip=own.random() < 0.5))]
     series_pool = _choose(material.series, common) if material.series and config.series else None
     if series_pool is not None:
-        first = own.integers(0, len(series_pool.source) // series_pool.rungs, config.series) * series_pool.rungs
+        first = series_pool.starts[own.integers(0, len(series_pool.starts), config.series)]
         series_rows = (first[:, None] + np.arange(series_pool.rungs)).ravel()
-        batches.append(series_pool.views.batch(series_rows, flip=own.random() < 0.5))
+        batches.append(to(device, *series_pool.views.batch(series_rows, flip=own.random() < 0.5)))
     source = pool.source[rows]
-    mos, ids = torch.from_numpy(labels.mos[source]), torch.from_numpy(source)
+    mos, ids = to(device, torch.from_numpy(labels.mos[source]), torch.from_numpy(source))
     noise = _noise(config, memory, mos, ids, torch.Generator().manual_seed(int(own.integers(2**31))))
     scores, *rest = forward(batches, pool.views.views, noise)
     *others, tokens, semantics, noisy = rest
@@ -221,7 +235,8 @@ def _photo_terms(
     labels: Labels,
     source: NDArray[np.int64],
 ) -> dict[str, Tensor]:
-    teacher, spread = (torch.from_numpy(values[source]) for values in (labels.teacher, labels.spread))
+    known = (torch.from_numpy(values[source]) for values in (labels.teacher, labels.spread, labels.features))
+    teacher, spread, features = to(mos.device, *known)
     terms = {"regression": losses.regression(scores, mos), "correlation": losses.correlation(scores, mos)}
     if noisy is not None:
         terms["perturbed"] = losses.regression(noisy, mos)
@@ -231,7 +246,6 @@ def _photo_terms(
     if config.weights.get("rank_distillation"):
         terms["rank_distillation"] = losses.rank_distillation(scores, teacher)
     if config.weights.get("feature_distillation") and labels.features.shape[1]:
-        features = torch.from_numpy(labels.features[source])
         terms["feature_distillation"] = losses.feature_distillation(tokens.mean(dim=1), features)
     return terms
 
@@ -240,7 +254,7 @@ def _series_terms(scores: Tensor, pool: Pool, rows: NDArray[np.int64], labels: L
     """Scores `(series, rungs)` against the clean picture's score and the share of it that people say is kept."""
     clean = np.where(pool.source[rows] < 0, severity.FLOOR, labels.clean[pool.source[rows]])
     wanted = severity.target(clean, pool.quality[rows])
-    targets = torch.from_numpy(wanted.astype(np.float32)).view_as(scores)
+    targets = torch.from_numpy(wanted.astype(np.float32)).to(scores.device).view_as(scores)
     return {
         "severity": losses.regression(scores.flatten(), targets.flatten()),
         "difference": losses.difference(scores, targets),

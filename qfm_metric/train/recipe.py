@@ -6,7 +6,7 @@
     [objective]  Objective: losses, noise at the seam, distillation
     [loop]       LoopConfig: steps, rates, seed
 
-What a section leaves out keeps its default. Shipped: `released`, `tiny`, `teacher`, `quick` and `paper`.
+What a section leaves out keeps its default. Shipped: `released`, `teacher`, `quick` and `paper`.
 """
 
 import hashlib

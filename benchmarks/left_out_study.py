@@ -1,0 +1,99 @@
+"""How far does learning from people's scores of distortions carry over to a type that was never learned from?
+
+    python benchmarks/left_out_study.py --data DATA --init tf_efficientnet_lite0.safetensors --severity SEVERITY.csv
+
+The student's decoder on frozen features, trained once with all 49 types and once without each; the left-out type's
+cells, rendered on held-out photographs, are scored by the run that never saw it. Far views, because they are cheap:
+pictures of 512 x 384 px are seen as ones of 850 px would be. After `cache`.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from qfm_metric.model import QFMNet
+from qfm_metric.train import cells, data, init, loop, material, objective, recipe, severity
+from qfm_metric.train.prefix import CachedViews, Prefix, run_rest
+from qfm_metric.train.synthetic import distort
+
+
+def frozen_through(net: QFMNet, frozen: int, pool: material.Pool) -> material.Pool:
+    """The pool with every block frozen: only cells are left."""
+    rows = np.array_split(np.arange(len(pool.views)), max(1, len(pool.views) // 4))
+    with torch.inference_mode():
+        found = torch.cat([run_rest(net, frozen, *pool.views.batch(part)).half() for part in rows]).numpy()
+    return replace(pool, views=CachedViews(np.zeros((len(found), 0, 1, 1), np.float16), found, pool.views.views))
+
+
+def rendered(net: QFMNet, pictures: list[np.ndarray], table: list[severity.Cell]) -> CachedViews:
+    """Every cell on every picture, as frozen features; cells vary fastest."""
+    prefix = Prefix(net, len(net.backbone.blocks)).to(memory_format=torch.channels_last)
+    found = []
+    with torch.inference_mode():
+        for number, pixels in enumerate(pictures):
+            for cell in table:
+                image = material.to_tensor(distort(pixels, cell.data_set, cell.type, cell.level, seed=number))
+                found += [prefix(view)[1].half() for view in net.preprocess(image[None])[0].split(1)]
+    values = torch.cat(found).numpy()
+    return CachedViews(np.zeros((len(values), 0, 1, 1), np.float16), values, 1 + net.config.native_views)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--init", required=True)
+    parser.add_argument("--severity", type=Path, required=True)
+    parser.add_argument("--recipe", default="released")
+    parser.add_argument("--pictures", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--out", type=Path, required=True, help="folder for cells.csv, severity.md and severity.png")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+
+    found, decoded = recipe.read_recipe(args.recipe), data.Decoded.open(args.data / "decoded")
+    net = init.build(found.network, args.init).eval()
+    drawn = recipe.gather(found, net, decoded, args.data, args.severity)
+    table = severity.read_severity(args.severity)
+    net.config = replace(net.config, view_pixels=int(net.config.view_pixels * material.FAR**2))
+    blocks, frozen = len(net.backbone.blocks), found.training.frozen
+    smallest = min(pool.views.cells.shape[-1] for pool in drawn.photos)
+    photos = [frozen_through(net, frozen, p) for p in drawn.photos if p.views.cells.shape[-1] == smallest]
+    typed = [p for p in drawn.series if (p.types != "").any()]
+    series = [frozen_through(net, frozen, min(typed, key=lambda pool: pool.views.cells[0].size))]
+    pictures = cells.clean_pictures(decoded, "val", 0.75, args.pictures, seed=0)
+    asked = rendered(net, pictures, table)
+    # The far photographs stand in for a validation part: nothing is chosen, the last weights are taken.
+    few = CachedViews(photos[0].views.cut[:32], photos[0].views.cells[:32], photos[0].views.views)
+    ours = material.Material(photos, series, few, photos[0].source[:16])
+    loop.measure_statistics(net, blocks, photos[0].views)
+    start = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    settings = replace(found.loop, steps=args.steps, head_steps=0, every=args.steps)
+
+    def means(left_out: list[str]) -> np.ndarray:
+        net.load_state_dict(start)
+        part = material.leave_out(ours, left_out)
+        with tempfile.TemporaryDirectory() as folder:
+            labels = objective.Labels.of(decoded)
+            path = Path(folder)
+            best = loop.train(net, blocks, part, decoded, labels, found.objective, settings, path, lambda text: None)
+        return objective.score_cached(best, blocks, asked).reshape(len(pictures), len(table)).T
+
+    learned, unseen = means([]), np.zeros((len(table), len(pictures)))
+    for name in sorted({f"{cell.data_set}/{cell.type}" for cell in table}):
+        rows = [i for i, cell in enumerate(table) if f"{cell.data_set}/{cell.type}" == name]
+        unseen[rows] = means([name])[rows]
+        print(name, np.round(unseen[rows].mean(1), 3), file=sys.stderr, flush=True)
+    results = {"learned": cells.report(learned, table), "left out": cells.report(unseen, table)}
+    print(json.dumps(results, indent=2))
+    cells.write(unseen, table, args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

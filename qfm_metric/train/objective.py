@@ -88,7 +88,7 @@ class Labels:
     @property
     def clean(self) -> NDArray[np.float32]:
         """What a picture is taken to score before it is degraded: MOS and teacher say it together."""
-        return (self.mos + self.teacher) / 2
+        return ((self.mos + self.teacher) / 2).astype(np.float32, copy=False)
 
 
 class CachedForward(nn.Module):

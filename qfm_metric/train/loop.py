@@ -126,6 +126,8 @@ def train(
                 state.keep(folder)
         if checkpoint and world > 1:
             dist.barrier()
+    if metrics:
+        metrics.close()
     best = deepcopy(student)
     best.load_state_dict(load_checkpoint(folder / "best.pt"))
     if best.gate is not None:
@@ -184,9 +186,12 @@ class _State:
         if not path.is_file():
             return
         stored = load_checkpoint(path)
-        for name in self.PARTS:
-            getattr(self, name).load_state_dict(stored[name])
-        self.step, self.best, self.stale = (stored[name] for name in ("step", "best", "stale"))
+        try:
+            for name in self.PARTS:
+                getattr(self, name).load_state_dict(stored[name])
+            self.step, self.best, self.stale = (stored[name] for name in ("step", "best", "stale"))
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise DataError(f"{path}: a checkpoint of another recipe; delete it to start the run anew") from error
 
 
 def load_checkpoint(path: Path) -> Any:
@@ -253,3 +258,8 @@ class Metrics:
         if self.board:
             for key, value in figures.items():
                 self.board.add_scalar(f"{name}/{key}", value, step)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Write out what TensorBoard's writer still holds."""
+        if self.board:
+            self.board.close()  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ series       -> tokens -> scores     against what people say that each version k
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -63,6 +63,10 @@ class Objective:
             "difference": 10.0,
         }
     )
+
+    def __post_init__(self) -> None:
+        if self.noise not in get_args(Noise):
+            raise ValueError(f"noise: expected none, random, matched or v1, got {self.noise!r}")
 
 
 @dataclass(frozen=True)

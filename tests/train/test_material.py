@@ -45,10 +45,10 @@ def test_photographs_come_whole_cropped_and_from_afar(drawn):
 
 
 def test_series_have_the_shapes_of_their_pools(drawn):
-    # Crops of 384 x 512 px, the same from afar, whole pictures, the same from afar, crops of two distortions, nothing.
-    shapes = [(3, 4), (2, 3), (3, 3), (2, 2), (3, 4), (3, 3)]
+    # Crops of 384 x 512 px, resampled whole pictures, both from afar, crops of two distortions, nothing.
+    shapes = [(3, 4), (3, 3), (2, 2), (2, 2), (3, 4), (3, 3)]
     assert [shape(pool) for pool in drawn.series] == shapes
-    assert [len(pool.source) for pool in drawn.series] == [4 * n for n in (6, 3, 2, 2, 2, 2)]
+    assert [len(pool.source) for pool in drawn.series] == [4 * n for n in (6, 2, 3, 2, 2, 2)]
     for pool in drawn.series:
         assert pool.rungs == material.RUNGS
         assert len(pool.views) == len(pool.source) == len(pool.quality) == len(pool.types)

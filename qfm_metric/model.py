@@ -76,10 +76,10 @@ class QFMConfig:
         depths = self.depths
         if not isinstance(depths, tuple) or not depths or any(type(i) is not int or not 0 <= i < 64 for i in depths):
             raise ValueError(f"depths: expected indices of feature maps, got {depths!r}")
-        for name, least in (("mean", -math.inf), ("std", 0.0)):
+        for name, lowest in (("mean", -math.inf), ("std", 0.0)):
             value = getattr(self, name)
-            if not isinstance(value, tuple) or len(value) != 3 or not all(_is_finite(x) and x > least for x in value):
-                raise ValueError(f"{name}: expected 3 finite numbers above {least}, got {value!r}")
+            if not isinstance(value, tuple) or len(value) != 3 or not all(_is_finite(x) and x > lowest for x in value):
+                raise ValueError(f"{name}: expected 3 finite numbers above {lowest}, got {value!r}")
 
 
 def _is_finite(value: object) -> bool:
@@ -207,12 +207,13 @@ class QFMNet(nn.Module):
         self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(3, 1, 1), persistent=False)
         # A vision transformer must be told that views come in many shapes.
-        options = {"dynamic_img_size": True} if config.backbone.startswith("vit") else {}
+        options: dict[str, Any] = {"dynamic_img_size": True} if config.backbone.startswith("vit") else {}
         self.backbone = timm.create_model(
             config.backbone, pretrained=pretrained, features_only=True, out_indices=config.depths, **options
         )
         last = self.backbone.feature_info.get_dicts()[-1]["module"]
-        if last.startswith("blocks."):  # timm builds and runs EfficientNets to their end, wherever the last map lies
+        if last.startswith("blocks.") and hasattr(self.backbone, "blocks"):
+            # timm builds and runs EfficientNets to their end, wherever the last map lies.
             self.backbone.blocks = self.backbone.blocks[: int(last.split(".")[1]) + 1]
         *shallow, deepest = self.backbone.feature_info.channels()
         channels = 2 * sum(shallow) + deepest

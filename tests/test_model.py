@@ -1,18 +1,24 @@
 """The network's stages, on a small configuration and with closed-form answers."""
 
+from dataclasses import asdict
+
 import pytest
 import torch
 import torch.nn.functional as F
+from published import TINY
 
+from qfm_metric import QFMScore
 from qfm_metric.model import (
     Calibration,
     QFMConfig,
     QFMNet,
     Standardize,
+    native_pieces,
     pool_cells,
     semantic_descriptor,
     view_size,
 )
+from qfm_metric.weights import save_weights
 
 BUDGET = 384 * 384
 
@@ -166,3 +172,65 @@ def test_gradient_check_in_double_precision(net):
     tokens = torch.randn(1, 3, 32, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda t: F.softplus(head(decoder(t)).mean()), (tokens,))
     net.float()
+
+
+@pytest.fixture(scope="module")
+def native():
+    """A network that looks at the whole picture and at its centre, in views of 64 x 64 px."""
+    torch.manual_seed(0)
+    return QFMNet(QFMConfig(view_pixels=64 * 64, native_views=1, dim=32, heads=2)).eval()
+
+
+def test_the_native_piece_is_the_centre_at_full_resolution(native):
+    images = torch.rand(2, 3, 200, 260)
+    views = native.preprocess(images)
+    assert views.shape == (2, 2, 3, 64, 64)
+    torch.testing.assert_close(views[:, 1], images[..., 68:132, 98:162] * 2 - 1)
+    torch.testing.assert_close(views[:, 0], QFMNet(QFMConfig(view_pixels=64 * 64)).preprocess(images)[:, 0])
+
+
+def test_native_pieces_spread_along_the_diagonal():
+    images = torch.arange(100.0 * 300).view(1, 1, 100, 300)
+    pieces = native_pieces(images, (64, 64), 3)
+    corners = [divmod(int(piece[0, 0, 0, 0]), 300) for piece in pieces]
+    assert corners == [(6, 39), (18, 118), (30, 196)]
+    assert all(piece.shape == (1, 1, 64, 64) for piece in pieces)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (40, 64), (20, 30), (63, 500)])
+def test_small_pictures_repeat_the_whole(native, size):
+    views = native.preprocess(torch.rand(1, 3, *size))
+    assert views.shape[:3] == (1, 2, 3)
+    assert torch.equal(views[:, 0], views[:, 1])
+
+
+@pytest.mark.parametrize("size", [(64, 64), (1000, 700), (64, 6000), (6000, 64), (3000, 4000)])
+def test_native_views_cost_the_same_whatever_the_picture(native, size):
+    views = native.preprocess(torch.zeros(1, 3, *size))
+    assert views.shape[:3] == (1, 2, 3)
+    assert views.shape[-2:].numel() <= 64 * 96  # the budget, but for rounding to cells
+
+
+def test_the_gradient_reaches_through_both_views(native):
+    image = torch.rand(1, 3, 256, 256, requires_grad=True)
+    tokens = native.forward_features(native.preprocess(image))
+    for view, inside in ((tokens[:, :4], False), (tokens[:, 4:], True)):
+        (gradient,) = torch.autograd.grad(view.square().sum(), image, retain_graph=True)
+        assert torch.isfinite(gradient).all()
+        assert gradient[..., 96:160, 96:160].abs().sum() > 0
+        outside = gradient.clone()
+        outside[..., 96:160, 96:160] = 0
+        assert (outside.abs().sum() == 0) == inside
+    native(image).sum().backward()
+    assert (image.grad.abs().amax(dim=1) > 0).float().mean() > 0.9
+
+
+def test_a_config_from_before_native_views_still_loads(tmp_path):
+    torch.manual_seed(0)
+    old = QFMNet(QFMConfig(**TINY)).eval()
+    config = {name: value for name, value in asdict(old.config).items() if name != "native_views"}
+    save_weights(tmp_path / "old.safetensors", config, old.state_dict(), torch.float32)
+    metric = QFMScore.from_pretrained(tmp_path / "old.safetensors")
+    assert metric.net.config.native_views == 0
+    image = torch.rand(1, 3, 100, 140)
+    torch.testing.assert_close(metric(image), old(image).detach(), rtol=0, atol=1e-6)

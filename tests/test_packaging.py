@@ -166,7 +166,7 @@ def test_metadata(built):
     assert all("extra ==" in str(requirement.marker) for requirement in requirements if requirement.marker is not None)
     # An upper pin on torch would hold back the project that a metric is installed into.
     assert {one.operator for requirement in requirements for one in requirement.specifier} == {">="}
-    assert set(about.get_all("Provides-Extra")) == {"heic", "train", "examples"}
+    assert set(about.get_all("Provides-Extra")) == {"heic", "train", "openvino", "examples"}
 
 
 def test_wheel_from_the_sdist_is_the_same(built, tmp_path):

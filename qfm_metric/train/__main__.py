@@ -96,7 +96,6 @@ def student(args: argparse.Namespace) -> None:
             torch.cuda.set_device(device)
     torch.set_num_threads(args.threads)
     found, decoded = _recipe(args), data.Decoded.open(args.data / "decoded")
-    torch.manual_seed(found.loop.seed)
     net = _build(found)
     frozen = found.training.frozen
     drawn = _gather(args, found, net, decoded)
@@ -145,6 +144,7 @@ def _recipe(args: argparse.Namespace) -> recipe.Recipe:
 
 
 def _build(found: recipe.Recipe) -> QFMNet:
+    torch.manual_seed(found.loop.seed)  # `cache` and `student` start from the same network, without ImageNet's too
     return init.build(found.network, found.training.init).eval()
 
 

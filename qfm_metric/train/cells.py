@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import rankdata
 from torch import Tensor
 
 from ..score import QFMScore
 from .colour import Pixels
 from .data import DataError, Decoded
+from .evaluate import srcc
 from .material import to_tensor
 from .severity import Cell, Scores
 from .synthetic import DATA_SETS, distort
@@ -118,9 +119,9 @@ def cell_agreement(means: Scores, cells: Sequence[Cell], data_set: str) -> dict[
         # Means are rounded to 4 digits: 4.4 and 4.0 do not differ by more than 0.4.
         ahead = human[:, None] - human > SEEN_APART[data_set] + 1e-9
         right = ahead & (means[of_type][:, None] > means[of_type])
-        figures = {"type": type, "name": name, "n": len(of_type), "srcc": _srcc(means[of_type], human)}
+        figures = {"type": type, "name": name, "n": len(of_type), "srcc": srcc(means[of_type], human)}
         types.append({**figures, **_shares(int(right.sum()), int(ahead.sum()))})
-    overall = {"n": len(chosen), "srcc": _srcc(means[chosen], np.array([cells[i].mean for i in chosen]))}
+    overall = {"n": len(chosen), "srcc": srcc(means[chosen], np.array([cells[i].mean for i in chosen]))}
     shares = _shares(sum(figures["right"] for figures in types), sum(figures["pairs"] for figures in types))
     return overall | shares | {"types": types}
 
@@ -191,10 +192,6 @@ def write(scores: Scores, cells: Sequence[Cell], folder: Path) -> None:
 def _score_picture(score: Callable[[Tensor], float], cells: Sequence[Cell], number: int, pixels: Pixels) -> list[float]:
     with torch.inference_mode():
         return [score(to_tensor(distort(pixels, c.data_set, c.type, c.level, seed=number))) for c in cells]
-
-
-def _srcc(scores: Scores, human: Scores) -> float:
-    return 0.0 if np.ptp(scores) == 0 or np.ptp(human) == 0 else float(spearmanr(scores, human)[0])
 
 
 def _shares(right: int, pairs: int) -> dict[str, Any]:

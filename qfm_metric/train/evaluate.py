@@ -29,22 +29,33 @@ def agreement(scores: Scores, mos: Scores) -> dict[str, float]:
     scores, mos = np.asarray(scores, dtype=float), np.asarray(mos, dtype=float)
     if scores.shape != mos.shape or scores.ndim != 1 or len(scores) < 3:
         raise ValueError(f"expected two (N,) arrays with N >= 3, got {scores.shape} and {mos.shape}")
-    if np.ptp(scores) == 0 or np.ptp(mos) == 0:
-        srcc = krcc = plcc = plcc_fit = 0.0
-        fitted = np.full_like(mos, mos.mean())
-    else:
-        fitted = logistic_fit(scores, mos)(scores)
-        srcc, krcc = float(spearmanr(scores, mos)[0]), float(kendalltau(scores, mos)[0])
-        plcc, plcc_fit = float(pearsonr(scores, mos)[0]), float(pearsonr(fitted, mos)[0])
+    constant = np.ptp(scores) == 0 or np.ptp(mos) == 0
+    fitted = np.full_like(mos, mos.mean()) if constant else logistic_fit(scores, mos)(scores)
     return {
         "n": len(scores),
-        "srcc": srcc,
-        "plcc": plcc,
-        "krcc": krcc,
+        "srcc": srcc(scores, mos),
+        "plcc": plcc(scores, mos),
+        "krcc": _correlate(kendalltau, scores, mos),
         "rmse": float(np.sqrt(np.mean((scores - mos) ** 2))),
-        "plcc_fit": plcc_fit,
+        "plcc_fit": plcc(fitted, mos),
         "rmse_fit": float(np.sqrt(np.mean((fitted - mos) ** 2))),
     }
+
+
+def srcc(scores: Scores, mos: Scores) -> float:
+    """Spearman's rank correlation; constants correlate with nothing: 0."""
+    return _correlate(spearmanr, scores, mos)
+
+
+def plcc(scores: Scores, mos: Scores) -> float:
+    """Pearson's linear correlation; constants correlate with nothing: 0."""
+    return _correlate(pearsonr, scores, mos)
+
+
+def _correlate(measure: Any, scores: Scores, mos: Scores) -> float:
+    if len(scores) < 2 or np.ptp(scores) == 0 or np.ptp(mos) == 0:
+        return 0.0
+    return float(measure(scores, mos)[0])
 
 
 def logistic_fit(scores: Scores, mos: Scores) -> Callable[[Scores], Scores]:
@@ -63,7 +74,7 @@ def bootstrap_interval(scores: Scores, mos: Scores, repeats: int = 1000, seed: i
     """95 % percentile interval of the SRCC over pictures drawn with replacement."""
     rng = np.random.default_rng(seed)
     draws = rng.integers(0, len(scores), (repeats, len(scores)))
-    values = [spearmanr(scores[i], mos[i])[0] for i in draws]
+    values = [srcc(scores[i], mos[i]) for i in draws]
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
 
@@ -97,10 +108,9 @@ def report(scores: Scores, rows: Sequence[Row], seen_groups: Collection[str] = (
 def brief(scores: Scores, rows: Sequence[Row]) -> str:
     """SRCC, PLCC and the mean of the subsets' SRCCs in a line, to choose by."""
     mos, subset = np.array([row.mos for row in rows]), np.array([row.subset for row in rows])
-    within = [spearmanr(scores[subset == name], mos[subset == name])[0] for name in np.unique(subset)]
+    within = [srcc(scores[subset == name], mos[subset == name]) for name in np.unique(subset)]
     parts = " ".join(f"{value:.3f}" for value in within)
-    srcc, plcc = spearmanr(scores, mos)[0], pearsonr(scores, mos)[0]
-    return f"SRCC {srcc:.4f}, PLCC {plcc:.4f}, within {np.mean(within):.4f} ({parts})"
+    return f"SRCC {srcc(scores, mos):.4f}, PLCC {plcc(scores, mos):.4f}, within {np.mean(within):.4f} ({parts})"
 
 
 def score_rows(metric: QFMScore, rows: Sequence[Row], progress: Callable[[int], None] = lambda done: None) -> Scores:

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from scipy.stats import spearmanr
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..model import QFMNet
 from . import losses, matching
 from .data import DataError, Decoded
+from .evaluate import plcc, srcc
 from .material import Material
 from .objective import CachedForward, Labels, Objective, score_cached, step_losses, to
 from .prefix import CachedViews, freeze_prefix, keep_statistics, run_rest
@@ -115,7 +115,7 @@ def train(
         state.advance(config.ema)
         checkpoint = state.step % config.every == 0 or state.step == config.steps
         if checkpoint:  # on every rank, so that all of them know when to stop
-            figures = validate(state.average.net, frozen, material, decoded)
+            figures = validate(_folded(state.average), frozen, material, decoded)
             state.judge((figures["srcc"] + figures["within_srcc"]) / 2)
         if metrics:
             metrics.write("losses", state.step, {name: value.item() for name, value in terms.items()})
@@ -129,21 +129,28 @@ def train(
                 state.keep(folder)
         if checkpoint and world > 1:
             dist.barrier()
+    if metrics:
+        metrics.close()
     best = deepcopy(student)
     best.load_state_dict(load_checkpoint(folder / "best.pt"))
-    if best.gate is not None:
-        matching.fold(best.gate, best.net.project)
-    return best.net.eval()
+    return _folded(best).eval()
+
+
+def _folded(student: CachedForward) -> QFMNet:
+    """A copy of the network, the gate folded in."""
+    copy = deepcopy(student)
+    if copy.gate is not None:
+        matching.fold(copy.gate, copy.net.project)
+    return copy.net
 
 
 def validate(net: QFMNet, frozen: int, material: Material, decoded: Decoded) -> dict[str, float]:
-    """SRCC over all validation pictures, and the mean of the subsets' SRCCs."""
+    """SRCC over all validation pictures, and the mean of the subsets' SRCCs; 0 where scores or MOS are constant."""
     scores, mos = score_cached(net, frozen, material.validation), decoded.mos[material.validation_indices]
     subset = np.array([decoded.rows[i].subset for i in material.validation_indices])
-    within = {str(s): float(spearmanr(scores[subset == s], mos[subset == s])[0]) for s in np.unique(subset)}
-    figures = {"srcc": float(spearmanr(scores, mos)[0]), "plcc": float(np.corrcoef(scores, mos)[0, 1])}
-    figures |= {"within_srcc": float(np.mean(list(within.values()))), **within}
-    return {name: round(value, 4) for name, value in figures.items()}
+    within = {str(s): srcc(scores[subset == s], mos[subset == s]) for s in np.unique(subset)}
+    figures = {"srcc": srcc(scores, mos), "plcc": plcc(scores, mos), "within_srcc": float(np.mean([*within.values()]))}
+    return {name: round(value, 4) for name, value in (figures | within).items()}
 
 
 @dataclass
@@ -187,10 +194,13 @@ class _State:
         if not path.is_file():
             return
         stored = load_checkpoint(path)
-        for name in ("student", "average", "optimizer", "schedule"):
-            getattr(self, name).load_state_dict(stored[name])
-        self.memory.load_state_dict(stored["memory"], self.student.device)
-        self.step, self.best, self.stale = (stored[name] for name in ("step", "best", "stale"))
+        try:
+            for name in ("student", "average", "optimizer", "schedule"):
+                getattr(self, name).load_state_dict(stored[name])
+            self.memory.load_state_dict(stored["memory"], self.student.device)
+            self.step, self.best, self.stale = (stored[name] for name in ("step", "best", "stale"))
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise DataError(f"{path}: a checkpoint of another recipe; delete it to start the run anew") from error
 
 
 def load_checkpoint(path: Path) -> Any:
@@ -257,3 +267,8 @@ class Metrics:
         if self.board:
             for key, value in figures.items():
                 self.board.add_scalar(f"{name}/{key}", value, step)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Write out what TensorBoard's writer still holds."""
+        if self.board:
+            self.board.close()  # type: ignore[no-untyped-call]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..model import QFMNet
 from .colour import Pixels
-from .data import Decoded
+from .data import DataError, Decoded
 from .prefix import CachedViews, cache_views
 from .severity import Cell
 from .synthetic import compose, distort
@@ -125,6 +125,8 @@ def gather(
         return Pool(made, plan.source, plan.quality, starts, plan.rungs, plan.share, types)
 
     train, val = decoded.select("train"), decoded.select("val")
+    if not len(train) or not len(val):
+        raise DataError(f"expected pictures to train on and to validate with, got {len(train)} and {len(val)}")
     clean = train[decoded.mos[train] >= CLEAN_MOS]
     validation = cached(_photos("validation", decoded, val, None, 0, config.seed))
     photos = [cached(plan) for plan in _photo_plans(decoded, train, config) if len(plan.source)]
@@ -239,7 +241,7 @@ def _resampled(decoded: Decoded, clean: NDArray[np.int64], blur_quality: Callabl
 
     def render(i: int) -> Pixels:
         k, rung = divmod(i, RUNGS)
-        pixels = decoded.pixels[clean[k]]
+        pixels: Pixels = decoded.pixels[clean[k]]
         if not rung:
             return pixels
         side = max(8, round(len(pixels) / factors[k][rung - 1]))

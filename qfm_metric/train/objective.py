@@ -7,7 +7,7 @@ series       -> tokens -> scores     against what people say that each version k
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -66,6 +66,10 @@ class Objective:
         }
     )
 
+    def __post_init__(self) -> None:
+        if self.noise not in get_args(Noise):
+            raise ValueError(f"noise: expected none, random, matched or v1, got {self.noise!r}")
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -90,7 +94,7 @@ class Labels:
     @property
     def clean(self) -> NDArray[np.float32]:
         """What a picture is taken to score before it is degraded: MOS and teacher say it together."""
-        return (self.mos + self.teacher) / 2
+        return ((self.mos + self.teacher) / 2).astype(np.float32, copy=False)
 
 
 class CachedForward(nn.Module):
@@ -181,7 +185,8 @@ def step_losses(
         seed: Of this step; with `rank` it fixes the draw. Every rank draws from the same pools, so shapes agree.
         device: Of `forward`.
     """
-    common, own = np.random.default_rng([*seed]), np.random.default_rng([*seed, rank])
+    # A trailing 0 would not change a seed: rank 0 would repeat the common draw.
+    common, own = np.random.default_rng([*seed]), np.random.default_rng([*seed, rank + 1])
     pool = _choose(material.photos, common)
     rows = pool.starts[own.integers(0, len(pool.starts), config.batch)]
     batches = [to(device, *pool.views.batch(rows, flip=own.random() < 0.5))]

@@ -86,7 +86,8 @@ class CachedViews:
     @classmethod
     def open(cls, folder: Path) -> "CachedViews":
         shapes = json.loads((folder / "shapes.json").read_text())
-        return cls(*(_memory_map(folder, k, shapes[k], "r") for k in ("cut", "cells")), shapes["views"])
+        cut, cells = (_memory_map(folder, key, shapes[key], "r") for key in ("cut", "cells"))
+        return cls(cut, cells, shapes["views"])
 
     def __len__(self) -> int:
         return len(self.cells) // self.views
@@ -146,7 +147,7 @@ def _fill(start: int, stop: int) -> None:
         if openvino and run is prefix:
             run = _with_openvino(prefix, views[:1])
         # One at a time: larger batches fall out of the processor's cache and take 2-4x as long.
-        for row, view in enumerate(views.split(1), start=i * len(views)):
+        for row, view in enumerate(torch.split(views, 1), start=i * len(views)):
             found = run(view)
             cut[row], cells[row] = (np.asarray(part[0]) for part in found)
 

@@ -91,14 +91,16 @@ def gather(
     """The recipe's material, cached below `folder`; with `workers`, what is not there yet is made."""
     cells = read_severity(severity) if severity else []
     # Cached views depend on what draws and what sees them: another network or draw, another folder.
-    parts = (asdict(recipe.network), recipe.training.frozen, asdict(recipe.material), bool(cells))
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]
+    settings = (asdict(recipe.network), recipe.training.frozen, asdict(recipe.material), [asdict(c) for c in cells])
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for tensor in net.backbone.state_dict().values():
+        digest.update(tensor.cpu().numpy().tobytes())
     return material.gather(
         net,
         recipe.training.frozen,
         decoded,
         cells,
-        folder / f"material-{digest}",
+        folder / f"material-{digest.hexdigest()[:10]}",
         recipe.material,
         workers,
         openvino,
@@ -115,24 +117,29 @@ def _set(content: dict[str, Any], setting: str) -> None:
     except tomllib.TOMLDecodeError:
         parsed = value.strip()  # a word without quotes
     inner = content.setdefault(section, {})
+    if not isinstance(inner, dict):
+        return  # refused with its section
     if "." in name:
-        table, name = name.split(".", 1)
-        inner = inner.setdefault(table, {})
+        name, key = name.split(".", 1)
+        held = inner.get(name)
+        parsed = {**(held if isinstance(held, dict) else {}), key: parsed}
     inner[name] = parsed
 
 
 def _section(default: Section, values: Mapping[str, Any], where: str) -> Section:
+    if not isinstance(values, Mapping):
+        raise DataError(f"{where}: expected a section, got {values!r}")
     known = {part.name: getattr(default, part.name) for part in fields(default)}  # type: ignore[arg-type]
     if unknown := set(values) - set(known):
         raise DataError(f"{where}: unknown {', '.join(sorted(unknown))}; expected {', '.join(known)}")
     found: dict[str, Any] = {}
     for name, value in values.items():
         kept = known[name]
-        if isinstance(kept, dict):
-            value = {**kept, **value}
-        elif isinstance(kept, tuple):
+        if isinstance(kept, dict) and isinstance(value, dict):
+            value = _numbers(kept, value, f"{where}: {name}")
+        elif isinstance(kept, tuple) and isinstance(value, list):
             value = tuple(value)
-        elif isinstance(kept, float) and isinstance(value, int):
+        elif isinstance(kept, float) and type(value) is int:
             value = float(value)
         if type(value) is not type(kept):
             raise DataError(f"{where}: {name}: expected {type(kept).__name__}, got {value!r}")
@@ -141,3 +148,11 @@ def _section(default: Section, values: Mapping[str, Any], where: str) -> Section
         return replace(default, **found)  # type: ignore[type-var]
     except ValueError as error:
         raise DataError(f"{where}: {error}") from error
+
+
+def _numbers(kept: Mapping[str, float], values: Mapping[str, Any], where: str) -> dict[str, float]:
+    if unknown := set(values) - set(kept):
+        raise DataError(f"{where}: unknown {', '.join(sorted(unknown))}; expected {', '.join(kept)}")
+    if any(type(value) not in (int, float) for value in values.values()):
+        raise DataError(f"{where}: expected numbers, got {values!r}")
+    return {**kept, **values}

@@ -101,7 +101,7 @@ def _read_member(decoded: Decoded, path: Path) -> Scores:
             raise DataError(f"{path}: expected the columns image,score; found {reader.fieldnames}")
         try:
             score_of = {record["image"].lower(): float(record["score"]) for record in reader}
-        except ValueError as error:
+        except (TypeError, ValueError) as error:  # None: the line ends before the score
             raise DataError(f"{path}, line {reader.line_num}: expected a score: {error}") from error
     names = [Path(row.image).name.lower() for row in decoded.rows]
     return np.array([score_of.get(name, np.nan) for name in names], np.float32)

@@ -83,3 +83,18 @@ def test_calibrate_command_moves_scores_and_no_order(weights, tmp_path, monkeypa
     after = QFMScore.from_pretrained(out)(images)
     assert torch.equal(after.argsort(), before.argsort())
     torch.testing.assert_close(after, wanted, rtol=0, atol=5e-3)  # half precision of slope and offset
+
+
+def test_the_calibration_is_found_and_exported(tmp_path, random_images):
+    torch.manual_seed(0)
+    net = QFMNet(CONFIG).eval()
+    scores = np.linspace(0.05, 0.95, 30)
+    mos = 1 / (1 + np.exp(-(3 * np.log(scores / (1 - scores)) - 0.5)))  # what slope 3 and offset -0.5 would score
+    export.calibrate(net, scores, mos)
+    assert net.calibration.slope.item() == pytest.approx(3, rel=1e-2)
+    assert net.calibration.offset.item() == pytest.approx(-0.5, abs=1e-2)
+    sha256 = export.export(net, tmp_path / "student.safetensors")
+    metric = QFMScore.from_pretrained(tmp_path / "student.safetensors")
+    assert metric.weights_sha256 == sha256
+    # Stored in half precision: 11 bits of each weight.
+    torch.testing.assert_close(metric(random_images), net(random_images).detach(), rtol=0, atol=5e-3)

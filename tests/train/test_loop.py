@@ -1,162 +1,313 @@
-"""The loop on a few small pictures: cached early layers, learning, exact resume, export."""
+"""The loop: it learns, resumes to the last bit, survives being killed, stops early, and several processes are one."""
 
+import csv
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import small_world
 import torch
+from hub_server import free_port
+from small_world import FROZEN, LOOP, OBJECTIVE, cells, fresh_net, gather, open_decoded
 
-from qfm_metric import QFMScore
-from qfm_metric.model import QFMConfig, QFMNet
-from qfm_metric.train import export, init, loop, material
-from qfm_metric.train.data import Decoded, Row
-from qfm_metric.train.prefix import cache_views, cut_block, freeze_prefix, run_prefix, run_rest
-
-CONFIG = QFMConfig(view_pixels=64 * 64, dim=16, queries=2, heads=2)
-SETTINGS = loop.LoopConfig(steps=4, batch=4, ladder_batch=1, warmup=1, every=2)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the order of summation, and so the last bits, depend on it
-    yield
-    torch.set_num_threads(threads)
-
-
-def fresh_net():
-    torch.manual_seed(0)
-    return QFMNet(CONFIG).eval()
+import qfm_metric
+from qfm_metric.train import loop, losses
+from qfm_metric.train.data import DataError
+from qfm_metric.train.matching import Memory
+from qfm_metric.train.objective import CachedForward, Labels, score_cached, step_losses
+from qfm_metric.train.prefix import freeze_prefix, keep_statistics, run_rest
 
 
 @pytest.fixture(scope="module")
-def decoded():
-    """Sixteen pictures of 512 px: the brighter, the better."""
-    rng = np.random.default_rng(0)
-    level = np.linspace(20, 220, 16)
-    pixels = (level[:, None, None, None] + rng.integers(0, 30, (16, 512, 512, 3))).astype(np.uint8)
-    rows = [Row("", float(v / 255), str(i), f"s{i % 2}", "val" if i % 4 > 1 else "train") for i, v in enumerate(level)]
-    return Decoded(rows, pixels)
+def whole(world, tmp_path_factory):
+    """An uninterrupted run: its folder and the best network."""
+    folder = tmp_path_factory.mktemp("whole")
+    best, _ = small_world.run(world, folder)
+    return folder, best
 
 
-@pytest.fixture(scope="module")
-def gathered(decoded, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("material")
-    return material.gather(fresh_net(), decoded, folder, ladders=4, seed=0, workers=1)
+def equal(a, b):
+    """Whether two nested states are the same to the last bit."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(equal(*pair) for pair in zip(a, b, strict=True))
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
-def test_prefix_and_rest_are_the_whole():
+def checkpoint(folder, name="checkpoint"):
+    return torch.load(folder / f"{name}.pt", weights_only=True)
+
+
+def start(world, out, *what, **environment):
+    """What `small_world` does in a process of its own."""
+    paths = [str(Path(qfm_metric.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)} | environment
+    command = [sys.executable, small_world.__file__, world, out, *map(str, what)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+
+
+def test_statistics_standardise_the_tokens(world):
     net = fresh_net()
-    views = net.preprocess(torch.rand(2, 3, 64, 96))
+    views = gather(world, net, cells()).photos[0].views
+    loop.measure_statistics(net, FROZEN, views)
     with torch.no_grad():
-        whole = net.cells(net.pyramid(views))
-        cut = run_rest(net, *run_prefix(net, views.flatten(0, 1)))
-    assert torch.equal(whole, cut)
-
-
-def test_cached_views_are_the_prefix_in_half_precision(tmp_path):
-    net = fresh_net()
-    pictures = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    cached = cache_views(net, pictures.__getitem__, 3, tmp_path / "views", workers=2)
-    with torch.no_grad():
-        cut, shallow = run_prefix(net, net.preprocess(pictures).flatten(0, 1))
-    for stored, expected in zip(cached.batch([2, 0]), (cut, shallow), strict=True):
-        # Half precision keeps 11 bits; channels-last convolutions sum in another order.
-        torch.testing.assert_close(stored, expected[[2, 0]], rtol=2e-3, atol=1e-4)
-    flipped = cached.batch([1], flip=True)[0]
-    assert torch.equal(flipped, cached.batch([1])[0].flip(-1))
-    again = cache_views(net, None, 3, tmp_path / "views")  # complete: opened, not computed
-    assert np.array_equal(again.cut, cached.cut)
-
-
-def test_nothing_cached_says_what_to_run(tmp_path):
-    with pytest.raises(ValueError, match=r"qfm_metric\.train cache"):
-        cache_views(fresh_net(), None, 3, tmp_path / "none", workers=0)
-
-
-def test_freeze_prefix_stops_at_the_cut():
-    net = fresh_net()
-    freeze_prefix(net)
-    frozen = {name for name, parameter in net.named_parameters() if not parameter.requires_grad}
-    cut = cut_block(net)
-    assert cut == 3
-    assert all(n.startswith(("backbone.conv_stem", "backbone.bn1", "backbone.blocks.")) for n in frozen)
-    assert {int(name.split(".")[2]) for name in frozen if ".blocks." in name} == set(range(cut))
-
-
-def test_ladders_hold_the_clean_picture_and_falling_quality(gathered, decoded):
-    assert len(gathered.ladder_mos) == len(gathered.ladders.cut) // material.RUNGS
-    assert (gathered.ladder_mos >= material.CLEAN_MOS).all()
-    assert set(gathered.ladder_mos) <= set(decoded.mos[decoded.select("train")])
-    assert [len(labelled.mos) for labelled in gathered.labelled] == [8, 4, 4, 4]
-
-
-def test_statistics_standardise_the_cells(gathered):
-    net = fresh_net()
-    views = gathered.labelled[0].views
-    loop.measure_statistics(net, views)
-    cells = run_rest(net, *views.batch(range(len(views.cut))))
-    standardised = net.standardize(cells.flatten(2).transpose(1, 2)).flatten(0, 1)
+        found = run_rest(net, FROZEN, *views.batch(range(len(views))))
+    standardised = net.standardize(found.flatten(2).transpose(1, 2)).flatten(0, 1)
     assert standardised.mean(dim=0).abs().max() < 1e-3
-    # Channels that never vary keep the floor; the others have unit spread (unbiased against biased: 1e-3).
-    varying = cells.std(dim=(0, 2, 3)) > 1e-2
+    # Channels that never vary keep the floor; the others have unit spread (of batches against all: 2 %).
+    varying = found.std(dim=(0, 2, 3)) > 1e-2
     assert (standardised.std(dim=0)[varying] - 1).abs().max() < 0.02
 
 
-def test_interrupted_and_resumed_equals_uninterrupted(gathered, decoded, tmp_path):
+def test_interrupted_and_resumed_equals_uninterrupted(whole, world, tmp_path):
     def stop(text):
         if text.startswith("step 4: validation"):
             raise InterruptedError
 
-    whole = fresh_net()
-    loop.train(whole, gathered, decoded, SETTINGS, tmp_path, say=lambda text: None)
-    parts = tmp_path / "parts"
-    parts.mkdir()
     with pytest.raises(InterruptedError):
-        loop.train(fresh_net(), gathered, decoded, SETTINGS, parts, say=stop)
-    assert torch.load(parts / "checkpoint.pt", weights_only=True)["step"] == 2
-    resumed = fresh_net()
-    loop.train(resumed, gathered, decoded, SETTINGS, parts, say=lambda text: None)
-    for name, tensor in resumed.state_dict().items():
-        assert torch.equal(tensor, whole.state_dict()[name]), name
+        small_world.run(world, tmp_path, say=stop)
+    assert checkpoint(tmp_path)["step"] == 2
+    best, _ = small_world.run(world, tmp_path)
+    assert equal(checkpoint(tmp_path), checkpoint(whole[0]))  # network, average, optimizer, schedule, memory
+    assert len(checkpoint(tmp_path)["memory"]["fifos"]) >= 1
+    assert equal(best.state_dict(), whole[1].state_dict())
 
 
-def test_it_learns(gathered, decoded, tmp_path):
+@pytest.mark.parametrize("what", ["step", "save"])
+def test_killed_and_resumed_equals_uninterrupted(what, whole, world, tmp_path):
+    """SIGKILL in the middle of a step, and in the middle of writing a checkpoint."""
+    number = random.randint(3, 6) if what == "step" else 4
+    killed = start(world, tmp_path, what, number)
+    error = killed.communicate(timeout=600)[1].decode()
+    assert killed.returncode == -signal.SIGKILL, error
+    # Step `number` was not completed; the checkpoint before it is whole.
+    assert checkpoint(tmp_path)["step"] == (number - 1) // LOOP.every * LOOP.every, f"killed in step {number}"
+    best, _ = small_world.run(world, tmp_path)
+    assert equal(checkpoint(tmp_path), checkpoint(whole[0])), f"killed in step {number}"
+    assert equal(best.state_dict(), whole[1].state_dict()), f"killed in step {number}"
+
+
+def test_a_finished_run_trains_no_further(whole, world):
+    before = (whole[0] / "checkpoint.pt").stat().st_mtime_ns
+    best, _ = small_world.run(world, whole[0])
+    assert (whole[0] / "checkpoint.pt").stat().st_mtime_ns == before
+    assert equal(best.state_dict(), whole[1].state_dict())
+
+
+def test_the_frozen_layers_stay_and_the_others_move(whole):
+    before, after = fresh_net().state_dict(), whole[1].state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    blocks = {name.split(".")[2] for name in moved if name.startswith("backbone.blocks.")}
+    assert blocks == {str(i) for i in range(FROZEN, len(fresh_net().backbone.blocks))}
+    assert not any(name.startswith(("backbone.conv_stem", "backbone.bn1")) for name in moved)
+    assert not any("running" in name or "calibration" in name for name in moved)
+    assert {"project.weight", "decoder.queries", "head.1.weight", "standardize.mean"} <= moved
+
+
+def test_it_learns(world, tmp_path):
+    config = replace(LOOP, steps=60, every=60, head_rate=3e-3)
+    # The pictures differ in brightness alone, and the teacher is the MOS itself.
+    weights = dict.fromkeys(OBJECTIVE.weights, 0.0) | {"regression": 10.0, "correlation": 0.5}
+    best, _ = small_world.run(world, tmp_path, replace(OBJECTIVE, batch=8, series=0, weights=weights), config)
+    decoded, drawn = open_decoded(world), gather(world, best, cells())
+    scores = score_cached(best, FROZEN, drawn.validation)
+    assert np.corrcoef(scores, decoded.mos[drawn.validation_indices])[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("noise", ["none", "random", "v1"])
+def test_the_controls_run(noise, world, tmp_path):
+    best, _ = small_world.run(world, tmp_path, replace(OBJECTIVE, noise=noise, series=0), replace(LOOP, steps=2))
+    assert all(torch.isfinite(tensor).all() for tensor in best.state_dict().values())
+    assert bool(checkpoint(tmp_path)["memory"]["fifos"]) == (noise != "none")
+
+
+def test_the_gate_is_folded_away(world, tmp_path):
+    best, _ = small_world.run(world, tmp_path, replace(OBJECTIVE, gate=True), replace(LOOP, steps=2))
+    stored = checkpoint(tmp_path, "best")
+    gate = 2 * torch.sigmoid(stored["gate.logits"])
+    assert not torch.equal(gate, torch.ones(16))
+    torch.testing.assert_close(best.project.weight.detach(), gate[:, None] * stored["net.project.weight"])
+    assert set(best.state_dict()) == set(fresh_net().state_dict())
+
+
+def figures(srcc):
+    return {"srcc": srcc, "within_srcc": srcc}
+
+
+@pytest.mark.parametrize(("patience", "ends", "best_is"), [(0, 6, 5), (1, 3, 2), (2, 4, 2)])
+def test_it_stops_when_validation_gets_no_better(patience, ends, best_is, world, tmp_path, monkeypatch):
+    """Of six validations the second is the best, until the fifth."""
+    validations, averages = iter([0.1, 0.5, 0.4, 0.5, 0.6, 0.2]), []
+
+    def validate(net, *_):
+        averages.append({name: tensor.clone() for name, tensor in net.state_dict().items()})
+        return figures(next(validations))
+
+    monkeypatch.setattr(loop, "validate", validate)
+    config = replace(LOOP, every=1, patience=patience)
+    best, _ = small_world.run(world, tmp_path, replace(OBJECTIVE, series=0), config)
+    assert checkpoint(tmp_path)["step"] == len(averages) == ends
+    assert equal(best.state_dict(), averages[best_is - 1])
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return [(int(row["step"]), row["name"], float(row["value"])) for row in csv.DictReader(file)]
+
+
+def test_every_step_is_in_the_metrics_and_on_the_board(whole):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    written, validated = read(whole[0] / "losses.csv"), read(whole[0] / "validation.csv")
+    assert {step for step, *_ in written} == set(range(1, 7))
+    assert {name for _, name, _ in written} == {name for name, weight in OBJECTIVE.weights.items() if weight}
+    assert sorted({step for step, *_ in validated}) == [2, 4, 6]
+    assert {name for _, name, _ in validated} == {"srcc", "plcc", "within_srcc", "s0", "s1"}
+    assert all(math.isfinite(value) for *_, value in written + validated)
+    board = EventAccumulator(str(whole[0])).Reload()
+    for file, rows in (("losses", written), ("validation", validated)):
+        for name in {name for _, name, _ in rows}:
+            on_board = [(event.step, event.value) for event in board.Scalars(f"{file}/{name}")]
+            in_file = [(step, value) for step, known, value in rows if known == name]
+            assert [step for step, _ in on_board] == [step for step, _ in in_file]
+            # The file holds five decimals.
+            np.testing.assert_allclose([v for _, v in on_board], [v for _, v in in_file], rtol=1e-6, atol=1e-5)
+
+
+def test_without_tensorboard_the_files_are_written(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    metrics = loop.Metrics(tmp_path)
+    metrics.write("losses", 3, {"regression": 0.25})
+    metrics.write("losses", 4, {"regression": 0.125})
+    metrics.close()
+    assert read(tmp_path / "losses.csv") == [(3, "regression", 0.25), (4, "regression", 0.125)]
+    assert [path.name for path in tmp_path.iterdir()] == ["losses.csv"]
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.9, 0.999])
+def test_a_truncated_checkpoint_is_refused_by_name(share, whole, world, tmp_path):
+    content = (whole[0] / "checkpoint.pt").read_bytes()
+    (tmp_path / "checkpoint.pt").write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(DataError, match=r"checkpoint\.pt: no checkpoint that can be read; delete it"):
+        small_world.run(world, tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"\0" * 5000, b"not a checkpoint\n" * 99, b"\x80\x02K\x05.", b"PK\x03\x04" * 50])
+def test_what_is_no_checkpoint_is_refused_by_name(content, tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(DataError, match=r"checkpoint\.pt: no checkpoint that can be read"):
+        loop.load_checkpoint(tmp_path / "checkpoint.pt")
+
+
+def test_a_checkpoint_runs_no_code(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "evil"),))
+
+    torch.save(Evil(), tmp_path / "checkpoint.pt")
+    with pytest.raises(DataError, match=r"checkpoint\.pt"):
+        loop.load_checkpoint(tmp_path / "checkpoint.pt")
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_checkpoint_of_another_recipe_is_refused_by_name(whole, world):
+    for objective in (replace(OBJECTIVE, memory=7), replace(OBJECTIVE, gate=True)):
+        with pytest.raises(DataError, match=r"checkpoint\.pt: a checkpoint of another recipe"):
+            small_world.run(world, whole[0], objective)
+
+
+def test_something_else_under_the_name_of_a_checkpoint_is_refused(world, tmp_path):
+    torch.save({"step": 3}, tmp_path / "checkpoint.pt")
+    with pytest.raises(DataError, match=r"checkpoint\.pt: a checkpoint of another recipe"):
+        small_world.run(world, tmp_path)
+
+
+def test_the_rate_warms_up_and_falls_to_nothing():
+    config = loop.LoopConfig(steps=20, warmup=4)
+    rates = [loop._rate(config, 0, step) for step in range(21)]
+    assert rates[:5] == [0.25, 0.5, 0.75, 1, 1]
+    assert rates[12] == pytest.approx(0.5)
+    assert rates[20] == pytest.approx(0)
+    assert loop._rate(replace(config, warmup=0), 0, 0) == 1
+    late = [loop._rate(config, 8, step) for step in range(21)]
+    assert late[:8] == [0] * 8
+    assert late[8:12] == pytest.approx(
+        [share * rate for share, rate in zip((0.25, 0.5, 0.75, 1), rates[8:12], strict=True)]
+    )
+    assert late[12:] == rates[12:]
+
+
+def test_the_backbone_rests_while_the_head_learns(world, tmp_path):
+    """And a run that is interrupted meanwhile goes on as if it had not been."""
+
+    def stop(text):
+        if text.startswith("step 4: validation"):
+            raise InterruptedError
+
+    config = replace(LOOP, steps=4, head_steps=3, warmup=0)
+    before = fresh_net().state_dict()
+    with pytest.raises(InterruptedError):
+        small_world.run(world, tmp_path / "parts", config=config, say=stop)
+    early = checkpoint(tmp_path / "parts")["student"]
+    moved = {name for name, tensor in before.items() if not torch.equal(early[f"net.{name}"], tensor)}
+    assert "project.weight" in moved
+    assert not any(name.startswith("backbone.") for name in moved)
+    small_world.run(world, tmp_path / "parts", config=config)
+    small_world.run(world, tmp_path / "whole", config=config)
+    late = checkpoint(tmp_path / "whole")
+    assert equal(checkpoint(tmp_path / "parts"), late)
+    name = "backbone.blocks.4.0.conv_pw.weight"
+    assert not torch.equal(late["student"][f"net.{name}"], before[name])
+
+
+def gradients_of(world, rank):
+    """What one rank's first step gives, computed alone."""
     net = fresh_net()
-    loop.measure_statistics(net, gathered.labelled[0].views)
-    config = replace(SETTINGS, steps=30, every=30, batch=8, head_rate=3e-3)
-    best = loop.train(net, gathered, decoded, config, tmp_path, say=lambda text: None)
-    scores = loop.score_cached(best, gathered.validation)
-    mos = decoded.mos[gathered.validation_indices]
-    assert np.corrcoef(scores, mos)[0, 1] > 0.9
+    drawn, decoded = gather(world, net, cells()), open_decoded(world)
+    loop.measure_statistics(net, FROZEN, drawn.photos[0].views)
+    freeze_prefix(net.to(memory_format=torch.channels_last), FROZEN)
+    forward = CachedForward(net, FROZEN)
+    torch.manual_seed(int(np.random.default_rng([LOOP.seed, 0, rank, 1]).integers(2**31)))
+    keep_statistics(forward.train())
+    memory = Memory(OBJECTIVE.memory)
+    terms = step_losses(forward, drawn, Labels.of(decoded), OBJECTIVE, memory, (LOOP.seed, 0), rank)
+    losses.total(OBJECTIVE.weights, terms).backward()
+    return [parameter.grad for parameter in forward.parameters()]
 
 
-def test_calibration_and_export(gathered, decoded, tmp_path, random_images):
-    net = fresh_net()
-    scores = loop.score_cached(net, gathered.validation)
-    mos = 1 / (1 + np.exp(-(3 * np.log(scores / (1 - scores)) - 0.5)))  # what slope 3 and offset -0.5 would score
-    export.calibrate(net, scores, mos)
-    assert net.calibration.slope.item() == pytest.approx(3, rel=1e-2)
-    assert net.calibration.offset.item() == pytest.approx(-0.5, abs=1e-2)
-    sha256 = export.export(net, tmp_path / "student.safetensors")
-    metric = QFMScore.from_pretrained(tmp_path / "student.safetensors")
-    assert metric.weights_sha256 == sha256
-    # Stored in half precision: 11 bits of each weight.
-    torch.testing.assert_close(metric(random_images), net(random_images).detach(), rtol=0, atol=5e-3)
-
-
-def test_backbone_from_a_file(tmp_path):
-    from safetensors.torch import save_file
-
-    net = fresh_net()
-    path = tmp_path / "imagenet.safetensors"
-    state = {k: v + 1 for k, v in net.backbone.state_dict().items() if not k.endswith("num_batches_tracked")}
-    save_file({**state, "classifier.bias": torch.zeros(3)}, path)
-    built = init.build(CONFIG, str(path))
-    assert all(torch.equal(built.backbone.state_dict()[name], tensor) for name, tensor in state.items())
-    del state["conv_stem.weight"]
-    save_file(state, path)
-    with pytest.raises(ValueError, match=r"conv_stem\.weight"):
-        init.build(CONFIG, str(path))
-    with pytest.raises(ValueError, match="no such file"):
-        init.build(CONFIG, str(tmp_path / "none.safetensors"))
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
+def test_two_processes_train_as_one(world, tmp_path):
+    environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    if sys.platform == "linux":
+        environment["GLOO_SOCKET_IFNAME"] = "lo"  # the host's own name need not resolve
+    ranks = [start(world, tmp_path, "ranks", **environment, RANK=str(rank)) for rank in range(2)]
+    try:
+        errors = [rank.communicate(timeout=600)[1].decode() for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.communicate()
+    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(errors)
+    first, second = (checkpoint(tmp_path, f"rank{rank}") for rank in range(2))
+    assert equal(first, second)  # weights, the best, the memory, the averaged gradients
+    held = [len(entries["ids"]) for entries in first["memory"]["fifos"].values()]
+    assert sum(held) >= OBJECTIVE.memory  # both ranks' pictures: 3 steps of 2 x 4 into queues of 6
+    alone = [gradients_of(world, rank) for rank in range(2)]
+    different = 0
+    for together, *apart in zip(first["gradients"], *alone, strict=True):
+        if together is None:
+            assert apart == [None, None]
+            continue
+        different += not torch.equal(*apart)
+        mean = torch.stack(apart).mean(dim=0)
+        # Sums in another order: float32 keeps 24 bits.
+        torch.testing.assert_close(together, mean, rtol=1e-4, atol=1e-5 * mean.abs().max().item() + 1e-8)
+    assert different > 10

@@ -1,0 +1,101 @@
+"""The frozen layers: wherever the cut lies, prefix and rest are the whole; what is stored is what was computed."""
+
+import numpy as np
+import pytest
+import torch
+from small_world import CONFIG, fresh_net
+
+from qfm_metric.model import QFMConfig
+from qfm_metric.train.prefix import Prefix, cache_views, freeze_prefix, keep_statistics, run_rest
+
+ALL = 5  # blocks of the small network
+
+
+@pytest.fixture(scope="module")
+def net():
+    return fresh_net()
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 2, 3, 4, ALL])
+def test_prefix_and_rest_are_the_whole(net, frozen):
+    views = net.preprocess(torch.rand(2, 3, 128, 192))
+    assert views.shape == (2, 2, 3, 96, 128)  # the whole and its centre
+    with torch.no_grad():
+        whole = net.cells(net.pyramid(views))
+        cut, cells = Prefix(net, frozen)(views.flatten(0, 1))
+        joined = run_rest(net, frozen, cut, cells)
+    assert torch.equal(whole, joined)
+    assert cut.shape[1] == {0: 3, ALL: 0}.get(frozen, cut.shape[1])  # the views themselves; nothing left to run
+    assert cells.shape[1] == {0: 0, ALL: whole.shape[1]}.get(frozen, cells.shape[1])
+
+
+def test_every_block_of_the_default_backbone_can_be_the_last_frozen_one():
+    net = fresh_net(QFMConfig(view_pixels=64 * 64, dim=16, queries=2, heads=2))
+    views = net.preprocess(torch.rand(1, 3, 64, 64))[0]
+    with torch.no_grad():
+        whole = net.cells(net.backbone(views))
+        for frozen in range(len(net.backbone.blocks) + 1):
+            assert torch.equal(run_rest(net, frozen, *Prefix(net, frozen)(views)), whole)
+
+
+def test_any_backbone_can_be_trained_from_the_views():
+    net = fresh_net(QFMConfig(backbone="mobilenetv3_small_050", view_pixels=64 * 64, dim=16, queries=2, heads=2))
+    views = net.preprocess(torch.rand(1, 3, 64, 64))[0]
+    with torch.no_grad():
+        assert torch.equal(run_rest(net, 0, *Prefix(net, 0)(views)), net.cells(net.backbone(views)))
+
+
+@pytest.mark.parametrize("frozen", [0, 3, ALL])
+def test_cached_views_are_the_prefix_in_half_precision(net, frozen, tmp_path):
+    pictures = torch.rand(3, 3, 128, 192, generator=torch.Generator().manual_seed(0))
+    cached = cache_views(net, frozen, pictures.__getitem__, 3, tmp_path / "views", workers=2)
+    assert (len(cached), cached.views) == (3, 2)
+    with torch.no_grad():
+        found = Prefix(net, frozen)(net.preprocess(pictures).flatten(0, 1))
+    for stored, expected in zip(cached.batch([2, 0]), found, strict=True):
+        # Half precision keeps 11 bits; channels-last convolutions sum in another order.
+        torch.testing.assert_close(stored, expected[[4, 5, 0, 1]], rtol=2e-3, atol=1e-3)
+    for flipped, stored in zip(cached.batch([1], flip=True), cached.batch([1]), strict=True):
+        assert torch.equal(flipped, stored.flip(-1))
+    again = cache_views(net, frozen, None, 3, tmp_path / "views", workers=0)  # complete: opened, not computed
+    assert np.array_equal(again.cut, cached.cut)
+    assert np.array_equal(again.cells, cached.cells)
+
+
+@pytest.mark.filterwarnings("default")  # of torch.export and OpenVINO's converter, about themselves
+def test_openvino_stores_the_same_within_half_precision(net, tmp_path):
+    pictures = torch.rand(2, 3, 128, 192, generator=torch.Generator().manual_seed(0))
+    plain, fast = (
+        cache_views(net, 3, pictures.__getitem__, 2, tmp_path / name, workers=1, openvino=name == "openvino")
+        for name in ("torch", "openvino")
+    )
+    for expected, stored in zip(plain.batch([0, 1]), fast.batch([0, 1]), strict=True):
+        torch.testing.assert_close(stored, expected, rtol=4e-3, atol=2e-3)  # two roundings to 11 bits
+
+
+def test_what_was_interrupted_is_computed_again(net, tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        cache_views(net, 1, lambda i: torch.rand(3, 64, 64) / (1 // (1 - i)), 2, tmp_path / "views", workers=1)
+    with pytest.raises(ValueError, match=r"views: nothing cached there; run `python -m qfm_metric\.train cache`"):
+        cache_views(net, 1, None, 2, tmp_path / "views", workers=0)
+    cached = cache_views(net, 1, lambda i: torch.full((3, 64, 64), i / 2), 2, tmp_path / "views", workers=1)
+    assert not torch.equal(*(cached.batch([i])[0] for i in (0, 1)))
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 3, ALL])
+def test_freezing_stops_at_the_cut(frozen):
+    net = fresh_net()
+    freeze_prefix(net, frozen)
+    fixed = {name for name, parameter in net.named_parameters() if not parameter.requires_grad}
+    assert all(n.startswith(("backbone.conv_stem", "backbone.bn1", "backbone.blocks.")) for n in fixed)
+    assert {int(name.split(".")[2]) for name in fixed if ".blocks." in name} == set(range(frozen))
+    assert any("conv_stem" in name for name in fixed) == bool(frozen)
+
+
+def test_training_leaves_batch_statistics_alone():
+    net = fresh_net(CONFIG)
+    keep_statistics(net.train())
+    before = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    net(torch.rand(2, 3, 64, 64))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in net.named_buffers())
+    assert net.decoder.mlp.training  # dropout stays on

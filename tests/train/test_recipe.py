@@ -1,0 +1,115 @@
+"""Recipes: the shipped ones read and build, a mistake is named with its file, a setting changes one value."""
+
+import pytest
+import torch
+
+from qfm_metric.train import init
+from qfm_metric.train.data import DataError
+from qfm_metric.train.recipe import FOLDER, Recipe, read_recipe
+
+SHIPPED = sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def test_the_shipped_recipes_are_there():
+    assert set(SHIPPED) >= {"paper", "quick", "released", "teacher"}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_recipe_reads_and_trains_more_than_nothing(name):
+    found = read_recipe(name)
+    assert found == read_recipe(str(FOLDER / f"{name}.toml"))
+    assert found != Recipe()
+    assert found.network.dim % found.network.heads == 0
+    assert set(found.objective.weights) == set(Recipe().objective.weights)
+
+
+def test_what_is_left_out_keeps_its_default(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[loop]\nclip = 5\n[objective]\nweights = { consistency = 3.0 }\n[network]\ndepths = [0, 1]\n")
+    found, default = read_recipe(str(path)), Recipe()
+    assert (found.material, found.training) == (default.material, default.training)
+    assert found.loop.clip == 5.0
+    assert isinstance(found.loop.clip, float)
+    assert found.network.depths == (0, 1)
+    assert found.objective.weights == default.objective.weights | {"consistency": 3.0}
+    path.write_text("")
+    assert read_recipe(str(path)) == default
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("[loop", r"mine\.toml: not TOML"),
+        ("[lop]\nsteps = 1", r"mine\.toml: unknown section lop; expected .*loop"),
+        ("loop = 3", r"mine\.toml \[loop\]: expected a section, got 3"),
+        ("[loop]\nstep = 1", r"mine\.toml \[loop\]: unknown step; expected steps"),
+        ("[loop]\nsteps = 1.5", r"mine\.toml \[loop\]: steps: expected int, got 1.5"),
+        ("[loop]\nsteps = true", r"mine\.toml \[loop\]: steps: expected int, got True"),
+        ("[loop]\nclip = '5'", r"mine\.toml \[loop\]: clip: expected float, got '5'"),
+        ("[network]\ndepths = 3", r"mine\.toml \[network\]: depths: expected tuple, got 3"),
+        ("[network]\ndim = 30", r"mine\.toml \[network\]: heads: expected a divisor of dim 30"),
+        ("[network]\nview_pixels = 3", r"mine\.toml \[network\]: view_pixels: expected an integer from"),
+        ("[network]\nbackbone = '../x'", r"mine\.toml \[network\]: backbone: expected a timm model name"),
+        ("[objective]\nweights = 3", r"mine\.toml \[objective\]: weights: expected dict, got 3"),
+        ("[objective]\nweights = { regresion = 1.0 }", r"mine\.toml \[objective\]: weights: unknown regresion"),
+        ("[objective]\nweights = { regression = 'x' }", r"mine\.toml \[objective\]: weights: expected numbers"),
+        ("[objective]\nnoise = 'machted'", r"mine\.toml \[objective\]: noise: expected none, random, matched or v1"),
+    ],
+)
+def test_a_mistake_is_named_with_its_file(tmp_path, content, says):
+    path = tmp_path / "mine.toml"
+    path.write_text(content)
+    with pytest.raises(DataError, match=says):
+        read_recipe(str(path))
+
+
+def test_an_unknown_recipe_lists_the_shipped_ones(tmp_path):
+    with pytest.raises(DataError, match=r"none: no such recipe; expected a TOML file or one of paper, .*released"):
+        read_recipe("none")
+
+
+def test_settings_change_one_value_each():
+    settings = [
+        "loop.seed=3",
+        "objective.noise=random",
+        "network.backbone='tf_efficientnet_lite2'",
+        "network.depths=[0, 1]",
+        "objective.weights.consistency=0",
+        "training.init=/tmp/imagenet.safetensors",
+    ]
+    found, plain = read_recipe("released", settings), read_recipe("released")
+    assert (found.loop.seed, found.loop.steps) == (3, plain.loop.steps)
+    assert found.objective.noise == "random"
+    assert found.objective.weights == plain.objective.weights | {"consistency": 0}
+    assert found.network.backbone == "tf_efficientnet_lite2"
+    assert found.network.depths == (0, 1)
+    assert found.training.init == "/tmp/imagenet.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("loop.seed", r"loop.seed: expected SECTION.KEY=VALUE"),
+        ("seed=3", r"seed=3: expected SECTION.KEY=VALUE"),
+        ("loop.sead=3", r"\[loop\]: unknown sead"),
+        ("lop.seed=3", r"unknown section lop"),
+        ("loop.seed=three", r"\[loop\]: seed: expected int, got 'three'"),
+        ("loop.seed.x=3", r"\[loop\]: seed: expected int"),
+        ("objective.weights.none=3", r"\[objective\]: weights: unknown none"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_named(setting, says):
+    with pytest.raises(DataError, match=says):
+        read_recipe("quick", [setting])
+
+
+def test_the_papers_network_scores_pictures_of_its_shape_and_others():
+    found = read_recipe("paper")
+    assert found.training.frozen == 0
+    torch.manual_seed(0)
+    net = init.build(found.network, "none").eval()
+    with torch.inference_mode():
+        for size, tokens in (((224, 224), 14 * 14), ((224, 320), 12 * 16)):
+            images = torch.rand(1, 3, *size)
+            assert net.forward_features(net.preprocess(images)).shape == (1, tokens, 384)
+            assert 0 < net(images).item() < 1

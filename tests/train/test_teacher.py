@@ -1,0 +1,108 @@
+"""The teacher: nobody is predicted by a fit that saw his group; members are averaged; their files are checked."""
+
+import numpy as np
+import pytest
+import torch
+
+from qfm_metric.train import teacher
+from qfm_metric.train.data import DataError, Decoded, Row
+from qfm_metric.train.prefix import CachedViews
+
+
+def test_a_group_is_never_predicted_by_a_fit_that_saw_it():
+    """Pairs of equal pictures with a random MOS per pair: whoever saw the one knows the other."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 8)).astype(np.float32).repeat(2, axis=0)
+    mos = rng.uniform(0.2, 0.8, 60).astype(np.float32).repeat(2)
+    groups = [f"pair {i // 2}" for i in range(120)]
+    held_out, again = teacher.cross_fit(features, mos, groups, features)
+    assert held_out.dtype == again.dtype == np.float32
+    assert np.corrcoef(again, mos)[0, 1] > 0.7  # a fit on all has seen them
+    # 60 independent pairs: chance alone stays below this (three standard deviations of a correlation).
+    assert abs(np.corrcoef(held_out, mos)[0, 1]) < 3 / np.sqrt(60)
+    leaky, _ = teacher.cross_fit(features, mos, [str(i) for i in range(120)], features)
+    assert np.corrcoef(leaky, mos)[0, 1] > 0.5  # and here is what groups are for
+
+
+def test_what_features_say_is_learned():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(200, 6)).astype(np.float32)
+    mos = (1 / (1 + np.exp(-features[:, 0] - 0.5 * features[:, 1]))).astype(np.float32)
+    held_out, others = teacher.cross_fit(features[:150], mos[:150], [str(i) for i in range(150)], features[150:])
+    assert held_out.shape == (150,)
+    assert others.shape == (50,)
+    assert np.corrcoef(held_out, mos[:150])[0, 1] > 0.9
+    assert np.corrcoef(others, mos[150:])[0, 1] > 0.9
+
+
+def test_features_are_signed_roots_of_means_spreads_and_a_layout():
+    cells = np.zeros((4, 2, 3, 3), np.float16)  # two pictures of two views
+    cells[:, 0] = -4
+    cells[2:, 1, 0, 0] = 9
+    found = teacher.summarize(CachedViews(np.zeros((4, 0, 3, 3), np.float16), cells, 2))
+    assert found.shape == (2, 2 * (2 + 2 + 2 * 9))
+    assert found[0, 0] == -2
+    assert found[1, 1] == 1  # the mean of one 9 and eight 0
+    assert found[1].max() == 3
+    assert (found[0] <= 0).all()
+
+
+@pytest.fixture
+def decoded():
+    rows = [Row(f"/somewhere/{name}.png", mos) for name, mos in (("A", 0.25), ("b", 0.5), ("c", 0.75))]
+    return Decoded(rows, np.zeros((3, 2, 2, 3), np.uint8))
+
+
+def member(tmp_path, number, text):
+    path = tmp_path / f"{number}.csv"
+    path.write_text("image,score\n" + text)
+    return path
+
+
+def test_labels_are_mean_and_spread_of_the_members(decoded, tmp_path):
+    members = [member(tmp_path, 0, "a.png,0.1\nb.png,0.4\n"), member(tmp_path, 1, "B.PNG,0.6\nelse.png,1\n")]
+    labels = teacher.read_labels(decoded, members)
+    np.testing.assert_allclose(labels.teacher, [0.1, 0.5, 0.75])  # both, one alone, and the MOS where none knows
+    np.testing.assert_allclose(labels.spread, [0, 0.1, 0], atol=1e-7)
+    np.testing.assert_array_equal(labels.mos, decoded.mos)
+    np.testing.assert_allclose(labels.clean, [0.175, 0.5, 0.75])
+    assert {x.dtype for x in (labels.mos, labels.teacher, labels.spread, labels.clean)} == {np.dtype(np.float32)}
+
+
+def test_without_members_the_mos_are_the_labels(decoded):
+    labels = teacher.read_labels(decoded, [])
+    np.testing.assert_array_equal(labels.teacher, decoded.mos)
+    assert not labels.spread.any()
+
+
+def test_what_is_written_is_read(decoded, tmp_path):
+    path = tmp_path / "new" / "member.csv"
+    teacher.write_member(decoded, np.array([0.12344, np.nan, 1.0], np.float32), path)
+    assert path.read_text() == "image,score\nA.png,0.1234\nc.png,1.0000\n"
+    np.testing.assert_allclose(teacher.read_labels(decoded, [path]).teacher, [0.1234, 0.5, 1])
+
+
+def test_a_network_is_a_member_too(decoded):
+    scores = teacher.score_decoded(lambda image: image.mean() + torch.tensor(0.5), decoded)
+    assert scores.tolist() == [0.5] * 3
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("image,mos\na.png,0.5\n", r"member\.csv: expected the columns image,score; found \['image', 'mos'\]"),
+        ("", r"member\.csv: expected the columns image,score"),
+        ("image,score\na.png,0.5\nb.png,good\n", r"member\.csv, line 3: expected a score"),
+        ("image,score\na.png\n", r"member\.csv, line 2: expected a score"),
+    ],
+)
+def test_files_that_are_no_pseudo_labels_are_named(decoded, tmp_path, content, says):
+    path = tmp_path / "member.csv"
+    path.write_text(content)
+    with pytest.raises(DataError, match=says):
+        teacher.read_labels(decoded, [path])
+
+
+def test_a_missing_file_is_named(decoded, tmp_path):
+    with pytest.raises(DataError, match=r"none\.csv: no such file; expected pseudo-labels"):
+        teacher.read_labels(decoded, [tmp_path / "none.csv"])

@@ -101,7 +101,10 @@ def student(args: argparse.Namespace) -> None:
     drawn = _gather(args, found, net, decoded)
     net.to(device)
     labels = teacher.read_labels(decoded, args.members)
-    loop.measure_statistics(net, frozen, drawn.photos[0].views)
+    if args.weights:
+        init.start_from(net, args.weights, frozen)
+    else:
+        loop.measure_statistics(net, frozen, drawn.photos[0].views)
     args.out.mkdir(parents=True, exist_ok=True)
     net = loop.train(net, frozen, drawn, decoded, labels, found.objective, found.loop, args.out, say)
     scores = objective.score_cached(net, frozen, drawn.validation)  # by all ranks together
@@ -262,6 +265,7 @@ def parser() -> argparse.ArgumentParser:
     _add_recipe_options(sub)
     sub.add_argument("--members", type=Path, nargs="*", default=[], help="the teacher: CSV files of pseudo-labels")
     sub.add_argument("--out", type=Path, required=True, help="folder for checkpoints, logs and the weights")
+    sub.add_argument("--weights", help="go on from released weights (id or file) of the same shape")
     sub.add_argument("--id", default="student", help="name of the weights file")
     sub.add_argument("--device", default="cpu", help="cpu, or cuda (under torchrun one GPU a process)")
 

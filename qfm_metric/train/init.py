@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
 
+from ..hub import load_weights
 from ..model import QFMConfig, QFMNet
+from ..weights import check_fit
 
 
 def build(config: QFMConfig, init: str) -> QFMNet:
@@ -31,3 +34,26 @@ def load_backbone(net: QFMNet, path: Path) -> None:
     if off:
         raise ValueError(f"{path}: no weights of {net.config.backbone}; missing or reshaped: {', '.join(off[:5])}")
     net.backbone.load_state_dict({name: stored[name] for name in wanted}, strict=False)
+
+
+def start_from(net: QFMNet, source: str, frozen: int) -> None:
+    """Load released weights (an id or a file) into a network of the same shape, whatever its views.
+
+    Raises:
+        WeightsError: no such weights, or tensors of other names or shapes.
+        ValueError: their first `frozen` blocks differ from the network's, for which views were cached.
+    """
+    weights = load_weights(source)
+    ours = {name: tensor for name, tensor in net.state_dict().items() if tensor.is_floating_point()}
+    check_fit(weights, ours)
+    early = tuple(f"backbone.blocks.{i}." for i in range(frozen)) + (
+        ("backbone.conv_stem.", "backbone.bn1.") if frozen else ()
+    )
+    # Released weights are stored in half precision.
+    moved = [n for n, t in ours.items() if n.startswith(early) and not torch.equal(t.half(), weights.tensors[n].half())]
+    if moved:
+        raise ValueError(
+            f"{source}: its early layers are not those that views were cached with: {', '.join(moved[:5])}"
+        )
+    kept = {name: ours[name] if name.startswith(early) else tensor for name, tensor in weights.tensors.items()}
+    net.load_state_dict(kept, strict=False)  # left out are BatchNorm's step counters

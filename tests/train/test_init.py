@@ -3,9 +3,9 @@
 import pytest
 import torch
 from safetensors.torch import save_file
-from small_world import CONFIG, fresh_net
+from small_world import CONFIG, FROZEN, fresh_net
 
-from qfm_metric.train import init
+from qfm_metric.train import export, init
 
 
 def test_backbone_from_a_file(tmp_path):
@@ -20,3 +20,24 @@ def test_backbone_from_a_file(tmp_path):
         init.build(CONFIG, str(path))
     with pytest.raises(ValueError, match="no such file"):
         init.build(CONFIG, str(tmp_path / "none.safetensors"))
+
+
+def test_going_on_from_weights_keeps_the_early_layers_of_the_cache(tmp_path):
+    net = fresh_net()
+    with torch.no_grad():
+        net.head[1].bias.fill_(0.25)
+        net.backbone.conv_stem.weight.mul_(1 + 1e-5)  # less than half precision keeps
+    stored = tmp_path / "stored.safetensors"
+    export.export(net, stored)
+    again = fresh_net()
+    stem = again.backbone.conv_stem.weight.clone()
+    init.start_from(again, str(stored), FROZEN)
+    assert again.head[1].bias.item() == 0.25
+    assert torch.equal(again.backbone.conv_stem.weight, stem)
+    with torch.no_grad():
+        net.backbone.conv_stem.weight.mul_(2)
+    export.export(net, stored)
+    with pytest.raises(ValueError, match=r"early layers .* backbone\.conv_stem\.weight"):
+        init.start_from(again, str(stored), FROZEN)
+    init.start_from(again, str(stored), 0)  # nothing is cached: anything goes
+    assert torch.equal(again.backbone.conv_stem.weight, net.backbone.conv_stem.weight.half().float())

@@ -1,10 +1,11 @@
 """What is drawn: from which pictures, in which shapes, how much quality each version keeps, the same every time."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_world import CONFIG, DRAWN, FROZEN, TYPES, cells, fresh_net, gather, open_decoded
+from small_world import CONFIG, DRAWN, FROZEN, cells, fresh_net, gather, open_decoded
 
 from qfm_metric.train import material, synthetic
 
@@ -41,7 +42,8 @@ def test_photographs_come_whole_cropped_and_from_afar(drawn):
     assert sum(pool.share for pool in drawn.photos) == pytest.approx(1)
     assert all(pool.rungs == 1 and (pool.quality == 1).all() for pool in drawn.photos)
     for pool in drawn.photos:
-        assert len(pool.views) == len(pool.source) == len(pool.quality) == len(pool.types)
+        assert len(pool.views) == len(pool.source) == len(pool.quality)
+        assert pool.starts.tolist() == list(range(len(pool.source)))
 
 
 def test_series_have_the_shapes_of_their_pools(drawn):
@@ -51,7 +53,19 @@ def test_series_have_the_shapes_of_their_pools(drawn):
     assert [len(pool.source) for pool in drawn.series] == [4 * n for n in (6, 2, 3, 2, 2, 2)]
     for pool in drawn.series:
         assert pool.rungs == material.RUNGS
-        assert len(pool.views) == len(pool.source) == len(pool.quality) == len(pool.types)
+        assert len(pool.views) == len(pool.source) == len(pool.quality)
+        assert pool.starts.tolist() == list(range(0, len(pool.source), pool.rungs))
+        assert len(pool.types) == len(pool.starts)
+
+
+def test_types_are_left_out(drawn):
+    part = material.leave_out(drawn, ["KADID-10k/10"])
+    near, far, nothing = part.series  # resampled and composed series have no type of their own: all may hold it
+    assert set(near.types) == set(far.types) == {"KADID-10k/1", "TID2013/1"}
+    assert (near.starts % near.rungs == 0).all()
+    assert (nothing.source == -1).all()
+    assert part.photos is drawn.photos
+    assert set(drawn.series[0].types) == {"KADID-10k/1", "KADID-10k/10", "TID2013/1"}
 
 
 def test_only_the_training_part_is_drawn_from_and_series_start_from_good_pictures(drawn, decoded):
@@ -64,6 +78,11 @@ def test_only_the_training_part_is_drawn_from_and_series_start_from_good_picture
     assert (decoded.mos[sources[sources >= 0]] >= material.CLEAN_MOS).all()
     assert set(drawn.validation_indices) == set(decoded.select("val"))
     assert len(drawn.validation) == len(drawn.validation_indices)
+
+
+def kind_of(name):
+    data_set, number = name.split("/")
+    return data_set, int(number)
 
 
 def test_a_share_of_the_pictures_is_cropped(decoded):
@@ -83,15 +102,14 @@ def test_every_picture_of_a_series_is_of_one_photograph(drawn):
 def test_distorted_series_keep_what_people_say(plans):
     for name, count in (("distorted", 6), ("distorted-far", 3)):
         plan = plans[name]
-        quality, types = (values.reshape(-1, material.RUNGS) for values in (plan.quality, plan.types))
-        assert len(quality) == count
+        quality = plan.quality.reshape(-1, material.RUNGS)
+        assert len(quality) == len(plan.types) == count
         assert (quality[:, 0] == 1).all()
-        assert (types[:, 0] == -1).all()
         assert (np.diff(quality, axis=1) < 0).all()
-        for row, (number, *_) in zip(quality, types[:, 1:], strict=True):
-            known = {np.float32(QUALITY[(*sorted(TYPES)[number], level)]) for level in range(1, 6)}
+        for row, name in zip(quality, plan.types, strict=True):
+            known = {np.float32(QUALITY[(*kind_of(name), level)]) for level in range(1, 6)}
             assert set(row[1:]) <= known
-        assert np.bincount(types[:, 1]).tolist() == [count // 3] * 3  # every type as often
+        assert set(Counter(plan.types).values()) == {count // 3}  # every type as often
 
 
 def test_distorted_pixels_are_those_of_the_table(plans, decoded):
@@ -99,7 +117,7 @@ def test_distorted_pixels_are_those_of_the_table(plans, decoded):
     plan = plans["distorted"]
     for series in range(3):
         first = series * material.RUNGS
-        kind = sorted(TYPES)[plan.types[first + 1]]
+        kind = kind_of(plan.types[series])
         clean = plan.render(first)
         assert clean.shape == (*material.FRAME, 3)
         levels = [round((1 - quality) / 0.15) for quality in plan.quality[first + 1 : first + material.RUNGS]]

@@ -34,7 +34,9 @@ def pool(scores, source, quality, rungs=1, share=1.0):
     """Pictures of 2 x 2 cells that all hold the picture's score."""
     cells = np.broadcast_to(np.asarray(scores, np.float16)[:, None, None, None], (len(scores), 3, 2, 2))
     views = CachedViews(np.zeros((len(scores), 0, 2, 2), np.float16), cells, 1)
-    return Pool(views, np.asarray(source), np.asarray(quality, np.float32), rungs, share, np.full(len(scores), -1))
+    starts = np.arange(0, len(scores), rungs)
+    kept = np.asarray(quality, np.float32)
+    return Pool(views, np.asarray(source), kept, starts, rungs, share, np.array([""] * len(starts)))
 
 
 def perfect():

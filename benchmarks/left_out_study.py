@@ -60,7 +60,7 @@ def main() -> int:
     net = init.build(found.network, args.init).eval()
     drawn = recipe.gather(found, net, decoded, args.data, args.severity)
     table = severity.read_severity(args.severity)
-    net.config = replace(net.config, view_pixels=int(net.config.view_pixels * material.FAR**2))
+    net.config = material.from_afar(net.config)
     blocks, frozen = len(net.backbone.blocks), found.training.frozen
     smallest = min(pool.views.cells.shape[-1] for pool in drawn.photos)
     photos = [frozen_through(net, frozen, p) for p in drawn.photos if p.views.cells.shape[-1] == smallest]

@@ -22,11 +22,11 @@ from ..score import QFMScore
 from .colour import Pixels
 from .data import DataError, Decoded
 from .evaluate import srcc
-from .material import to_tensor
+from .material import FRAME, to_tensor
 from .severity import Cell, Scores
 from .synthetic import DATA_SETS, distort
 
-HEIGHT, WIDTH = 384, 512  # of the two data sets' pictures
+HEIGHT, WIDTH = FRAME
 # A tenth of the scale: levels whose human means are nearer than that need not be told apart.
 SEEN_APART = {"KADID-10k": 0.4, "TID2013": 0.9}
 

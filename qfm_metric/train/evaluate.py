@@ -105,12 +105,19 @@ def report(scores: Scores, rows: Sequence[Row], seen_groups: Collection[str] = (
     return figures if fresh.all() else figures | {"no_duplicates": agreement(scores[fresh], mos[fresh])}
 
 
+def figures_to_choose_by(scores: Scores, rows: Sequence[Row]) -> dict[str, float]:
+    """`srcc` and `plcc` over all, `within_srcc` (mean of the subsets' SRCCs), and each subset's SRCC by its name."""
+    mos, subset = np.array([row.mos for row in rows]), np.array([row.subset for row in rows])
+    within = {str(name): srcc(scores[subset == name], mos[subset == name]) for name in np.unique(subset)}
+    overall = {"srcc": srcc(scores, mos), "plcc": plcc(scores, mos), "within_srcc": float(np.mean([*within.values()]))}
+    return overall | within
+
+
 def brief(scores: Scores, rows: Sequence[Row]) -> str:
     """SRCC, PLCC and the mean of the subsets' SRCCs in a line, to choose by."""
-    mos, subset = np.array([row.mos for row in rows]), np.array([row.subset for row in rows])
-    within = [srcc(scores[subset == name], mos[subset == name]) for name in np.unique(subset)]
-    parts = " ".join(f"{value:.3f}" for value in within)
-    return f"SRCC {srcc(scores, mos):.4f}, PLCC {plcc(scores, mos):.4f}, within {np.mean(within):.4f} ({parts})"
+    found = figures_to_choose_by(scores, rows)
+    parts = " ".join(f"{value:.3f}" for name, value in found.items() if name not in ("srcc", "plcc", "within_srcc"))
+    return f"SRCC {found['srcc']:.4f}, PLCC {found['plcc']:.4f}, within {found['within_srcc']:.4f} ({parts})"
 
 
 def score_rows(metric: QFMScore, rows: Sequence[Row], progress: Callable[[int], None] = lambda done: None) -> Scores:

@@ -46,14 +46,14 @@ def start_from(net: QFMNet, source: str, frozen: int) -> None:
     weights = load_weights(source)
     ours = {name: tensor for name, tensor in net.state_dict().items() if tensor.is_floating_point()}
     check_fit(weights, ours)
-    early = tuple(f"backbone.blocks.{i}." for i in range(frozen)) + (
-        ("backbone.conv_stem.", "backbone.bn1.") if frozen else ()
-    )
+    stem = ["conv_stem", "bn1"] if frozen else []
+    prefixes = tuple(f"backbone.{part}." for part in (*stem, *(f"blocks.{i}" for i in range(frozen))))
+    early = {name: tensor for name, tensor in ours.items() if name.startswith(prefixes)}
     # Released weights are stored in half precision.
-    moved = [n for n, t in ours.items() if n.startswith(early) and not torch.equal(t.half(), weights.tensors[n].half())]
+    moved = [name for name, tensor in early.items() if not torch.equal(tensor.half(), weights.tensors[name].half())]
     if moved:
         raise ValueError(
             f"{source}: its early layers are not those that views were cached with: {', '.join(moved[:5])}"
         )
-    kept = {name: ours[name] if name.startswith(early) else tensor for name, tensor in weights.tensors.items()}
+    kept = weights.tensors | early
     net.load_state_dict(kept, strict=False)  # left out are BatchNorm's step counters

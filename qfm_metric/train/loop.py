@@ -24,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..model import QFMNet
 from . import losses, matching
 from .data import DataError, Decoded
-from .evaluate import plcc, srcc
+from .evaluate import figures_to_choose_by
 from .material import Material
 from .objective import CachedForward, Labels, Objective, score_cached, step_losses, to
 from .prefix import CachedViews, freeze_prefix, keep_statistics, run_rest
@@ -146,11 +146,9 @@ def _folded(student: CachedForward) -> QFMNet:
 
 def validate(net: QFMNet, frozen: int, material: Material, decoded: Decoded) -> dict[str, float]:
     """SRCC over all validation pictures, and the mean of the subsets' SRCCs; 0 where scores or MOS are constant."""
-    scores, mos = score_cached(net, frozen, material.validation), decoded.mos[material.validation_indices]
-    subset = np.array([decoded.rows[i].subset for i in material.validation_indices])
-    within = {str(s): srcc(scores[subset == s], mos[subset == s]) for s in np.unique(subset)}
-    figures = {"srcc": srcc(scores, mos), "plcc": plcc(scores, mos), "within_srcc": float(np.mean([*within.values()]))}
-    return {name: round(value, 4) for name, value in (figures | within).items()}
+    scores = score_cached(net, frozen, material.validation)
+    figures = figures_to_choose_by(scores, [decoded.rows[i] for i in material.validation_indices])
+    return {name: round(value, 4) for name, value in figures.items()}
 
 
 @dataclass

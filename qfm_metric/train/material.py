@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..model import QFMNet
+from ..model import QFMConfig, QFMNet
 from .colour import Pixels
 from .data import DataError, Decoded
 from .prefix import CachedViews, cache_views
@@ -106,9 +106,8 @@ def gather(
     openvino: bool = False,
 ) -> Material:
     """Draw the material from decoded pictures and run the prefix on it; what is already in `folder` is kept."""
-    # A large picture is reduced more than ours of 512 px. The same ratio is had at less cost by a smaller view.
     far = deepcopy(net)
-    far.config = replace(net.config, view_pixels=int(net.config.view_pixels * FAR**2))
+    far.config = from_afar(net.config)
 
     def cached(plan: _Plan) -> Pool:
         made = cache_views(
@@ -133,6 +132,11 @@ def gather(
     plans = _series_plans(decoded, clean, cells, config) if cells else []
     series = [cached(plan) for plan in plans if len(plan.source)]
     return Material(photos, series, validation.views, val)
+
+
+def from_afar(config: QFMConfig) -> QFMConfig:
+    """A smaller view: large pictures are reduced more than ours of 512 px, and it has that ratio at less cost."""
+    return replace(config, view_pixels=int(config.view_pixels * FAR**2))
 
 
 def leave_out(material: Material, types: Collection[str]) -> Material:

@@ -82,7 +82,7 @@ def main() -> int:
             labels = objective.Labels.of(decoded)
             path = Path(folder)
             best = loop.train(net, blocks, part, decoded, labels, found.objective, settings, path, lambda text: None)
-        return objective.score_cached(best, blocks, asked).reshape(len(pictures), len(table)).T
+        return objective.predict_cached(best, blocks, asked)[0].reshape(len(pictures), len(table)).T
 
     learned, unseen = means([]), np.zeros((len(table), len(pictures)))
     for name in sorted({f"{cell.data_set}/{cell.type}" for cell in table}):

@@ -8,6 +8,7 @@
       -> decoder           learned queries attend to the tokens                  (N, Q, D)
       -> head              a logit per query, averaged                           (N,)
       -> calibration       monotone map to the MOS scale                         (N,) in (0, 1)
+      (-> uncertainty      how far the MOS may be from the score, if trained     (N,) in units of the MOS)
 
 What is unusual: besides the reduced picture the network sees pieces of it at native resolution, where focus, noise and
 compression show; views are never upscaled; a token holds the mean and the spread of each depth inside its cell, so that
@@ -45,6 +46,8 @@ class QFMConfig:
         dim: Token width D.
         queries: Number of learned queries Q.
         heads: Attention heads of the decoder.
+        mixers: Layers in which tokens attend to each other before the queries do.
+        uncertainty: Also predict how far the MOS may be from the score.
     """
 
     backbone: str = "tf_efficientnet_lite0"
@@ -56,6 +59,8 @@ class QFMConfig:
     dim: int = 128
     queries: int = 6
     heads: int = 4
+    mixers: int = 0
+    uncertainty: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what a foreign weights file could ask for: downloads by name, absurd sizes, divisions by zero."""
@@ -66,11 +71,15 @@ class QFMConfig:
             "native_views": (0, 64),
             "dim": (1, 4096),
             "queries": (1, 256),
+            "heads": (1, 64),
+            "mixers": (0, 64),
         }
-        for name, (least, largest) in {**bounds, "heads": (1, 64)}.items():
+        for name, (least, largest) in bounds.items():
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= largest:
                 raise ValueError(f"{name}: expected an integer from {least} to {largest}, got {value!r}")
+        if type(self.uncertainty) is not bool:
+            raise ValueError(f"uncertainty: expected true or false, got {self.uncertainty!r}")
         if self.dim % self.heads:
             raise ValueError(f"heads: expected a divisor of dim {self.dim}, got {self.heads}")
         depths = self.depths
@@ -150,11 +159,16 @@ class Decoder(nn.Module):
     """Queries attend to the tokens: `(N, L, D)` tokens to `(N, Q, D)` answers.
 
     One pre-norm transformer decoder layer. As in DEIQT several learned queries look at the same tokens; the mean token,
-    which plays its CLS token's part, is added to each.
+    which plays its CLS token's part, is added to each. Before that tokens may attend to each other (ours): what a cell
+    shows is seen against the rest of the picture.
     """
 
-    def __init__(self, dim: int, queries: int, heads: int, dropout: float = 0.1) -> None:
+    def __init__(self, dim: int, queries: int, heads: int, mixers: int = 0, dropout: float = 0.1) -> None:
         super().__init__()
+        from timm.models.vision_transformer import Block  # takes longer to import than torch itself
+
+        blocks = [Block(dim, heads, mlp_ratio=2, qkv_bias=True, proj_drop=dropout) for _ in range(mixers)]
+        self.mixers = nn.Sequential(*blocks)
         self.queries = nn.Parameter(torch.randn(queries, dim) * 0.5)
         self.norm_tokens = nn.LayerNorm(dim)
         self.norm_queries = nn.LayerNorm(dim)
@@ -163,7 +177,7 @@ class Decoder(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * dim, dim))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        tokens = self.norm_tokens(tokens)
+        tokens = self.norm_tokens(self.mixers(tokens))
         asked = self.queries + tokens.mean(dim=1, keepdim=True)  # (N, Q, D)
         found = asked + self.attention(self.norm_queries(asked), tokens, tokens, need_weights=False)[0]
         return found + self.mlp(self.norm_mlp(found))  # type: ignore[no-any-return]
@@ -198,6 +212,7 @@ class QFMNet(nn.Module):
     mean: Tensor
     std: Tensor
     backbone: Any  # timm gives its feature extractors no useful type
+    uncertainty: nn.Sequential
 
     def __init__(self, config: QFMConfig, *, pretrained: bool = False) -> None:
         super().__init__()
@@ -219,9 +234,11 @@ class QFMNet(nn.Module):
         channels = 2 * sum(shallow) + deepest
         self.standardize = Standardize(channels)
         self.project = nn.Linear(channels, config.dim)
-        self.decoder = Decoder(config.dim, config.queries, config.heads)
+        self.decoder = Decoder(config.dim, config.queries, config.heads, config.mixers)
         self.head = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, 1))
         self.calibration = Calibration()
+        if config.uncertainty:
+            self.uncertainty = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """`(N, 3, H, W)` in [0, 1] to calibrated scores `(N,)` in (0, 1)."""
@@ -263,5 +280,17 @@ class QFMNet(nn.Module):
         return self.project(self.standardize(flat)).reshape(n, -1, self.config.dim)  # type: ignore[no-any-return]
 
     def forward_head(self, tokens: Tensor) -> Tensor:
-        """Tokens `(N, L, D)` to logits `(N,)`: the mean over the queries."""
-        return self.head(self.decoder(tokens)).mean(dim=(1, 2))  # type: ignore[no-any-return]
+        """Tokens `(N, L, D)` to logits `(N,)`."""
+        return self.forward_logits(self.decoder(tokens))
+
+    def forward_logits(self, answers: Tensor) -> Tensor:
+        """The decoder's answers `(N, Q, D)` to logits `(N,)`: the mean over the queries."""
+        return self.head(answers).mean(dim=(1, 2))  # type: ignore[no-any-return]
+
+    def forward_std(self, answers: Tensor) -> Tensor:
+        """The decoder's answers `(N, Q, D)` to the expected standard deviation `(N,)` of the MOS about the score.
+
+        In units of the MOS, between .005 and 2. Only of networks with `config.uncertainty`. Ours.
+        """
+        raw = self.uncertainty(answers).mean(dim=(1, 2))
+        return 0.1 * raw.clamp(-3, 3).exp()  # type: ignore[no-any-return]

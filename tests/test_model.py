@@ -1,5 +1,6 @@
 """The network's stages, on a small configuration and with closed-form answers."""
 
+import math
 from dataclasses import asdict
 
 import pytest
@@ -234,3 +235,20 @@ def test_a_config_from_before_native_views_still_loads(tmp_path):
     assert metric.net.config.native_views == 0
     image = torch.rand(1, 3, 100, 140)
     torch.testing.assert_close(metric(image), old(image).detach(), rtol=0, atol=1e-6)
+
+
+def test_uncertainty_is_a_positive_number_a_picture_and_changes_no_score():
+    torch.manual_seed(0)
+    plain = QFMNet(QFMConfig(view_pixels=64 * 64, dim=32, heads=2)).eval()
+    torch.manual_seed(0)
+    unsure = QFMNet(QFMConfig(view_pixels=64 * 64, dim=32, heads=2, uncertainty=True)).eval()
+    images = torch.rand(2, 3, 64, 64)
+    assert torch.equal(plain(images), unsure(images))
+    std = unsure.forward_std(unsure.decoder(unsure.forward_features(unsure.preprocess(images))))
+    assert std.shape == (2,)
+    assert ((std > 0.1 * math.exp(-3)) & (std < 0.1 * math.exp(3))).all()
+
+
+def test_uncertainty_is_true_or_false():
+    with pytest.raises(ValueError, match=r"uncertainty: expected true or false, got 1"):
+        QFMConfig(uncertainty=1)

@@ -107,9 +107,9 @@ def student(args: argparse.Namespace) -> None:
         loop.measure_statistics(net, frozen, drawn.photos[0].views)
     args.out.mkdir(parents=True, exist_ok=True)
     net = loop.train(net, frozen, drawn, decoded, labels, found.objective, found.loop, args.out, say)
-    scores = objective.score_cached(net, frozen, drawn.validation)  # by all ranks together
+    predicted = objective.predict_cached(net, frozen, drawn.validation)  # by all ranks together
     if not dist.is_initialized() or dist.get_rank() == 0:
-        export.calibrate(net, scores, decoded.mos[drawn.validation_indices])
+        export.calibrate(net, predicted[0], decoded.mos[drawn.validation_indices], predicted[1])
         path = args.out / f"{args.id}.safetensors"
         net.cpu()
         print(f"{path}  sha256 {export.export(net, path)}")
@@ -321,7 +321,7 @@ def _add_recipe_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("recipe", help="a shipped recipe (released, teacher, quick, paper) or a TOML file")
     sub.add_argument("--set", nargs="*", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe")
     sub.add_argument("--data", type=Path, required=True, help="what `prepare` wrote; cached views are added to it")
-    sub.add_argument("--init", help="ImageNet weights: a safetensors file, `timm` (its download) or `none`")
+    sub.add_argument("--init", help="of the backbone: a safetensors file, an id, `timm` (its download) or `none`")
     sub.add_argument("--severity", type=Path, help="CSV of human means per distortion cell; without it, no series")
 
 

@@ -17,25 +17,32 @@ from ..weights import save_weights
 from .evaluate import Scores
 
 
-def calibrate(net: QFMNet, scores: Scores, mos: Scores) -> None:
+def calibrate(net: QFMNet, scores: Scores, mos: Scores, stds: Scores | None = None) -> None:
     """Fit the calibration's slope and offset on validation: least squares between calibrated score and MOS.
+
+    A network that predicts an uncertainty gets a factor on it too: of the most likely normal distributions.
 
     Args:
         net: Changed in place.
         scores: `(N,)` of `net` as it is now, in (0, 1).
         mos: `(N,)`, in [0, 1].
+        stds: `(N,)` of `net` as it is now, if it predicts them.
     """
     clipped = np.clip(np.asarray(scores, dtype=float), 1e-6, 1 - 1e-6)
     logits = np.log(clipped / (1 - clipped))
 
-    def error(found: np.ndarray) -> float:
-        return float(np.mean((1 / (1 + np.exp(-(np.exp(found[0]) * logits + found[1]))) - mos) ** 2))
+    def squares(found: np.ndarray) -> Scores:
+        return (1 / (1 + np.exp(-(np.exp(found[0]) * logits + found[1]))) - mos) ** 2  # type: ignore[no-any-return]
 
-    log_slope, offset = minimize(error, [0.0, 0.0], method="Nelder-Mead").x
+    found = minimize(lambda x: float(squares(x).mean()), [0.0, 0.0], method="Nelder-Mead").x
+    log_slope, offset = found
     # The scores came through the calibration as it was: sigmoid(slope * logit + offset).
     before = net.calibration
     before.offset.mul_(float(np.exp(log_slope))).add_(float(offset))
     before.slope.mul_(float(np.exp(log_slope)))
+    if net.config.uncertainty and stds is not None:
+        bias: Tensor = net.uncertainty[1].bias  # type: ignore[assignment]
+        bias.data += float(np.log(np.mean(squares(found) / np.square(stds)))) / 2
 
 
 @torch.inference_mode()

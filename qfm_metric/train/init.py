@@ -1,38 +1,48 @@
-"""Start a backbone from ImageNet weights: a local file, or timm's own download."""
+"""Start a backbone from ImageNet weights (a local file, or timm's own download) or from released weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from ..hub import load_weights
 from ..model import QFMConfig, QFMNet
-from ..weights import check_fit
+from ..weights import check_fit, read_manifest
 
 
 def build(config: QFMConfig, init: str) -> QFMNet:
-    """A network whose backbone starts from `init`: `timm` (its own download), `none` (random), or a file."""
+    """A network whose backbone starts from `init`.
+
+    Args:
+        init: `timm` (its own download), `none` (random), a safetensors file of a timm classifier or of a network of
+            ours, or the id of released weights.
+    """
     if init in ("timm", "none"):
         return QFMNet(config, pretrained=init == "timm")
     net = QFMNet(config)
-    load_backbone(net, Path(init))
+    if init in read_manifest()["weights"]:
+        load_backbone(net, load_weights(init).tensors, init)
+    elif Path(init).is_file():
+        load_backbone(net, load_file(init), init)
+    else:
+        raise ValueError(f"{init}: no such file; expected weights in timm's names (safetensors), `timm`, or an id")
     return net
 
 
-def load_backbone(net: QFMNet, path: Path) -> None:
-    """Load a full timm classifier's weights into `net.backbone`; the classifier's last layers are left out.
+def load_backbone(net: QFMNet, stored: Mapping[str, Tensor], source: str) -> None:
+    """Load a full timm classifier's weights, or ours, into `net.backbone`; other layers of theirs are left out.
 
     Raises:
-        ValueError: no such file, or a tensor that the backbone needs is missing or has another shape.
+        ValueError: a tensor that the backbone needs is missing or has another shape; names the `source`.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; expected ImageNet weights in timm's names (safetensors), or 'timm'")
-    stored, wanted = load_file(path), net.backbone.state_dict()
+    stored, wanted = {name.removeprefix("backbone."): x for name, x in stored.items()}, net.backbone.state_dict()
     # BatchNorm's step counters play no part in a network with fixed statistics; older files lack them.
     wanted = {name: tensor for name, tensor in wanted.items() if not name.endswith("num_batches_tracked")}
     off = [name for name, tensor in wanted.items() if name not in stored or stored[name].shape != tensor.shape]
     if off:
-        raise ValueError(f"{path}: no weights of {net.config.backbone}; missing or reshaped: {', '.join(off[:5])}")
+        raise ValueError(f"{source}: no weights of {net.config.backbone}; missing or reshaped: {', '.join(off[:5])}")
     net.backbone.load_state_dict({name: stored[name] for name in wanted}, strict=False)
 
 
@@ -45,7 +55,9 @@ def start_from(net: QFMNet, source: str, frozen: int) -> None:
     """
     weights = load_weights(source)
     ours = {name: tensor for name, tensor in net.state_dict().items() if tensor.is_floating_point()}
-    check_fit(weights, ours)
+    known = any(name.startswith("uncertainty.") for name in weights.tensors)
+    # The uncertainty head takes no part in the score: a network may learn it later.
+    check_fit(weights, ours if known else {n: t for n, t in ours.items() if not n.startswith("uncertainty.")})
     stem = ["conv_stem", "bn1"] if frozen else []
     prefixes = tuple(f"backbone.{part}." for part in (*stem, *(f"blocks.{i}" for i in range(frozen))))
     early = {name: tensor for name, tensor in ours.items() if name.startswith(prefixes)}

@@ -26,8 +26,8 @@ from . import losses, matching
 from .data import DataError, Decoded
 from .evaluate import figures_to_choose_by
 from .material import Material
-from .objective import CachedForward, Labels, Objective, score_cached, step_losses, to
-from .prefix import CachedViews, freeze_prefix, keep_statistics, run_rest
+from .objective import CachedForward, Labels, Objective, predict_cached, step_losses, to
+from .prefix import Views, freeze_prefix, keep_statistics, run_rest
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class LoopConfig:
 
 
 @torch.inference_mode()
-def measure_statistics(net: QFMNet, frozen: int, cached: CachedViews, count: int = 256) -> None:
+def measure_statistics(net: QFMNet, frozen: int, cached: Views, count: int = 256) -> None:
     """Set the tokens' standardisation to the mean and spread of each channel over `count` pictures."""
     pictures = np.linspace(0, len(cached) - 1, min(count, len(cached))).astype(int)
     parts = np.array_split(pictures, max(1, len(pictures) // 8))
@@ -88,6 +88,8 @@ def train(
     Returns:
         The EMA network of the best validation (mean of the overall and the within-subset SRCC), the gate folded in.
     """
+    if objective.attack and frozen:
+        raise DataError(f"attack {objective.attack}: an attack must reach the views; set training.frozen=0")
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     freeze_prefix(net.to(memory_format=torch.channels_last), frozen)
     student = CachedForward(net, frozen, objective.gate).to(net.mean.device)
@@ -146,7 +148,7 @@ def _folded(student: CachedForward) -> QFMNet:
 
 def validate(net: QFMNet, frozen: int, material: Material, decoded: Decoded) -> dict[str, float]:
     """SRCC over all validation pictures, and the mean of the subsets' SRCCs; 0 where scores or MOS are constant."""
-    scores = score_cached(net, frozen, material.validation)
+    scores, _ = predict_cached(net, frozen, material.validation)
     figures = figures_to_choose_by(scores, [decoded.rows[i] for i in material.validation_indices])
     return {name: round(value, 4) for name, value in figures.items()}
 

@@ -35,10 +35,11 @@ def clean_anchor(scores: Tensor, mos: Tensor) -> Tensor:
 
 
 def consistency(perturbed: Tensor, clean: Tensor) -> Tensor:
-    """`mean |perturbed - stopgrad(clean)|` of scores `(N,)` with and without semantic noise.
+    """`mean |perturbed - stopgrad(clean)|` of scores `(N,)` with and without semantic noise, or an attack.
 
-    QFM-IQM, Sec. 3.6, asks for this insensitivity; the equation is ours. The clean prediction is the target and gets no
-    gradient, or both could agree by becoming constant.
+    QFM-IQM, Sec. 3.6, asks for this insensitivity to noise; the equation is ours. Of an attack of size e in the
+    direction of the gradient's sign it is e times the gradient's l1 norm, to first order, which Liu et al. (CVPR 2024)
+    regularise. The clean prediction is the target and gets no gradient, or both could agree by becoming constant.
     """
     return (perturbed - clean.detach()).abs().mean()
 
@@ -89,6 +90,21 @@ def feature_distillation(tokens_mean: Tensor, teacher_features: Tensor) -> Tenso
         teacher_features: `(N, E)`.
     """
     return (_similarities(tokens_mean) - _similarities(teacher_features)).square().mean()
+
+
+def uncertainty(scores: Tensor, mos: Tensor, spread: Tensor, std: Tensor) -> Tensor:
+    """Gaussian negative log-likelihood of the MOS about the score, which is taken as it is (ours).
+
+    `mean (log(std^2) + ((y - stopgrad(s))^2 + spread^2) / std^2) / 2`: lowest where the squared standard deviation is
+    the squared residual to be expected plus the teachers' disagreement. The score learns nothing from it.
+
+    Args:
+        scores, mos: `(N,)`.
+        spread: `(N,)`, standard deviation over the teachers.
+        std: `(N,)`, what the network predicts; above 0.
+    """
+    expected = (mos - scores.detach()).square() + spread.square()
+    return (std.square().log() + expected / std.square()).mean() / 2
 
 
 def difference(scores: Tensor, targets: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..model import QFMConfig, QFMNet
 from .colour import Pixels
 from .data import DataError, Decoded
-from .prefix import CachedViews, cache_views
+from .prefix import Views, cache_views
 from .severity import Cell
 from .synthetic import compose, distort
 
@@ -44,7 +44,7 @@ class Pool:
         types: Per start, "DATA SET/TYPE" of a series of one distortion type; empty for all others.
     """
 
-    views: CachedViews
+    views: Views
     source: NDArray[np.int64]
     quality: NDArray[np.float32]
     starts: NDArray[np.int64]
@@ -57,7 +57,7 @@ class Pool:
 class Material:
     photos: list[Pool]
     series: list[Pool]
-    validation: CachedViews
+    validation: Views
     validation_indices: NDArray[np.int64]
 
 
@@ -105,7 +105,10 @@ def gather(
     workers: int,
     openvino: bool = False,
 ) -> Material:
-    """Draw the material from decoded pictures and run the prefix on it; what is already in `folder` is kept."""
+    """Draw the material from decoded pictures and run the prefix on it; what is already in `folder` is kept.
+
+    With nothing frozen it is drawn when it is needed.
+    """
     far = deepcopy(net)
     far.config = from_afar(net.config)
 

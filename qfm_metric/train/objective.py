@@ -2,12 +2,13 @@
 
 photographs  -> tokens -> scores     against their MOS, and against the teacher
                     \\-> + noise -> scores    against the MOS again, and against the scores without noise
+photographs  + attack                -> scores    against the scores without attack
 series       -> tokens -> scores     against what people say that each version keeps
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from . import losses, severity
 from .data import Decoded
 from .matching import Gate, Memory, match, perturb, share
 from .material import Material, Pool
-from .prefix import CachedViews, run_rest
+from .prefix import Views, run_rest
 
 CPU = torch.device("cpu")
 MICRO_BATCH = 4  # pictures that pass the backbone at a time: more fall out of a CPU's cache and take 1.5 times as long
@@ -41,6 +42,8 @@ class Objective:
         among: A partner is drawn among this many of the best matches.
         memory: Capacity of the temporary memory, per shape of picture.
         gate: A gate per token channel, folded away at export.
+        attack: Largest change of a pixel by a one-step attack on the views, in [0, 1]; 0: none. Needs a recipe that
+            freezes nothing, because the attack must reach the views.
         weights: Per term; `plain` is what is computed for every picture.
     """
 
@@ -52,6 +55,7 @@ class Objective:
     among: int = 8
     memory: int = 256
     gate: bool = False
+    attack: float = 0.0
     weights: dict[str, float] = field(
         default_factory=lambda: {
             "regression": 10.0,
@@ -63,6 +67,8 @@ class Objective:
             "feature_distillation": 0.0,
             "severity": 5.0,
             "difference": 10.0,
+            "adversarial": 5.0,
+            "uncertainty": 0.1,
         }
     )
 
@@ -97,6 +103,24 @@ class Labels:
         return ((self.mos + self.teacher) / 2).astype(np.float32, copy=False)
 
 
+class Outputs(NamedTuple):
+    """What one forward pass gives a training step.
+
+    Attributes:
+        scores: `(N,)` per batch.
+        stds: `(N,)` per batch, or nothing if the network predicts none.
+        tokens, semantics: Of the first batch, `(N, L, D)` and `(N, C)`.
+        noisy, attacked: Scores `(N,)` of the first batch with noise at the seam, and of its attacked views, or None.
+    """
+
+    scores: list[Tensor]
+    stds: list[Tensor]
+    tokens: Tensor
+    semantics: Tensor
+    noisy: Tensor | None
+    attacked: Tensor | None
+
+
 class CachedForward(nn.Module):
     """From cached prefix outputs to scores; what DistributedDataParallel wraps."""
 
@@ -107,25 +131,35 @@ class CachedForward(nn.Module):
         self.rest = False  # True: no gradient for the backbone
         self.bf16 = False  # True: the backbone in bfloat16, where the device has it
 
-    def forward(self, batches: Sequence[tuple[Tensor, Tensor]], views: int, noise: Any = None) -> list[Any]:
-        """Scores `(N,)` per batch of cached views; the batches may be of different view shapes.
+    def forward(
+        self, batches: Sequence[tuple[Tensor, Tensor]], views: int, noise: Any = None, attack: float = 0.0
+    ) -> Outputs:
+        """Score batches of cached views, which may be of different view shapes.
 
         Args:
             batches: Rows of `(cut map, cells)`, `views` rows a picture.
             noise: Tokens `(N, L, D)` and semantics `(N, C)` of the first batch to noisy tokens, or None.
-
-        Returns:
-            Scores per batch; then tokens and semantics of the first batch, and its noisy scores or None.
+            attack: See `Objective`; above 0 the first batch's cut map must be its views.
         """
-        net = self.net
+        net, first = self.net, batches[0]
+        if attack:
+            first[0].requires_grad_()
         cells = [self.cells(*batch, views) for batch in batches]
-        tokens = [net.embed(c, len(c) // views) for c in cells]
-        if self.gate is not None:
-            tokens = [self.gate(t) for t in tokens]
-        scores = [self.score(t) for t in tokens]
+        tokens = [self.embed(c, views) for c in cells]
+        answers = [net.decoder(t) for t in tokens]
+        scores = [net.calibration(net.forward_logits(a)) for a in answers]
+        stds = [net.forward_std(a.detach()) for a in answers] if net.config.uncertainty else []
         semantics = describe(net, cells[0], views)
         noisy = noise(tokens[0], semantics) if noise else None
-        return [*scores, tokens[0], semantics, None if noisy is None else self.score(noisy)]
+        attacked = None
+        if attack:
+            moved = one_step_attack(net, first[0], scores[0], attack)
+            attacked = self.score(self.embed(self.cells(moved, first[1], views), views))
+        return Outputs(scores, stds, tokens[0], semantics, None if noisy is None else self.score(noisy), attacked)
+
+    def embed(self, cells: Tensor, views: int) -> Tensor:
+        tokens = self.net.embed(cells, len(cells) // views)
+        return tokens if self.gate is None else self.gate(tokens)  # type: ignore[no-any-return]
 
     def cells(self, cut: Tensor, cells: Tensor, views: int) -> Tensor:
         size = MICRO_BATCH * views
@@ -142,6 +176,20 @@ class CachedForward(nn.Module):
         return self.net.calibration(self.net.forward_head(tokens))  # type: ignore[no-any-return]
 
 
+def one_step_attack(net: QFMNet, views: Tensor, scores: Tensor, size: float) -> Tensor:
+    """Views moved by at most `size` a pixel so that each picture's score rises, or for half of them falls.
+
+    `x + size * sign(+-grad s(x))`, kept in [0, 1]: FGSM (Goodfellow et al. 2015), with the score in place of a loss.
+
+    Args:
+        views: `(N * V, 3, h, w)`, normalised, from which `scores` `(N,)` came.
+    """
+    ways = torch.randint(0, 2, scores.shape, device=scores.device) * 2.0 - 1
+    (gradient,) = torch.autograd.grad((ways * scores).sum(), views, retain_graph=True)
+    moved = views.detach() + size / net.std * gradient.sign()
+    return moved.clamp(min=-net.mean / net.std, max=(1 - net.mean) / net.std)
+
+
 def describe(net: QFMNet, cells: Tensor, views: int) -> Tensor:
     """Unit-length content descriptors `(N, C)`: the deepest map, which has no spread in its cells, over all views."""
     deepest = cells[:, -net.backbone.feature_info.channels()[-1] :].detach()
@@ -149,20 +197,26 @@ def describe(net: QFMNet, cells: Tensor, views: int) -> Tensor:
     return F.normalize(means, dim=1)
 
 
-def score_cached(net: QFMNet, frozen: int, cached: CachedViews) -> NDArray[np.float32]:
-    """Scores `(N,)` of cached pictures; under `torch.distributed` each rank scores a share, and all get the whole."""
+def predict_cached(net: QFMNet, frozen: int, cached: Views) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scores `(N,)` of cached pictures and their standard deviations `(N,)`, NaN if the network predicts none.
+
+    Under `torch.distributed` each rank scores a share, and all get the whole.
+    """
     forward = CachedForward(net.eval(), frozen)
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     share = np.array_split(np.arange(len(cached)), world)[rank]
     parts = np.array_split(share, max(1, len(share) // MICRO_BATCH))
     with torch.inference_mode():
         batches = ([to(forward.device, *cached.batch(part))] for part in parts)
-        scores = torch.cat([forward(batch, cached.views)[0].cpu() for batch in batches])
+        found = [forward(batch, cached.views) for batch in batches]
+        unknown = torch.full_like(found[0].scores[0], torch.nan)
+        pairs = [torch.stack([out.scores[0], *(out.stds or [unknown[: len(out.scores[0])]])]).cpu() for out in found]
+        both = torch.cat(pairs, dim=1)
     if world > 1:
         shares: list[Any] = [None] * world
-        dist.all_gather_object(shares, scores)
-        scores = torch.cat(shares)
-    return scores.numpy()  # type: ignore[no-any-return]
+        dist.all_gather_object(shares, both)
+        both = torch.cat(shares, dim=1)
+    return both[0].numpy(), both[1].numpy()
 
 
 def to(device: torch.device, *tensors: Tensor) -> Any:
@@ -198,13 +252,21 @@ def step_losses(
     source = pool.source[rows]
     mos, ids = to(device, torch.from_numpy(labels.mos[source]), torch.from_numpy(source))
     noise = _noise(config, memory, mos, ids, torch.Generator().manual_seed(int(own.integers(2**31))))
-    scores, *rest = forward(batches, pool.views.views, noise)
-    *others, tokens, semantics, noisy = rest
+    out: Outputs = forward(batches, pool.views.views, noise, config.attack)
     if config.noise != "none":
-        memory.push(*share(tokens, semantics, mos, ids))
-    terms = _photo_terms(config, scores, noisy, tokens, mos, labels, source)
+        memory.push(*share(out.tokens, out.semantics, mos, ids))
+    terms = _photo_terms(config, out, mos, labels, source)
+    targets = [mos]
     if series_pool is not None:
-        terms |= _series_terms(others[0].view(-1, series_pool.rungs), series_pool, series_rows, labels)
+        targets.append(_series_targets(series_pool, series_rows, labels).to(device))
+        ladders = (out.scores[1].view(-1, series_pool.rungs), targets[1].view(-1, series_pool.rungs))
+        terms["severity"] = losses.regression(out.scores[1], targets[1])
+        terms["difference"] = losses.difference(*ladders)
+    if out.stds:
+        spread = torch.zeros(sum(map(len, targets)), device=device)  # nobody disagrees about a series' targets
+        spread[: len(mos)] = torch.from_numpy(labels.spread[source])
+        scores, wanted, stds = (torch.cat(parts) for parts in (out.scores, targets, out.stds))
+        terms["uncertainty"] = losses.uncertainty(scores, wanted, spread, stds)
     return {name: value for name, value in terms.items() if config.weights.get(name)}
 
 
@@ -232,35 +294,27 @@ def _noise(config: Objective, memory: Memory, mos: Tensor, ids: Tensor, generato
 
 
 def _photo_terms(
-    config: Objective,
-    scores: Tensor,
-    noisy: Tensor | None,
-    tokens: Tensor,
-    mos: Tensor,
-    labels: Labels,
-    source: NDArray[np.int64],
+    config: Objective, out: Outputs, mos: Tensor, labels: Labels, source: NDArray[np.int64]
 ) -> dict[str, Tensor]:
     known = (torch.from_numpy(values[source]) for values in (labels.teacher, labels.spread, labels.features))
     teacher, spread, features = to(mos.device, *known)
+    scores = out.scores[0]
     terms = {"regression": losses.regression(scores, mos), "correlation": losses.correlation(scores, mos)}
-    if noisy is not None:
-        terms["perturbed"] = losses.regression(noisy, mos)
-        terms["consistency"] = losses.consistency(noisy, scores)
+    if out.noisy is not None:
+        terms["perturbed"] = losses.regression(out.noisy, mos)
+        terms["consistency"] = losses.consistency(out.noisy, scores)
+    if out.attacked is not None:
+        terms["adversarial"] = losses.consistency(out.attacked, scores)
     if config.weights.get("distillation"):
         terms["distillation"] = losses.score_distillation(scores, teacher, spread)
     if config.weights.get("rank_distillation"):
         terms["rank_distillation"] = losses.rank_distillation(scores, teacher)
     if config.weights.get("feature_distillation") and labels.features.shape[1]:
-        terms["feature_distillation"] = losses.feature_distillation(tokens.mean(dim=1), features)
+        terms["feature_distillation"] = losses.feature_distillation(out.tokens.mean(dim=1), features)
     return terms
 
 
-def _series_terms(scores: Tensor, pool: Pool, rows: NDArray[np.int64], labels: Labels) -> dict[str, Tensor]:
-    """Scores `(series, rungs)` against the clean picture's score and the share of it that people say is kept."""
+def _series_targets(pool: Pool, rows: NDArray[np.int64], labels: Labels) -> Tensor:
+    """`(N,)`: the clean picture's score times the share of it that people say is kept."""
     clean = np.where(pool.source[rows] < 0, severity.FLOOR, labels.clean[pool.source[rows]])
-    wanted = severity.target(clean, pool.quality[rows])
-    targets = torch.from_numpy(wanted.astype(np.float32)).to(scores.device).view_as(scores)
-    return {
-        "severity": losses.regression(scores.flatten(), targets.flatten()),
-        "difference": losses.difference(scores, targets),
-    }
+    return torch.from_numpy(severity.target(clean, pool.quality[rows]).astype(np.float32))

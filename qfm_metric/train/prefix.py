@@ -2,8 +2,9 @@
 
 The stem and the first blocks of the backbone stay as ImageNet left them. Their output for a view, the map behind the
 last frozen block and the pooled cells of the shallower maps, is stored in half precision; training then starts from
-there. With every block frozen only cells are stored, and heads train in minutes; with none frozen the views themselves
-are, and the backbone may be any. Only EfficientNet-like ones of timm (`conv_stem`, `bn1`, `blocks`) can be cut between.
+there. With every block frozen only cells are stored, and heads train in minutes; with none frozen there is nothing to
+store, views are made as they are drawn, and the backbone may be any. Only EfficientNet-like ones of timm (`conv_stem`,
+`bn1`, `blocks`) can be cut between.
 """
 
 import json
@@ -13,7 +14,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -72,6 +73,42 @@ def _depths(net: QFMNet) -> set[int]:
     return {int(info["module"].split(".")[1]) for info in net.backbone.feature_info.get_dicts()}
 
 
+class Views(Protocol):
+    """Pictures of one shape as training draws them: `views` rows a picture."""
+
+    @property
+    def views(self) -> int: ...
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        ...
+
+    def batch(self, pictures: Sequence[int] | NDArray[np.int64], flip: bool = False) -> tuple[Tensor, Tensor]:
+        """Float32 rows of what `Prefix` gives for these pictures; `flip` mirrors them left to right."""
+        ...
+
+
+Picture = Callable[[int], Tensor]  # sample number -> (3, H, W) in [0, 1]; one size for all samples
+
+
+@dataclass(frozen=True)
+class DrawnViews:
+    """Views that are made when they are drawn, for networks without a frozen prefix."""
+
+    net: QFMNet
+    picture: Picture
+    count: int
+    views: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batch(self, pictures: Sequence[int] | NDArray[np.int64], flip: bool = False) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            found = torch.cat([self.net.preprocess(self.picture(int(i))[None])[0] for i in pictures])
+        return found.flip(-1) if flip else found, found.new_zeros(len(found), 0, 1, 1)
+
+
 @dataclass(frozen=True)
 class CachedViews:
     """Prefix outputs of pictures of one shape, `views` rows a picture, float16.
@@ -93,24 +130,24 @@ class CachedViews:
         return len(self.cells) // self.views
 
     def batch(self, pictures: Sequence[int] | NDArray[np.int64], flip: bool = False) -> tuple[Tensor, Tensor]:
-        """Float32 rows of these pictures; `flip` mirrors them left to right (as good as mirroring the view, to within
-        the padding)."""
+        # Mirroring a map is as good as mirroring its view, to within the padding.
         rows = (np.asarray(pictures)[:, None] * self.views + np.arange(self.views)).ravel()
         tensors = [torch.from_numpy(stored[rows]).float() for stored in (self.cut, self.cells)]
         return tuple(t.flip(-1) for t in tensors) if flip else tuple(tensors)  # type: ignore[return-value]
 
 
-Picture = Callable[[int], Tensor]  # sample number -> (3, H, W) in [0, 1]; one size for all samples
-
-
 def cache_views(
     net: QFMNet, frozen: int, picture: Picture, count: int, folder: Path, workers: int = 2, openvino: bool = False
-) -> CachedViews:
+) -> Views:
     """Preprocess `count` pictures, run the prefix on them and store it; a folder that is complete is opened instead.
+
+    With nothing frozen nothing is stored.
 
     Args:
         openvino: Run it with OpenVINO, about twice as fast on a CPU; stored values differ within half precision.
     """
+    if not frozen:
+        return DrawnViews(deepcopy(net), picture, count, net.config.native_views + 1)
     if (folder / "shapes.json").is_file():
         return CachedViews.open(folder)
     if not workers:

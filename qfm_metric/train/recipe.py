@@ -30,6 +30,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+SEEN = ("backbone", "depths", "view_pixels", "native_views", "mean", "std")  # what decides cached views
 FOLDER = Path(__file__).parent / "recipes"
 Section = TypeVar("Section")
 
@@ -40,7 +41,7 @@ class Training:
 
     Attributes:
         frozen: Blocks of the backbone that stay as ImageNet left them; their output is cached.
-        init: ImageNet weights: `timm` (its download), `none` (random), or a safetensors file in timm's names.
+        init: Of the backbone: `timm` (its download), `none` (random), a safetensors file, or an id of released weights.
     """
 
     frozen: int = 3
@@ -91,7 +92,8 @@ def gather(
     """The recipe's material, cached below `folder`; with `workers`, what is not there yet is made."""
     cells = read_severity(severity) if severity else []
     # Cached views depend on what draws and what sees them: another network or draw, another folder.
-    settings = (asdict(recipe.network), recipe.training.frozen, asdict(recipe.material), [asdict(c) for c in cells])
+    network = {name: value for name, value in asdict(recipe.network).items() if name in SEEN}
+    settings = (network, recipe.training.frozen, asdict(recipe.material), [asdict(c) for c in cells])
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for tensor in net.backbone.state_dict().values():
         digest.update(tensor.cpu().numpy().tobytes())

@@ -18,14 +18,14 @@ from ..score import QFMScore
 from .data import DataError, Decoded
 from .material import to_tensor
 from .objective import Labels
-from .prefix import CachedViews
+from .prefix import Views
 
 GAMMA, ALPHA = 0.25, 0.1  # kernel width per standardised feature, and ridge; of four settings the best on validation
 
 Scores = NDArray[np.float32]
 
 
-def summarize(cached: CachedViews, grid: int = 3) -> Scores:
+def summarize(cached: Views, grid: int = 3) -> Scores:
     """Features `(N, F)` of pictures cached with every block frozen: mean and spread of the cells, and a coarse layout.
 
     Signed square roots, because statistics of rectified features have long tails.

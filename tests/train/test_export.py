@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import jsonschema
 import numpy as np
@@ -98,3 +99,18 @@ def test_the_calibration_is_found_and_exported(tmp_path, random_images):
     assert metric.weights_sha256 == sha256
     # Stored in half precision: 11 bits of each weight.
     torch.testing.assert_close(metric(random_images), net(random_images).detach(), rtol=0, atol=5e-3)
+
+
+def test_calibration_makes_the_uncertainty_the_most_likely():
+    torch.manual_seed(0)
+    net = QFMNet(replace(CONFIG, uncertainty=True)).eval()
+    answers = torch.randn(400, 2, 16)
+    rng = np.random.default_rng(0)
+    with torch.inference_mode():
+        scores = net.calibration(net.forward_logits(answers)).numpy()
+        before = net.forward_std(answers).numpy()
+        mos = scores + rng.normal(0, 3 * before)  # three times as uncertain as it says
+        export.calibrate(net, scores, mos, before)
+        after = net.forward_std(answers).numpy()
+    np.testing.assert_allclose(after / before, 3, rtol=0.1)
+    assert np.ptp(after / before) < 1e-4

@@ -1,5 +1,7 @@
 """A backbone starts from a file of ImageNet weights, or says what is wrong with it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -41,3 +43,25 @@ def test_going_on_from_weights_keeps_the_early_layers_of_the_cache(tmp_path):
         init.start_from(again, str(stored), FROZEN)
     init.start_from(again, str(stored), 0)  # nothing is cached: anything goes
     assert torch.equal(again.backbone.conv_stem.weight, net.backbone.conv_stem.weight.half().float())
+
+
+def test_an_uncertainty_head_may_be_learned_later(tmp_path):
+    known = fresh_net()
+    export.export(known, tmp_path / "known.safetensors")
+    net = fresh_net(replace(CONFIG, uncertainty=True))
+    with torch.no_grad():
+        net.project.weight.zero_()
+    init.start_from(net, str(tmp_path / "known.safetensors"), 0)
+    assert torch.equal(net.project.weight, known.project.weight.half().float())
+
+
+def test_a_backbone_from_weights_of_ours(tmp_path):
+    known, path = fresh_net(), tmp_path / "known.safetensors"
+    export.export(known, path)
+    torch.manual_seed(1)
+    built = init.build(replace(CONFIG, dim=32), str(path))  # another head
+    for name, tensor in known.backbone.state_dict().items():
+        if tensor.is_floating_point():
+            assert torch.equal(built.backbone.state_dict()[name], tensor.half().float())
+    with pytest.raises(ValueError, match="qfm-lite0-v0: no weights of"):
+        init.build(replace(CONFIG, backbone="mobilenetv3_small_050"), "qfm-lite0-v0")

@@ -21,7 +21,7 @@ import qfm_metric
 from qfm_metric.train import loop, losses
 from qfm_metric.train.data import DataError
 from qfm_metric.train.matching import Memory
-from qfm_metric.train.objective import CachedForward, Labels, score_cached, step_losses
+from qfm_metric.train.objective import CachedForward, Labels, predict_cached, step_losses
 from qfm_metric.train.prefix import freeze_prefix, keep_statistics, run_rest
 
 
@@ -118,7 +118,7 @@ def test_it_learns(world, tmp_path):
     weights = dict.fromkeys(OBJECTIVE.weights, 0.0) | {"regression": 10.0, "correlation": 0.5}
     best, _ = small_world.run(world, tmp_path, replace(OBJECTIVE, batch=8, series=0, weights=weights), config)
     decoded, drawn = open_decoded(world), gather(world, best, cells())
-    scores = score_cached(best, FROZEN, drawn.validation)
+    scores, _ = predict_cached(best, FROZEN, drawn.validation)
     assert np.corrcoef(scores, decoded.mos[drawn.validation_indices])[0, 1] > 0.9
 
 

@@ -16,6 +16,7 @@ from qfm_metric.train.losses import (
     regression,
     score_distillation,
     total,
+    uncertainty,
 )
 
 
@@ -174,3 +175,13 @@ def test_total():
     terms = {"a": torch.tensor(2.0), "b": torch.tensor(3.0)}
     assert total({"a": 10.0, "b": 0.5}, terms).item() == 21.5
     assert total({"a": 10.0}, terms).item() == 23.0
+
+
+def test_uncertainty_is_lowest_at_the_expected_residual():
+    scores, mos = torch.zeros(4), torch.tensor([0.1, -0.1, 0.1, -0.1])
+    known = torch.full((4,), 0.2)
+    value = {
+        std: uncertainty(scores, mos, known, torch.full((4,), std)).item()
+        for std in (0.2, 0.05**0.5, 0.25)  # the root of .1 squared + .2 squared lies between
+    }
+    assert min(value, key=value.get) == 0.05**0.5

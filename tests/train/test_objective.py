@@ -5,13 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_world import FROZEN, fresh_net
+from small_world import CONFIG, FROZEN, fresh_net
 from torch import nn
 
 from qfm_metric.train import losses, objective, severity
 from qfm_metric.train.matching import Memory
 from qfm_metric.train.material import Material, Pool
-from qfm_metric.train.objective import CachedForward, Labels, Objective, score_cached, step_losses
+from qfm_metric.train.objective import (
+    CachedForward,
+    Labels,
+    Objective,
+    Outputs,
+    one_step_attack,
+    predict_cached,
+    step_losses,
+)
 from qfm_metric.train.prefix import CachedViews, Prefix
 
 N = 12
@@ -22,12 +30,14 @@ ALL_TERMS = dict.fromkeys(Objective().weights, 1.0)
 class Mean(nn.Module):
     """In place of `CachedForward`: the score is the mean token; the first cell's channels describe the content."""
 
-    def forward(self, batches, views, noise=None):
+    def forward(self, batches, views, noise=None, attack=0.0):
         tokens = [cells.flatten(2).transpose(1, 2) for _, cells in batches]
         semantics = nn.functional.normalize(tokens[0][:, 0] + torch.eye(len(tokens[0]), tokens[0].shape[-1]), dim=1)
         noisy = noise(tokens[0], semantics) if noise else None
         scores = [t.mean(dim=(1, 2)) for t in tokens]
-        return [*scores, tokens[0], semantics, None if noisy is None else noisy.mean(dim=(1, 2))]
+        noisy = None if noisy is None else noisy.mean(dim=(1, 2))
+        stds = [torch.full_like(s, 0.1) for s in scores]
+        return Outputs(scores, stds, tokens[0], semantics, noisy, scores[0] + attack if attack else None)
 
 
 def pool(scores, source, quality, rungs=1, share=1.0):
@@ -125,7 +135,7 @@ def test_the_memory_holds_labels_and_sources():
 
 @pytest.mark.parametrize("name", list(ALL_TERMS))
 def test_a_weight_of_zero_switches_a_term_off(name):
-    known, config = labels(features=5), Objective(batch=6, series=2, weights=ALL_TERMS)
+    known, config = labels(features=5), Objective(batch=6, series=2, attack=0.01, weights=ALL_TERMS)
     assert set(steps(config, known=known)) == set(ALL_TERMS)
     off = steps(replace(config, weights=ALL_TERMS | {name: 0.0}), known=known)
     assert set(off) == set(ALL_TERMS) - {name}
@@ -194,14 +204,16 @@ def test_cached_scores_are_the_networks_own(net):
     images = torch.rand(6, 3, 96, 128)  # more than pass the backbone at a time
     batch, views = prefixed(net, images)
     with torch.no_grad():
-        scores, tokens, semantics, noisy = CachedForward(net, FROZEN)([batch], views)
+        out = CachedForward(net, FROZEN)([batch], views)
         # Another number of pictures at a time sums in another order.
-        torch.testing.assert_close(scores, net(images), rtol=0, atol=1e-5)
-    assert noisy is None
-    assert tokens.shape == (6, views * 6 * 8, 16)  # a token per 16 x 16 px
-    torch.testing.assert_close(semantics.norm(dim=1), torch.ones(6))
+        torch.testing.assert_close(out.scores[0], net(images), rtol=0, atol=1e-5)
+    assert (out.noisy, out.attacked, out.stds) == (None, None, [])
+    assert out.tokens.shape == (6, views * 6 * 8, 16)  # a token per 16 x 16 px
+    torch.testing.assert_close(out.semantics.norm(dim=1), torch.ones(6))
     stored = CachedViews(*(part.numpy() for part in batch), views)
-    np.testing.assert_allclose(score_cached(net, FROZEN, stored), scores.numpy(), rtol=0, atol=1e-5)
+    scores, stds = predict_cached(net, FROZEN, stored)
+    np.testing.assert_allclose(scores, out.scores[0].numpy(), rtol=0, atol=1e-5)
+    assert np.isnan(stds).all()
 
 
 def test_batches_of_several_shapes_go_together(net):
@@ -209,7 +221,7 @@ def test_batches_of_several_shapes_go_together(net):
     forward = CachedForward(net, FROZEN)
     with torch.no_grad():
         both, alone = forward([wide, tall], views), forward([tall], views)
-    assert torch.equal(both[1], alone[0])
+    assert torch.equal(both.scores[1], alone.scores[0])
 
 
 def test_noise_enters_at_the_seam_behind_the_gate(net):
@@ -217,10 +229,53 @@ def test_noise_enters_at_the_seam_behind_the_gate(net):
     forward = CachedForward(net, FROZEN, gate=True)
     with torch.no_grad():
         forward.gate.logits.fill_(-1.0)
-        scores, tokens, _, noisy = forward([batch], views, lambda tokens, semantics: tokens + 1)
+        out = forward([batch], views, lambda tokens, semantics: tokens + 1)
         plain = net.embed(net.cells(net.backbone(net.preprocess(torch.rand(2, 3, 96, 128)).flatten(0, 1))), 2)
-        assert tokens.shape == plain.shape
-        assert torch.equal(noisy, forward.score(tokens + 1))
-        assert torch.equal(scores, forward.score(tokens))
+        assert out.tokens.shape == plain.shape
+        assert torch.equal(out.noisy, forward.score(out.tokens + 1))
+        assert torch.equal(out.scores[0], forward.score(out.tokens))
         forward.gate.logits.zero_()
-        assert not torch.equal(scores, forward([batch], views)[0])
+        assert not torch.equal(out.scores[0], forward([batch], views).scores[0])
+
+
+def test_an_attack_moves_each_score_its_way_within_its_size(net):
+    images = torch.rand(4, 3, 96, 128)
+    images[0] = 0  # black: cannot be moved down
+    views = net.preprocess(images).flatten(0, 1).requires_grad_()
+    scores = CachedForward(net, 0)([(views, views.new_zeros(len(views), 0, 1, 1))], 2).scores[0]
+    torch.manual_seed(3)
+    ways = torch.randint(0, 2, (4,)) * 2 - 1
+    assert set(ways.tolist()) == {-1, 1}
+    torch.manual_seed(3)
+    moved = one_step_attack(net, views, scores, 1 / 255)
+    pixels, before = (v.detach() * net.std + net.mean for v in (moved, views))
+    assert (pixels - before).abs().max() <= 1 / 255 + 1e-6
+    assert pixels.min() >= -1e-6
+    assert pixels.max() <= 1 + 1e-6
+    with torch.no_grad():
+        after = net.score_views(moved.unflatten(0, (4, 2)))
+    assert torch.equal((after - scores).sign(), ways.float())
+
+
+def test_the_attacked_score_is_of_the_attacked_views(net):
+    views = net.preprocess(torch.rand(3, 3, 96, 128)).flatten(0, 1)
+    batch = (views, views.new_zeros(len(views), 0, 1, 1))
+    forward = CachedForward(net, 0)
+    torch.manual_seed(0)
+    out = forward([batch], 2, attack=2 / 255)
+    torch.manual_seed(0)
+    moved = one_step_attack(net, views, forward([batch], 2).scores[0], 2 / 255)
+    torch.testing.assert_close(out.attacked, net.score_views(moved.unflatten(0, (3, 2))))
+    terms = losses.consistency(out.attacked, out.scores[0])
+    (gradient,) = torch.autograd.grad(terms, [net.backbone.conv_stem.weight])
+    assert gradient.abs().max() > 0
+
+
+def test_uncertainty_learns_without_moving_the_score():
+    net = fresh_net(replace(CONFIG, uncertainty=True))
+    views = net.preprocess(torch.rand(3, 3, 96, 128)).flatten(0, 1)
+    out = CachedForward(net, 0)([(views, views.new_zeros(len(views), 0, 1, 1))], 2)
+    loss = losses.uncertainty(out.scores[0], torch.rand(3), torch.zeros(3), out.stds[0])
+    loss.backward()
+    moved = {name for name, parameter in net.named_parameters() if parameter.grad is not None}
+    assert moved == {name for name, _ in net.named_parameters() if name.startswith("uncertainty.")}

@@ -45,7 +45,18 @@ def test_any_backbone_can_be_trained_from_the_views():
         assert torch.equal(run_rest(net, 0, *Prefix(net, 0)(views)), net.cells(net.backbone(views)))
 
 
-@pytest.mark.parametrize("frozen", [0, 3, ALL])
+def test_with_nothing_frozen_views_are_made_when_drawn(net, tmp_path):
+    pictures = torch.rand(3, 3, 128, 192)
+    drawn = cache_views(net, 0, pictures.__getitem__, 3, tmp_path / "views")
+    assert (len(drawn), drawn.views) == (3, 2)
+    views, cells = drawn.batch([2, 0])
+    assert torch.equal(views, net.preprocess(pictures)[[2, 0]].flatten(0, 1))
+    assert cells.shape == (4, 0, 1, 1)
+    assert torch.equal(drawn.batch([1], flip=True)[0], drawn.batch([1])[0].flip(-1))
+    assert not (tmp_path / "views").exists()
+
+
+@pytest.mark.parametrize("frozen", [3, ALL])
 def test_cached_views_are_the_prefix_in_half_precision(net, frozen, tmp_path):
     pictures = torch.rand(3, 3, 128, 192, generator=torch.Generator().manual_seed(0))
     cached = cache_views(net, frozen, pictures.__getitem__, 3, tmp_path / "views", workers=2)

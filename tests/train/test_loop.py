@@ -15,10 +15,10 @@ import pytest
 import small_world
 import torch
 from hub_server import free_port
-from small_world import FROZEN, LOOP, OBJECTIVE, cells, fresh_net, gather, open_decoded
+from small_world import CONFIG, FROZEN, LOOP, OBJECTIVE, cells, fresh_net, gather, open_decoded
 
 import qfm_metric
-from qfm_metric.train import loop, losses
+from qfm_metric.train import loop, losses, material
 from qfm_metric.train.data import DataError
 from qfm_metric.train.matching import Memory
 from qfm_metric.train.objective import CachedForward, Labels, predict_cached, step_losses
@@ -266,6 +266,22 @@ def test_the_backbone_rests_while_the_head_learns(world, tmp_path):
     assert equal(checkpoint(tmp_path / "parts"), late)
     name = "backbone.blocks.4.0.conv_pw.weight"
     assert not torch.equal(late["student"][f"net.{name}"], before[name])
+
+
+def test_training_against_attacks_reaches_every_layer(world, tmp_path):
+    net, decoded = fresh_net(replace(CONFIG, uncertainty=True)), open_decoded(world)
+    before = {name: parameter.clone() for name, parameter in net.named_parameters()}
+    drawn = material.gather(net, 0, decoded, cells(), tmp_path, small_world.DRAWN, 0)
+    objective, config = replace(OBJECTIVE, attack=2 / 255), replace(LOOP, steps=1, every=1, warmup=0)
+    with pytest.raises(DataError, match=r"an attack must reach the views; set training\.frozen=0"):
+        loop.train(net, FROZEN, drawn, decoded, Labels.of(decoded), objective, config, tmp_path, print)
+    loop.train(net, 0, drawn, decoded, Labels.of(decoded), objective, config, tmp_path, lambda text: None)
+    with (tmp_path / "losses.csv").open() as file:
+        terms = {row["name"]: float(row["value"]) for row in csv.DictReader(file)}
+    assert terms["adversarial"] > 0
+    assert math.isfinite(terms["uncertainty"])
+    moved = {name for name, parameter in net.named_parameters() if not torch.equal(parameter, before[name])}
+    assert {"backbone.conv_stem.weight", "project.weight", "uncertainty.1.weight"} <= moved
 
 
 def gradients_of(world, rank):

@@ -67,6 +67,7 @@ class MaterialConfig:
 
     Attributes:
         crops: Share of the training pictures of which crops and far views are drawn.
+        far: How often photographs are drawn from afar, from 0 to .76: such views take a third of the time.
         series: Series per distortion type, of which there are 49.
         resampled, composed: Series of pictures reduced and enlarged, and of two distortions.
         nothing: Pictures of nothing.
@@ -74,6 +75,7 @@ class MaterialConfig:
     """
 
     crops: float = 1.0
+    far: float = 0.16
     series: int = 40
     resampled: int = 600
     composed: int = 400
@@ -173,10 +175,10 @@ def _photo_plans(decoded: Decoded, train: NDArray[np.int64], config: MaterialCon
     shuffled = np.random.default_rng(seed).permutation(train)
     quarters = np.array_split(shuffled[: round(len(train) * config.crops)], 4)
     return [
-        _photos("whole", decoded, train, None, 0.6, seed),
+        _photos("whole", decoded, train, None, 0.76 - config.far, seed),
         _photos("wide", decoded, quarters[0], (320, 512), 0.12, seed),
         _photos("tall", decoded, quarters[1], (512, 320), 0.12, seed),
-        replace(_photos("far", decoded, np.concatenate(quarters[2:]), None, 0.16, seed), far=True),
+        replace(_photos("far", decoded, np.concatenate(quarters[2:]), None, config.far, seed), far=True),
     ]
 
 

@@ -46,6 +46,7 @@ class QFMConfig:
         dim: Token width D.
         queries: Number of learned queries Q.
         heads: Attention heads of the decoder.
+        context: Width of a layer through which every token also sees the statistics of its whole view; 0: none.
         mixers: Layers in which tokens attend to each other before the queries do.
         uncertainty: Also predict how far the MOS may be from the score.
     """
@@ -59,6 +60,7 @@ class QFMConfig:
     dim: int = 128
     queries: int = 6
     heads: int = 4
+    context: int = 0
     mixers: int = 0
     uncertainty: bool = False
 
@@ -72,6 +74,7 @@ class QFMConfig:
             "dim": (1, 4096),
             "queries": (1, 256),
             "heads": (1, 64),
+            "context": (0, 4096),
             "mixers": (0, 64),
         }
         for name, (least, largest) in bounds.items():
@@ -129,6 +132,12 @@ def pool_cells(features: Tensor, grid: tuple[int, int]) -> Tensor:
     mean, square = F.avg_pool2d(features, stride), F.avg_pool2d(features.square(), stride)
     # The floor keeps the root's gradient finite where a cell is constant (black, white, flat pictures).
     return torch.cat([mean, (square - mean.square()).clamp(min=1e-4).sqrt()], dim=1)
+
+
+def view_statistics(cells: Tensor) -> Tensor:
+    """Mean and standard deviation over the cells of a view, `(N, cells, C)` to `(N, 2C)`."""
+    # The floor keeps the root's gradient finite, as in `pool_cells`.
+    return torch.cat([cells.mean(dim=1), cells.var(dim=1, correction=0).clamp(min=1e-4).sqrt()], dim=1)
 
 
 def semantic_descriptor(deepest: Tensor) -> Tensor:
@@ -213,6 +222,8 @@ class QFMNet(nn.Module):
     std: Tensor
     backbone: Any  # timm gives its feature extractors no useful type
     uncertainty: nn.Sequential
+    standardize_context: Standardize
+    project_context: nn.Sequential
 
     def __init__(self, config: QFMConfig, *, pretrained: bool = False) -> None:
         super().__init__()
@@ -234,6 +245,11 @@ class QFMNet(nn.Module):
         channels = 2 * sum(shallow) + deepest
         self.standardize = Standardize(channels)
         self.project = nn.Linear(channels, config.dim)
+        if config.context:
+            # Views differ less than cells do: against the spread of cells a colour cast would hardly be seen.
+            self.standardize_context = Standardize(2 * channels)
+            layers = nn.Linear(2 * channels, config.context), nn.GELU(), nn.Linear(config.context, config.dim)
+            self.project_context = nn.Sequential(*layers)
         self.decoder = Decoder(config.dim, config.queries, config.heads, config.mixers)
         self.head = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, 1))
         self.calibration = Calibration()
@@ -277,7 +293,10 @@ class QFMNet(nn.Module):
     def embed(self, cells: Tensor, n: int) -> Tensor:
         """Cell statistics of `n` pictures to tokens `(n, L, D)`, `L = V * rows * columns`."""
         flat = cells.flatten(2).transpose(1, 2)  # (N * V, C, rows, columns) -> (N * V, cells, C)
-        return self.project(self.standardize(flat)).reshape(n, -1, self.config.dim)  # type: ignore[no-any-return]
+        tokens = self.project(self.standardize(flat))
+        if self.config.context:
+            tokens = tokens + self.project_context(self.standardize_context(view_statistics(flat))).unsqueeze(1)
+        return tokens.reshape(n, -1, self.config.dim)  # type: ignore[no-any-return]
 
     def forward_head(self, tokens: Tensor) -> Tensor:
         """Tokens `(N, L, D)` to logits `(N,)`."""

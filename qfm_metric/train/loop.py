@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..model import QFMNet
+from ..model import QFMNet, view_statistics
 from . import losses, matching
 from .data import DataError, Decoded
 from .evaluate import figures_to_choose_by
@@ -64,12 +64,17 @@ class LoopConfig:
 
 @torch.inference_mode()
 def measure_statistics(net: QFMNet, frozen: int, cached: Views, count: int = 256) -> None:
-    """Set the tokens' standardisation to the mean and spread of each channel over `count` pictures."""
+    """Set the standardisation of cells and of views to the mean and spread of each channel over `count` pictures."""
     pictures = np.linspace(0, len(cached) - 1, min(count, len(cached))).astype(int)
     parts = np.array_split(pictures, max(1, len(pictures) // 8))
     cells = torch.cat([run_rest(net, frozen, *to(net.mean.device, *cached.batch(part))) for part in parts])
-    net.standardize.mean.copy_(cells.mean(dim=(0, 2, 3)))
-    net.standardize.std.copy_(cells.std(dim=(0, 2, 3)) + 1e-4)
+    flat = cells.flatten(2).transpose(1, 2)
+    known = [(net.standardize, flat.flatten(0, 1))]
+    if net.config.context:
+        known.append((net.standardize_context, view_statistics(flat)))
+    for layer, rows in known:
+        layer.mean.copy_(rows.mean(dim=0))
+        layer.std.copy_(rows.std(dim=0) + 1e-4)
 
 
 def train(

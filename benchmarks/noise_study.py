@@ -12,23 +12,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch.nn import functional as F
 
 from qfm_metric.train import data, init, loop, material, objective, recipe, teacher
-from qfm_metric.train.prefix import CachedViews
-
-
-def coarser(cached: CachedViews, factor: int) -> CachedViews:
-    """Cells averaged over `factor` x `factor`, held in memory: fewer tokens, faster heads."""
-    if factor == 1:
-        return cached
-    parts = [
-        F.avg_pool2d(torch.from_numpy(np.array(cached.cells[i : i + 500])).float(), factor).half()
-        for i in range(0, len(cached.cells), 500)
-    ]
-    return CachedViews(cached.cut[:, :, ::factor, ::factor], torch.cat(parts).numpy(), cached.views)
 
 
 def main() -> int:
@@ -53,12 +39,8 @@ def main() -> int:
     found, decoded = recipe.read_recipe(args.recipe, args.set), data.Decoded.open(args.data / "decoded")
     start = init.build(found.network, args.init or found.training.init).eval()
     drawn = recipe.gather(found, start, decoded, args.data, args.severity)
-    drawn = material.Material(
-        [replace(pool, views=coarser(pool.views, args.pool)) for pool in drawn.photos],
-        drawn.series,
-        coarser(drawn.validation, args.pool),
-        drawn.validation_indices,
-    )
+    if args.pool > 1:
+        drawn = material.coarsen(drawn, args.pool)
     loop.measure_statistics(start, found.training.frozen, drawn.photos[0].views)
     start_state = {name: tensor.clone() for name, tensor in start.state_dict().items()}
     teachers = {0: objective.Labels.of(decoded), 1: teacher.read_labels(decoded, args.members)}

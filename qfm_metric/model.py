@@ -46,7 +46,7 @@ class QFMConfig:
         dim: Token width D.
         queries: Number of learned queries Q.
         heads: Attention heads of the decoder.
-        context: Width of a layer through which every token also sees the statistics of its whole view; 0: none.
+        context: Width of a layer through which every token also sees its view's mean cell; 0: none.
         mixers: Layers in which tokens attend to each other before the queries do.
         uncertainty: Also predict how far the MOS may be from the score.
     """
@@ -132,12 +132,6 @@ def pool_cells(features: Tensor, grid: tuple[int, int]) -> Tensor:
     mean, square = F.avg_pool2d(features, stride), F.avg_pool2d(features.square(), stride)
     # The floor keeps the root's gradient finite where a cell is constant (black, white, flat pictures).
     return torch.cat([mean, (square - mean.square()).clamp(min=1e-4).sqrt()], dim=1)
-
-
-def view_statistics(cells: Tensor) -> Tensor:
-    """Mean and standard deviation over the cells of a view, `(N, cells, C)` to `(N, 2C)`."""
-    # The floor keeps the root's gradient finite, as in `pool_cells`.
-    return torch.cat([cells.mean(dim=1), cells.var(dim=1, correction=0).clamp(min=1e-4).sqrt()], dim=1)
 
 
 def semantic_descriptor(deepest: Tensor) -> Tensor:
@@ -247,8 +241,8 @@ class QFMNet(nn.Module):
         self.project = nn.Linear(channels, config.dim)
         if config.context:
             # Views differ less than cells do: against the spread of cells a colour cast would hardly be seen.
-            self.standardize_context = Standardize(2 * channels)
-            layers = nn.Linear(2 * channels, config.context), nn.GELU(), nn.Linear(config.context, config.dim)
+            self.standardize_context = Standardize(channels)
+            layers = nn.Linear(channels, config.context), nn.GELU(), nn.Linear(config.context, config.dim)
             self.project_context = nn.Sequential(*layers)
         self.decoder = Decoder(config.dim, config.queries, config.heads, config.mixers)
         self.head = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, 1))
@@ -295,7 +289,7 @@ class QFMNet(nn.Module):
         flat = cells.flatten(2).transpose(1, 2)  # (N * V, C, rows, columns) -> (N * V, cells, C)
         tokens = self.project(self.standardize(flat))
         if self.config.context:
-            tokens = tokens + self.project_context(self.standardize_context(view_statistics(flat))).unsqueeze(1)
+            tokens = tokens + self.project_context(self.standardize_context(flat.mean(dim=1, keepdim=True)))
         return tokens.reshape(n, -1, self.config.dim)  # type: ignore[no-any-return]
 
     def forward_head(self, tokens: Tensor) -> Tensor:

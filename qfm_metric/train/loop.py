@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..model import QFMNet, view_statistics
+from ..model import QFMNet
 from . import losses, matching
 from .data import DataError, Decoded
 from .evaluate import figures_to_choose_by
@@ -71,7 +71,7 @@ def measure_statistics(net: QFMNet, frozen: int, cached: Views, count: int = 256
     flat = cells.flatten(2).transpose(1, 2)
     known = [(net.standardize, flat.flatten(0, 1))]
     if net.config.context:
-        known.append((net.standardize_context, view_statistics(flat)))
+        known.append((net.standardize_context, flat.mean(dim=1)))
     for layer, rows in known:
         layer.mean.copy_(rows.mean(dim=0))
         layer.std.copy_(rows.std(dim=0) + 1e-4)

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..model import QFMNet, pool_cells
 
@@ -134,6 +135,16 @@ class CachedViews:
         rows = (np.asarray(pictures)[:, None] * self.views + np.arange(self.views)).ravel()
         tensors = [torch.from_numpy(stored[rows]).float() for stored in (self.cut, self.cells)]
         return tuple(t.flip(-1) for t in tensors) if flip else tuple(tensors)  # type: ignore[return-value]
+
+    def coarser(self, factor: int) -> "CachedViews":
+        """Cells averaged over `factor` x `factor`, in memory: fewer tokens, faster heads. Of a wholly frozen network."""
+        if self.cut.size:
+            raise ValueError("coarser cells need a recipe that freezes every block")
+        parts = [
+            F.avg_pool2d(torch.from_numpy(np.array(self.cells[i : i + 500])).float(), factor, ceil_mode=True).half()
+            for i in range(0, len(self.cells), 500)
+        ]
+        return CachedViews(self.cut, torch.cat(parts).numpy(), self.views)
 
 
 def cache_views(

@@ -12,6 +12,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from qfm_metric.train import data, init, loop, material, objective, recipe, teacher

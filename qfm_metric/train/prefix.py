@@ -137,7 +137,7 @@ class CachedViews:
         return tuple(t.flip(-1) for t in tensors) if flip else tuple(tensors)  # type: ignore[return-value]
 
     def coarser(self, factor: int) -> "CachedViews":
-        """Cells averaged over `factor` x `factor`, in memory: fewer tokens, faster heads. Of a wholly frozen network."""
+        """Cells averaged over `factor` x `factor`, in memory: fewer tokens, faster heads. All blocks must be frozen."""
         if self.cut.size:
             raise ValueError("coarser cells need a recipe that freezes every block")
         parts = [

@@ -252,3 +252,28 @@ def test_uncertainty_is_a_positive_number_a_picture_and_changes_no_score():
 def test_uncertainty_is_true_or_false():
     with pytest.raises(ValueError, match=r"uncertainty: expected true or false, got 1"):
         QFMConfig(uncertainty=1)
+
+
+def test_every_token_sees_its_views_mean_cell():
+    torch.manual_seed(0)
+    net = QFMNet(QFMConfig(view_pixels=64 * 64, native_views=1, dim=32, heads=2, context=8)).eval()
+    cells = net.cells(net.pyramid(net.preprocess(torch.rand(1, 3, 128, 128))))
+    moved = cells.clone()
+    moved[1, :, 0, 0] += 1  # one cell of the second view
+    with torch.no_grad():
+        change = (net.embed(moved, n=1) - net.embed(cells, n=1))[0].abs().amax(dim=1)
+    first, second = change.split(4)
+    assert (first == 0).all()
+    assert (second > 0).all()
+    assert second[0] > second[1:].max()
+    assert net(torch.rand(2, 3, 64, 64)).shape == (2,)
+
+
+def test_mixers_let_tokens_look_at_each_other():
+    net = QFMNet(QFMConfig(view_pixels=64 * 64, dim=32, heads=2, mixers=1)).eval()
+    tokens = torch.rand(1, 4, 32)
+    moved = tokens.clone()
+    moved[0, 0] += torch.rand(32)
+    with torch.no_grad():
+        assert (net.decoder.mixers(moved) - net.decoder.mixers(tokens))[0, 1:].abs().min() > 0
+        assert net(torch.rand(2, 3, 64, 64)).shape == (2,)

@@ -110,3 +110,16 @@ def test_training_leaves_batch_statistics_alone():
     net(torch.rand(2, 3, 64, 64))
     assert all(torch.equal(buffer, before[name]) for name, buffer in net.named_buffers())
     assert net.decoder.mlp.training  # dropout stays on
+
+
+def test_coarser_cells_are_means_of_their_neighbours(net, tmp_path):
+    picture = torch.rand(3, 128, 192)
+    cached = cache_views(net, ALL, lambda i: picture, 2, tmp_path / "views", workers=1)
+    rough = cached.coarser(4)
+    assert (len(rough), rough.views) == (2, 2)
+    assert rough.cells.shape == (4, cached.cells.shape[1], 2, 2)  # of 6 x 8
+    expected = cached.cells[0, :, :4, :4].astype(np.float32).mean(axis=(1, 2))
+    np.testing.assert_allclose(rough.cells[0, :, 0, 0], expected, rtol=2e-3, atol=1e-3)
+    open_ended = cache_views(net, 3, lambda i: picture, 1, tmp_path / "open", workers=1)
+    with pytest.raises(ValueError, match="freezes every block"):
+        open_ended.coarser(4)

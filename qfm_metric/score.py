@@ -165,7 +165,7 @@ class QFMScore(nn.Module):
         alike: dict[torch.Size, list[tuple[int, Tensor]]] = {}
         scores: dict[int, Tensor] = {}
         for i, image in enumerate(images):
-            views = self.net.preprocess(self._to_net(image.unsqueeze(0)))
+            views = self.net.distinct_views(self._to_net(image.unsqueeze(0)))
             group = alike.setdefault(views.shape, [])
             group.append((i, views))
             if len(group) == self._batch:

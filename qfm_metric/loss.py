@@ -119,10 +119,10 @@ class QFMLoss(nn.Module):
         return target.detach().to(scores)
 
     def _weight(self) -> Tensor | float:
-        if not self.training:
+        if not (self.training and self.warmup_steps):
             return 1.0
         self.step.add_(1)
-        return (self.step / self.warmup_steps).clamp(max=1) if self.warmup_steps else 1.0
+        return (self.step / self.warmup_steps).clamp(max=1)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "QFMLoss":
         """Move the metric too; the precision that it was built in stays."""

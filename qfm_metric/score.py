@@ -25,8 +25,9 @@ class QFMScore(nn.Module):
 
     The score estimates the mean opinion score (MOS) that a panel of viewers would give on the scale of BIQ2021. The
     network is frozen: no gradient reaches its parameters, `train()` leaves it in evaluation mode, autocast does not
-    change its precision. The same image gets the same score whatever the batch: on the CPU to the last bit, because
-    images pass one by one (which is also faster there); on a GPU within 1e-4, because its kernels differ by batch size.
+    change its precision (a parent's `requires_grad_()` and `half()` would; `QFMLoss` is out of their reach). The same
+    image gets the same score whatever the batch: on the CPU to the last bit, because images pass one by one (which is
+    also faster there); on a GPU within 1e-4, because its kernels differ by batch size.
 
     Args:
         net: The network to hold. Default: the student whose weights come with the package; nothing is downloaded.
@@ -111,14 +112,14 @@ class QFMScore(nn.Module):
             raise WeightsError(f"{folder}: cannot write ({error.strerror}); free space, or choose another") from error
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Refuse other values under the name of released weights; a checkpoint from before an upgrade would bring them."""
+        """Refuse other values under a released id; a checkpoint from before an upgrade would bring them."""
         own = self.net.state_dict().items() if self.weights_sha256 else ()
         found = [(state_dict.get(f"{prefix}net.{name}"), tensor) for name, tensor in own if tensor.is_floating_point()]
         if not all(other is None or torch.equal(other.to(tensor), tensor) for other, tensor in found):
             errors: list[str] = rest[-1]
             errors.append(
-                f"{prefix or 'QFMScore'}: the state dict holds other weights than {self.weights_id!r}; build the metric "
-                "with the weights of that time, QFMScore.from_pretrained(id), or leave its keys out"
+                f"{prefix or 'QFMScore'}: the state dict holds other weights than {self.weights_id!r}; build the "
+                "metric with the weights of that time, QFMScore.from_pretrained(id), or leave its keys out"
             )
         super()._load_from_state_dict(state_dict, prefix, *rest)
 

@@ -90,7 +90,16 @@ def test_importing_the_package_loads_nothing_slow():
     assert Path(file).parent == PACKAGE
     assert output.stderr == b""
     assert {"qfm_metric.score", "torch", "numpy"} <= set(loaded)
-    unwanted = ("timm", "huggingface_hub", "scipy", "torchvision", "pillow_heif", "qfm_metric.train", "qfm_metric.cli", "qfm_metric.loss")
+    unwanted = (
+        "timm",
+        "huggingface_hub",
+        "scipy",
+        "torchvision",
+        "pillow_heif",
+        "qfm_metric.train",
+        "qfm_metric.cli",
+        "qfm_metric.loss",
+    )
     assert [name for name in loaded if any(f"{name}.".startswith(f"{slow}.") for slow in unwanted)] == []
 
 

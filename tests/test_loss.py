@@ -11,9 +11,10 @@ from qfm_metric.loss import look_through_windows
 @pytest.fixture
 def images(small_metric):
     """Three images, `(3, 3, 64, 96)`, of which the first scores lowest and the last highest."""
-    found = torch.rand(3, 3, 64, 96, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 0.6, 0.2])[
-        :, None, None, None
-    ]
+    found = (
+        torch.rand(3, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+        * torch.tensor([1, 0.6, 0.2])[:, None, None, None]
+    )
     return found[small_metric(found).argsort()].requires_grad_()
 
 

@@ -97,9 +97,6 @@ def test_released_weights_are_not_replaced_under_their_name(metric):
     state["metric.net.calibration.offset"] += 0.01
     with pytest.raises(RuntimeError, match=f"metric.: .*other weights than '{metric.weights_id}'.*from_pretrained"):
         module.load_state_dict(state)
-    for strict in (True, False):
-        partial = {name: tensor for name, tensor in snapshot(module.net).items()}
-        assert module.net.load_state_dict(partial, strict=strict)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda loss: pickle.loads(pickle.dumps(loss))])
@@ -120,6 +117,8 @@ def test_function_transforms(small_metric, images):
     torch.testing.assert_close(torch.func.vmap(torch.func.grad(loss))(images), expected)
     value, pullback = torch.func.vjp(small_metric, images)
     torch.testing.assert_close(pullback(-torch.ones_like(value))[0], expected)
+    with pytest.raises(RuntimeError, match="vmap"):  # needs the values of each image, for its checks
+        torch.func.vmap(small_metric)(images)
 
 
 RANK = """

@@ -19,6 +19,7 @@ the tokens, the views and the calibration are ours. Tensors in, tensors out: not
 """
 
 import math
+import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -108,7 +109,9 @@ def view_size(height: int, width: int, pixels: int) -> tuple[int, int]:
     scale = min(1.0, math.sqrt(pixels / (height * width)))
     longest = pixels // SHORTEST_SIDE
     h, w = (min(max(round(side * scale / CELL) * CELL, SHORTEST_SIDE), longest) for side in (height, width))
-    return h, w
+    # Compiled for dynamic shapes the sides are symbolic, and the network's own padding arithmetic on them takes minutes
+    # to trace. index() makes them numbers: one graph for each shape of view, whatever the pictures' sizes.
+    return operator.index(h), operator.index(w)
 
 
 def native_pieces(images: Tensor, size: tuple[int, int], count: int) -> list[Tensor]:
@@ -252,7 +255,8 @@ class QFMNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """`(N, 3, H, W)` in [0, 1] to calibrated scores `(N,)` in (0, 1)."""
-        return self.score_views(self.preprocess(images))
+        # Tokens that are there twice change neither the attention nor the mean, so one copy of a view is enough.
+        return self.score_views(self.distinct_views(images))
 
     def score_views(self, views: Tensor) -> Tensor:
         """`(N, V, 3, h, w)` views to calibrated scores `(N,)`."""
@@ -264,16 +268,20 @@ class QFMNet(nn.Module):
         The first view is the whole picture; the others are its pieces at native resolution, of the same shape. A
         picture that fits into a view has no more to show: all its views are the whole.
         """
+        return self.distinct_views(images).expand(-1, 1 + self.config.native_views, -1, -1, -1)
+
+    def distinct_views(self, images: Tensor) -> Tensor:
+        """As `preprocess`, without repetition: of pictures that fit into a view there is one, `V = 1`."""
         size = view_size(images.shape[-2], images.shape[-1], self.config.view_pixels)
         whole = images
         if images.shape[-2:] != size:
             whole = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
-        pieces = native_pieces(images, size, self.config.native_views) or [whole] * self.config.native_views
+        pieces = native_pieces(images, size, self.config.native_views)
         return (torch.stack([whole, *pieces], dim=1) - self.mean) / self.std
 
     def forward_features(self, views: Tensor) -> Tensor:
         """`(N, V, 3, h, w)` views to tokens `(N, L, D)`, those of one view after those of another."""
-        return self.embed(self.cells(self.pyramid(views)), n=len(views))
+        return self.embed(self.cells(self.pyramid(views)), n=views.shape[0])
 
     def pyramid(self, views: Tensor) -> list[Tensor]:
         """`(N, V, 3, h, w)` views to backbone maps `(N * V, C_d, h_d, w_d)`, shallow to deep."""

@@ -25,8 +25,9 @@ class QFMScore(nn.Module):
 
     The score estimates the mean opinion score (MOS) that a panel of viewers would give on the scale of BIQ2021. The
     network is frozen: no gradient reaches its parameters, `train()` leaves it in evaluation mode, autocast does not
-    change its precision. The same image gets the same score whatever the batch: on the CPU to the last bit, because
-    images pass one by one (which is also faster there); on a GPU within 1e-4, because its kernels differ by batch size.
+    change its precision (a parent's `requires_grad_()` and `half()` would; `QFMLoss` is out of their reach). The same
+    image gets the same score whatever the batch: on the CPU to the last bit, because images pass one by one (which is
+    also faster there); on a GPU within 1e-4, because its kernels differ by batch size.
 
     Args:
         net: The network to hold. Default: the student whose weights come with the package; nothing is downloaded.
@@ -110,6 +111,18 @@ class QFMScore(nn.Module):
         except OSError as error:
             raise WeightsError(f"{folder}: cannot write ({error.strerror}); free space, or choose another") from error
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Refuse other values under a released id; a checkpoint from before an upgrade would bring them."""
+        own = self.net.state_dict().items() if self.weights_sha256 else ()
+        found = [(state_dict.get(f"{prefix}net.{name}"), tensor) for name, tensor in own if tensor.is_floating_point()]
+        if not all(other is None or torch.equal(other.to(tensor), tensor) for other, tensor in found):
+            errors: list[str] = rest[-1]
+            errors.append(
+                f"{prefix or 'QFMScore'}: the state dict holds other weights than {self.weights_id!r}; build the "
+                "metric with the weights of that time, QFMScore.from_pretrained(id), or leave its keys out"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
     def train(self, mode: bool = True) -> "QFMScore":
         """Stay in evaluation mode: a metric inside a model that trains is not trained."""
         return super().train(False)
@@ -139,10 +152,10 @@ class QFMScore(nn.Module):
         with torch.autocast(self.net.mean.device.type, enabled=False):
             if isinstance(images, Tensor):
                 images = images.unsqueeze(0) if images.ndim == 3 else images
-                _check(images, "images")
+                check_images(images, "images")
                 if torch.compiler.is_compiling():
-                    return self.net(self._to_net(images)).float()  # type: ignore[no-any-return]
-                return torch.cat([self.net(self._to_net(part)).float() for part in torch.split(images, self._batch)])
+                    return self.net(self.to_net(images)).float()  # type: ignore[no-any-return]
+                return torch.cat([self.net(self.to_net(part)).float() for part in torch.split(images, self._batch)])
             return self._score_list(images)
 
     @property
@@ -160,12 +173,12 @@ class QFMScore(nn.Module):
                 raise TypeError(f"images[{i}]: expected a (3, H, W) tensor, got {type(image).__name__}; see load_image")
             if image.ndim != 3:
                 raise ValueError(f"images[{i}]: expected (3, H, W) in a list of images, got {tuple(image.shape)}")
-            _check(image.unsqueeze(0), f"images[{i}]")
+            check_images(image.unsqueeze(0), f"images[{i}]")
         # Pictures that are looked at in the same shape share a forward pass.
         alike: dict[torch.Size, list[tuple[int, Tensor]]] = {}
         scores: dict[int, Tensor] = {}
         for i, image in enumerate(images):
-            views = self.net.preprocess(self._to_net(image.unsqueeze(0)))
+            views = self.net.distinct_views(self.to_net(image.unsqueeze(0)))
             group = alike.setdefault(views.shape, [])
             group.append((i, views))
             if len(group) == self._batch:
@@ -178,7 +191,7 @@ class QFMScore(nn.Module):
         indices, views = zip(*group, strict=True)
         return dict(zip(indices, self.net.score_views(torch.cat(views)).float(), strict=True))
 
-    def _to_net(self, images: Tensor) -> Tensor:
+    def to_net(self, images: Tensor) -> Tensor:
         """To the network's device, precision and range."""
         target = self.net.mean
         scaled = images.to(target.device, target.dtype)
@@ -205,7 +218,7 @@ class QFMScore(nn.Module):
         )
 
 
-def _check(images: Tensor, name: str) -> None:
+def check_images(images: Tensor, name: str) -> None:
     """Refuse what cannot be scored; `images` has a batch dimension."""
     if images.ndim != 4:
         raise ValueError(f"{name}: expected (N, 3, H, W) or (3, H, W), got {tuple(images.shape)}")

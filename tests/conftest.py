@@ -12,6 +12,7 @@ import pytest
 import torch
 from hub_server import Hub, free_port
 from published import TINY, promise, publish_tiny
+from small import make_small_metric
 
 from qfm_metric import QFMScore, load_image, weights
 from qfm_metric.model import QFMConfig, QFMNet
@@ -103,6 +104,12 @@ def cache(tmp_path):
 @pytest.fixture(scope="session")
 def metric():
     return QFMScore()
+
+
+@pytest.fixture
+def small_metric():
+    """A metric of random weights that is fast; views of 64 x 64 px, of the whole and of the centre."""
+    return make_small_metric()
 
 
 @pytest.fixture(scope="session")

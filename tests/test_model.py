@@ -200,9 +200,13 @@ def test_native_pieces_spread_along_the_diagonal():
 
 @pytest.mark.parametrize("size", [(64, 64), (40, 64), (20, 30), (63, 500)])
 def test_small_pictures_repeat_the_whole(native, size):
-    views = native.preprocess(torch.rand(1, 3, *size))
+    images = torch.rand(1, 3, *size)
+    views, distinct = native.preprocess(images), native.distinct_views(images)
     assert views.shape[:3] == (1, 2, 3)
     assert torch.equal(views[:, 0], views[:, 1])
+    assert torch.equal(distinct, views[:, :1])
+    torch.testing.assert_close(native.score_views(distinct), native.score_views(views), rtol=0, atol=1e-6)
+    assert torch.equal(native(images), native.score_views(distinct))
 
 
 @pytest.mark.parametrize("size", [(64, 64), (1000, 700), (64, 6000), (6000, 64), (3000, 4000)])

@@ -1,0 +1,161 @@
+"""QFMLoss: the quality score as a term of a training loss."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .score import QFMScore, check_images
+
+REDUCTIONS = ("none", "mean", "sum")
+
+
+class QFMLoss(nn.Module):
+    """How much quality images lack: `weight * max(0, target + margin - score)`, lower is better.
+
+    With the defaults that is `1 - score`, between 0 and 1. Add it to a loss that compares with the true picture; on its
+    own it can be raised by artefacts. See docs/loss.md.
+
+    The metric is no submodule: a parent's `parameters()`, `state_dict()`, `requires_grad_()`, optimizers and
+    DistributedDataParallel do not see it, so nothing trains it and checkpoints do not grow. `to(device)` moves it;
+    a parent's `half()` or `to(dtype)` leaves its precision as it is.
+
+    Args:
+        reduction: "mean" or "sum" over the images; "none": a loss for each, `(N,)`.
+        target: Score in [0, 1] from which on (plus `margin`) an image costs nothing and gets no gradient. None: 1.
+        margin: Added to the target, between -1 and 1: above 0 asks for more than the target, below 0 for less.
+        warmup_steps: The weight grows evenly from `1 / warmup_steps` at the first forward call in training mode to 1 at
+            that call, and stays 1. 0: always 1. The buffer `step` counts the calls and is in the state dict. In
+            evaluation mode the weight is 1 and nothing is counted.
+        jitter: In training mode each image is seen through a window of its own, somewhere inside it, whose sides are
+            shorter by a share drawn from [0, jitter] (below 0.5), resampled to the image's size (bicubic, so shifts are
+            of parts of pixels) and mirrored half of the time: patterns that only work at one place and size do not pay.
+            Drawn from torch's generator. 0: none.
+        checkpoint: Images scored at a time; their activations are computed again in the backward pass rather than kept
+            (`torch.utils.checkpoint`), so memory does not grow with the batch. 0: they are kept.
+        metric: The metric to use. Default: `QFMScore()`.
+
+    Raises:
+        ValueError: an argument outside its range.
+
+    Example:
+        >>> loss = QFMLoss(target=0.8)
+        >>> loss(torch.rand(2, 3, 64, 64, requires_grad=True)).shape
+        torch.Size([])
+    """
+
+    metric: QFMScore
+    step: Tensor
+
+    def __init__(
+        self,
+        reduction: str = "mean",
+        target: float | None = None,
+        margin: float = 0.0,
+        *,
+        warmup_steps: int = 0,
+        jitter: float = 0.0,
+        checkpoint: int = 0,
+        metric: QFMScore | None = None,
+    ) -> None:
+        super().__init__()
+        if reduction not in REDUCTIONS:
+            raise ValueError(f"reduction: expected one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+        for name, value in (("warmup_steps", warmup_steps), ("checkpoint", checkpoint)):
+            if type(value) is not int or value < 0:
+                raise ValueError(f"{name}: expected an integer of at least 0, got {value!r}")
+        self.reduction, self.warmup_steps, self.checkpoint = reduction, warmup_steps, checkpoint
+        self.target = _within("target", 1.0 if target is None else target, 0, 1)
+        self.margin = _within("margin", margin, -1, 1)
+        self.jitter = _within("jitter", jitter, 0, math.nextafter(0.5, 0))
+        self.register_buffer("step", torch.tensor(0))
+        # Past nn.Module's own __setattr__, which would register it.
+        object.__setattr__(self, "metric", QFMScore() if metric is None else metric)
+
+    def forward(self, images: Tensor, target: Tensor | float | None = None) -> Tensor:
+        """The loss of images, differentiable in them.
+
+        Args:
+            images: `(N, 3, H, W)` or one `(3, H, W)`, RGB, float in [0, 1] or uint8, as `QFMScore` takes them. Values
+                outside [0, 1] are clamped and the gradient passes the clamp; those that require grad may be anywhere.
+            target: In place of the constructor's: a number, or one per image `(N,)`, such as the scores of the true
+                pictures. Taken as a constant.
+
+        Returns:
+            float32: `(N,)` for reduction "none", else a scalar.
+
+        Raises:
+            TypeError: images are no tensor, or integers other than uint8.
+            ValueError: images that `QFMScore` refuses; a target of another shape.
+        """
+        if not isinstance(images, Tensor):
+            raise TypeError(f"images: expected a tensor, got {type(images).__name__}; call the loss once for each size")
+        images = images.unsqueeze(0) if images.ndim == 3 else images
+        if self.training and self.jitter:
+            check_images(images, "images")
+            with torch.autocast(self.metric.net.mean.device.type, enabled=False):
+                images = self.metric.to_net(look_through_windows(self.metric.to_net(images), self.jitter))
+        scores = self._score(images)
+        bound = self._target(target, scores) + self.margin
+        losses = self._weight() * F.relu(bound - scores)
+        return losses if self.reduction == "none" else getattr(losses, self.reduction)()
+
+    def _score(self, images: Tensor) -> Tensor:
+        if not self.checkpoint or not torch.is_grad_enabled():
+            return self.metric(images)  # type: ignore[no-any-return]
+        # The metric draws no random numbers: there is no state to keep for the second pass.
+        options = {"use_reentrant": False, "preserve_rng_state": False}
+        return torch.cat([checkpoint(self.metric, part, **options) for part in images.split(self.checkpoint)])
+
+    def _target(self, target: Tensor | float | None, scores: Tensor) -> Tensor | float:
+        if not isinstance(target, Tensor):
+            return self.target if target is None else _within("target", target, 0, 1)
+        if target.ndim and target.shape != scores.shape:
+            raise ValueError(f"target: expected a number or {tuple(scores.shape)}, got {tuple(target.shape)}")
+        return target.detach().to(scores)
+
+    def _weight(self) -> Tensor | float:
+        if not (self.training and self.warmup_steps):
+            return 1.0
+        self.step.add_(1)
+        return (self.step / self.warmup_steps).clamp(max=1)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "QFMLoss":
+        """Move the metric too; the precision that it was built in stays."""
+
+        def move(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+        self.metric._apply(move)
+        return super()._apply(fn, recurse)  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        shown: dict[str, Any] = {name: getattr(self, name) for name in ("reduction", "target", "margin")}
+        shown |= {name: getattr(self, name) for name in ("warmup_steps", "jitter", "checkpoint")}
+        return ", ".join(f"{name}={value!r}" for name, value in (shown | {"metric": self.metric.weights_id}).items())
+
+
+def look_through_windows(images: Tensor, largest: float) -> Tensor:
+    """Each of `(N, 3, H, W)` through a random window of sides `1 - largest` to 1, at its former size, perhaps mirrored.
+
+    Differentiable; bicubic, so values may leave [0, 1] a little.
+    """
+    shrink, mirror, x, y = torch.rand(4, images.shape[0], device=images.device, dtype=images.dtype).unbind()
+    side = 1 - largest * shrink
+    centre = (1 - side[:, None]) * (2 * torch.stack([x, y], dim=1) - 1)  # of [-1, 1], the whole image
+    sides = torch.stack([torch.where(mirror < 0.5, -side, side), side], dim=1)
+    theta = torch.cat([torch.diag_embed(sides), centre[..., None]], dim=2)  # (N, 2, 3): scale and shift of x and y
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    # Bilinear would blur by as much as the shift happens to be, and blur is what a metric sees.
+    return F.grid_sample(images, grid, mode="bicubic", padding_mode="border", align_corners=False)
+
+
+def _within(name: str, value: float, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ValueError(f"{name}: expected a number from {low} to {high:.3g}, got {value!r}")
+    return float(value)

@@ -1,0 +1,19 @@
+"""A metric of random weights, the same in every process."""
+
+import torch
+
+from qfm_metric import QFMScore
+from qfm_metric.model import QFMConfig, QFMNet
+
+SMALL = QFMConfig(
+    backbone="test_efficientnet", view_pixels=64 * 64, native_views=1, dim=16, queries=2, heads=2, mean=(0.4, 0.5, 0.6)
+)
+
+
+def make_small_metric() -> QFMScore:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        metric = QFMScore(QFMNet(SMALL))
+    metric.net.calibration.slope.fill_(5.0)  # random weights score all images nearly alike, about 0.5 before this
+    metric.net.calibration.offset.fill_(-2.5)
+    return metric

@@ -11,6 +11,8 @@ The private functions raise ImageError without the name of the picture; `load_im
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
@@ -69,8 +71,7 @@ def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> torch.T
         >>> load_image(np.zeros((48, 64), dtype=np.uint8)).shape
         torch.Size([3, 48, 64])
     """
-    name = _name(source)
-    try:
+    with _naming(_name(source)):
         if isinstance(source, np.ndarray):
             pixels = _check_array(source)
         elif isinstance(source, Image.Image):
@@ -78,6 +79,39 @@ def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> torch.T
         else:
             pixels = _read_file(os.fsdecode(source))
         return _to_tensor(pixels)
+
+
+def load_thumbnail(path: str | os.PathLike[str], side: int) -> Image.Image:
+    """Read one file as a small picture to look at, not to score: JPEG is decoded at a fraction of its size.
+
+    Args:
+        path: A file that `load_image` reads.
+        side: The longer side of the result at most, in pixels; nothing is enlarged.
+
+    Returns:
+        Mode RGB; upright, sRGB, over white.
+
+    Raises:
+        ImageError: the file cannot be read as a picture.
+    """
+    with _naming(_name(path)):
+        pixels = _read_file(os.fsdecode(path), draft=2 * side)  # twice as large, for the resampling that follows
+        if pixels.dtype.kind == "f":
+            _check_range(pixels)
+            pixels = np.rint(pixels * 255).astype(np.uint8)
+        elif pixels.dtype.itemsize == 2:
+            pixels = (pixels >> 8).astype(np.uint8)
+        small = Image.fromarray(pixels)
+        small.thumbnail((side, side))
+        unit = _to_tensor(np.asarray(small))  # over white only now: whole large pictures would be floating point
+        return Image.fromarray(np.rint(unit.permute(1, 2, 0).numpy() * 255).astype(np.uint8))
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Whatever goes wrong inside is an ImageError that begins with the name of the picture."""
+    try:
+        yield
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error.__cause__
     except Exception as error:  # damaged files make decoders raise almost anything, and Pillow lets it pass
@@ -124,7 +158,8 @@ def _explain(error: Exception) -> str:
     )
 
 
-def _read_file(path: str) -> Pixels:
+def _read_file(path: str, draft: int | None = None) -> Pixels:
+    """The pixels of a file; `draft` is a side in pixels that is enough, if the format can be decoded smaller."""
     if os.path.isdir(path):  # opening a folder fails with a different error on every platform
         raise ImageError("expected a picture file, got a folder; pass the files in it, one at a time")
     with open(path, "rb") as file:
@@ -136,6 +171,8 @@ def _read_file(path: str) -> Pixels:
         image = _open_heif(file) if _is_heif(brands) else _open_pillow(file, brands)
         if image.format == "EPS":  # a program, which Pillow would start Ghostscript to run
             raise ImageError("expected a picture made of pixels, got PostScript; export it as PNG")
+        if draft:
+            image.draft(None, (draft, draft))  # type: ignore[arg-type]  # keeps the mode
         return _read_pillow(image)
 
 

@@ -20,7 +20,7 @@ from typing import IO
 
 import torch
 
-from . import __version__, cli_weights
+from . import __version__, cli_compare, cli_weights
 from .images import IMAGE_SUFFIXES, ImageError, load_image
 from .score import QFMScore
 from .weights import WeightsError
@@ -44,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv and argv[0] == "weights":
         return cli_weights.main(argv[1:])
+    if argv and argv[0] == "compare":
+        return cli_compare.main(argv[1:])
     parser = build_parser()
     if argv and argv[0] in RESERVED:
         parser.error(f"{argv[0]!r} is kept for a command of a later version; a folder of that name is ./{argv[0]}")

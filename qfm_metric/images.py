@@ -1,9 +1,9 @@
 """From whatever a picture comes as, to the tensor that the network takes.
 
-    path  -> _read_file     Pillow, or pillow_heif for HEIC
-          -> _read_pillow   first frame, upright, sRGB, 8 or 16 bits      (H, W) or (H, W, C)
+    path  -> open_image     Pillow, or pillow_heif for HEIC; the header only
+          -> read_pixels    first frame, upright, sRGB, 8 or 16 bits      (H, W) or (H, W, C)
     array -> _check_array   the same layout                               (H, W) or (H, W, C)
-          -> _to_tensor     [0, 1], over white, grey repeated             (3, H, W)
+          -> to_unit        [0, 1], over white, grey repeated             (3, H, W)
 
 There is one way through: a file, the PIL image of that file and (for RGB) its array give identical tensors.
 The private functions raise ImageError without the name of the picture; `load_image` puts it in front.
@@ -71,45 +71,26 @@ def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> torch.T
         >>> load_image(np.zeros((48, 64), dtype=np.uint8)).shape
         torch.Size([3, 48, 64])
     """
-    with _naming(_name(source)):
-        if isinstance(source, np.ndarray):
-            pixels = _check_array(source)
-        elif isinstance(source, Image.Image):
-            pixels = _read_pillow(source)
-        else:
-            pixels = _read_file(os.fsdecode(source))
-        return _to_tensor(pixels)
+    if isinstance(source, np.ndarray):
+        with _naming(_name(source)):
+            return to_unit(_check_array(source))
+    if isinstance(source, Image.Image):
+        with _naming(_name(source)):
+            return to_unit(read_pixels(source))
+    with open_image(source) as image:
+        return to_unit(read_pixels(image))
 
 
-def load_thumbnail(path: str | os.PathLike[str], side: int) -> Image.Image:
-    """Read one file as a small picture to look at, not to score: JPEG is decoded at a fraction of its size.
-
-    Args:
-        path: A file that `load_image` reads.
-        side: The longer side of the result at most, in pixels; nothing is enlarged.
-
-    Returns:
-        Mode RGB; upright, sRGB, over white.
-
-    Raises:
-        ImageError: the file cannot be read as a picture.
-    """
-    with _naming(_name(path)):
-        pixels = _read_file(os.fsdecode(path), draft=2 * side)  # twice as large, for the resampling that follows
-        if pixels.dtype.kind == "f":
-            _check_range(pixels)
-            pixels = np.rint(pixels * 255).astype(np.uint8)
-        elif pixels.dtype.itemsize == 2:
-            pixels = (pixels >> 8).astype(np.uint8)
-        small = Image.fromarray(pixels)
-        small.thumbnail((side, side))
-        unit = _to_tensor(np.asarray(small))  # over white only now: whole large pictures would be floating point
-        return Image.fromarray(np.rint(unit.permute(1, 2, 0).numpy() * 255).astype(np.uint8))
+@contextmanager
+def open_image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """The picture in a file, of which only the header has been read; whatever fails inside becomes an ImageError."""
+    with _naming(_name(path)), _open_file(os.fsdecode(path)) as image:
+        yield image
 
 
 @contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """Whatever goes wrong inside is an ImageError that begins with the name of the picture."""
+    """Whatever fails inside is an ImageError that begins with the name of the picture."""
     try:
         yield
     except ImageError as error:
@@ -158,8 +139,8 @@ def _explain(error: Exception) -> str:
     )
 
 
-def _read_file(path: str, draft: int | None = None) -> Pixels:
-    """The pixels of a file; `draft` is a side in pixels that is enough, if the format can be decoded smaller."""
+@contextmanager
+def _open_file(path: str) -> Iterator[Image.Image]:
     if os.path.isdir(path):  # opening a folder fails with a different error on every platform
         raise ImageError("expected a picture file, got a folder; pass the files in it, one at a time")
     with open(path, "rb") as file:
@@ -171,9 +152,7 @@ def _read_file(path: str, draft: int | None = None) -> Pixels:
         image = _open_heif(file) if _is_heif(brands) else _open_pillow(file, brands)
         if image.format == "EPS":  # a program, which Pillow would start Ghostscript to run
             raise ImageError("expected a picture made of pixels, got PostScript; export it as PNG")
-        if draft:
-            image.draft(None, (draft, draft))  # type: ignore[arg-type]  # keeps the mode
-        return _read_pillow(image)
+        yield image
 
 
 def _container_brands(head: bytes) -> list[bytes]:
@@ -219,7 +198,7 @@ def _open_pillow(file: BinaryIO, brands: list[bytes]) -> Image.Image:
         raise
 
 
-def _read_pillow(image: Image.Image) -> Pixels:
+def read_pixels(image: Image.Image) -> Pixels:
     """Upright sRGB pixels, uint8, uint16 or float; the last channel is alpha where there is transparency."""
     image.load()
     image = _upright(image)
@@ -325,7 +304,8 @@ def _check_range(pixels: Pixels) -> None:
     raise ImageError(f"expected floating-point values in [0, 1], got {low:g}..{high:g}; {hint}")
 
 
-def _to_tensor(pixels: Pixels) -> torch.Tensor:
+def to_unit(pixels: Pixels) -> torch.Tensor:
+    """What `read_pixels` gave, or some rows of it, as `load_image` returns it."""
     if pixels.size == 0:
         raise ImageError(f"expected at least one pixel, got shape {pixels.shape}")
     if pixels.dtype.kind == "f":

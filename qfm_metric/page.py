@@ -7,22 +7,20 @@ only the page's own script and style work, known by their hashes, and pictures t
 import base64
 import hashlib
 import html
-import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from typing import IO, Any
 from urllib.parse import quote
 
-from .bands import band
-from .images import load_thumbnail
+from .bands import BANDS, band
 
-SMALL = 128  # px, the longer side in a card
-LARGE = 640  # px, in the large view
+SMALL = {"side": 128, "quality": 60}  # of the JPEG in a card, about 3 kB
+LARGE = {"side": 640, "quality": 80}  # in the large view, about 60 kB
 BINS = 40  # of a histogram; whole numbers of them fit into a band
 
 
@@ -61,34 +59,35 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """What the cards' values are and where they lie; `words` name ranges: `name` and `centre`."""
+
+    value: str
+    low: float
+    high: float
+    ticks: Sequence[float]
+    words: Sequence[Mapping[str, Any]]
+    signed: bool = False
+
+
+SCORES = Scale(
+    "score", 0.0, 1.0, [0.0, *(end for _, end in BANDS)], [{"name": w, "centre": end - 0.1} for w, end in BANDS]
+)
+
+
+@dataclass(frozen=True)
 class Head:
     """What stands around the cards. `kept` says which cards the page has if not all `total`."""
 
     title: str
-    value: str  # what the cards' values are
-    low: float
-    high: float
+    scale: Scale
     groups: Sequence[Group]
     histogram: Sequence[Sequence[int]]  # bins, groups
-    ticks: Sequence[float]
     sorts: Sequence[tuple[str, str]]  # label, key: order (as written), rising, falling, name, pixels
     total: int
-    kept: str = ""
-    words: Sequence[dict[str, Any]] = ()  # name and centre of the ranges below the histogram
-    signed: bool = False
-    summary: str = field(default="", metadata={"html": True})
-    footer: str = field(default="", metadata={"html": True})
-
-
-def jpeg(path: str, side: int) -> bytes:
-    """A file as a JPEG with at most `side` pixels on its longer side.
-
-    Raises:
-        ImageError: the file cannot be read as a picture.
-    """
-    encoded = io.BytesIO()
-    load_thumbnail(path, side).save(encoded, "JPEG", quality=60 if side <= SMALL else 80, optimize=True)
-    return encoded.getvalue()
+    kept: str
+    summary: str  # HTML, as the footer
+    footer: str
 
 
 def shown(text: str) -> str:
@@ -96,9 +95,21 @@ def shown(text: str) -> str:
     return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
-def bin_of(value: float, low: float = 0.0, high: float = 1.0) -> int:
-    """The histogram's bin of a value in [low, high]; a value at the edge of a band counts into that band."""
-    return min(BINS - 1, max(0, int((value - low) / (high - low) * BINS + 1e-9)))
+def bin_of(value: float, scale: Scale = SCORES) -> int:
+    """The histogram's bin of a value; one at the edge of a band counts into that band."""
+    return min(BINS - 1, max(0, int((value - scale.low) / (scale.high - scale.low) * BINS + 1e-9)))
+
+
+def common_folder(paths: Iterable[str]) -> str:
+    """The beginning that all paths share, up to and with a separator; empty if there is none."""
+    folders = {os.path.dirname(path) for path in paths}
+    try:
+        base = os.path.commonpath(folders)
+    except ValueError:  # no paths, some absolute and some not, or several drives
+        return ""
+    base = os.path.join(base, "") if base else ""
+    # commonpath tidies (a//b, ./a); what is cut off must be there
+    return base if all(os.path.join(folder, "").startswith(base) for folder in folders) else ""
 
 
 @contextmanager
@@ -132,7 +143,8 @@ def write_page(file: IO[str], head: Head, cards: Iterable[Card], folder: str) ->
         cards: In the order in which the page shows them first.
     """
     style, script = _asset("page.css"), _asset("page.js")
-    content = {item: value for item, value in asdict(head).items() if item not in ("summary", "footer")}
+    content = asdict(head)
+    del content["summary"], content["footer"]
     parts = {
         "title": html.escape(head.title),
         "policy": f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'",
@@ -199,7 +211,7 @@ def _json(content: Any) -> str:
 
 
 def _asset(name: str) -> str:
-    return files("qfm_metric").joinpath("_page", name).read_text(encoding="utf-8")
+    return (files("qfm_metric") / "_page" / name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

@@ -11,10 +11,26 @@ from typing import IO, Any, TypeVar
 
 from .bands import BANDS, band_index
 from .images import ImageError
-from .page import BINS, LARGE, SMALL, Card, Group, Head, Picture, bin_of, jpeg, page_file, paragraph, table, write_page
+from .page import (
+    BINS,
+    LARGE,
+    SCORES,
+    SMALL,
+    Card,
+    Group,
+    Head,
+    Picture,
+    bin_of,
+    common_folder,
+    page_file,
+    paragraph,
+    table,
+    write_page,
+)
+from .thumbnails import thumbnail
 
-LIMIT = 10_000  # cards of a page, about 4 kB each
-LARGE_LIMIT = 100  # the worst ones, about 60 kB each
+LIMIT = 10_000  # cards of a page
+LARGE_LIMIT = 100  # the worst ones have a large picture
 SORTS = [("worst first", "order"), ("best first", "falling"), ("name", "name"), ("largest picture first", "pixels")]
 ERROR = len(BANDS)  # the group behind the bands
 
@@ -141,7 +157,7 @@ class ReportWriter:
         if values.get("thumbnail"):
             return bytes(values["thumbnail"])
         with suppress(ImageError):  # scored once, gone now
-            return jpeg(values["path"], SMALL)
+            return thumbnail(values["path"], **SMALL)
         return None
 
     def _store(self, data: bytes | None) -> Span | None:
@@ -164,7 +180,7 @@ class ReportWriter:
             picture = replace(entry.picture, thumbnail=self._fetch(entry.thumbnail), map=self._fetch(entry.map))
             if i < large and picture.score is not None:
                 with suppress(ImageError):
-                    picture = replace(picture, large=jpeg(picture.path, LARGE))
+                    picture = replace(picture, large=thumbnail(picture.path, **LARGE))
             group = ERROR if picture.score is None else band_index(picture.score)
             yield Card(picture.path[len(base) :], picture.score, group, [picture])
 
@@ -181,13 +197,9 @@ class ReportWriter:
         names = [name for name, _ in BANDS]
         return Head(
             title=self.title,
-            value="score",
-            low=0.0,
-            high=1.0,
+            scale=SCORES,
             groups=[Group(name, i, self.counts[i]) for i, name in enumerate([*names, "error"])],
             histogram=self.histogram,
-            ticks=[0.0, *(end for _, end in BANDS)],
-            words=[{"name": name, "centre": end - 0.1} for name, end in BANDS],
             sorts=SORTS,
             total=total,
             kept="the worst",
@@ -207,18 +219,6 @@ class _Attributes:
 
     def get(self, name: str) -> Any:
         return getattr(self.row, name, None)
-
-
-def common_folder(paths: Iterable[str]) -> str:
-    """The beginning that all paths share, up to and with a separator; empty if there is none."""
-    folders = {os.path.dirname(path) for path in paths}
-    try:
-        base = os.path.commonpath(folders)
-    except ValueError:  # no paths, some absolute and some not, or several drives
-        return ""
-    base = os.path.join(base, "") if base else ""
-    # commonpath tidies (a//b, ./a); what is cut off must be there
-    return base if all(os.path.join(folder, "").startswith(base) for folder in folders) else ""
 
 
 def _read_map(source: bytes | str | os.PathLike[str] | None) -> bytes | None:

@@ -19,9 +19,10 @@
   };
   const page = take("page-data");
   const cards = take("card-data");
+  const scale = page.scale;
   const grid = $("grid"), view = $("view");
   const decimals = (value) => value.toFixed(3);
-  const signed = (value) => (page.signed && value > 0 ? "+" : "") + decimals(value).replace("-", "−");
+  const signed = (value) => (scale.signed && value > 0 ? "+" : "") + decimals(value).replace("-", "−");
   let shown = []; // indices into cards, in the order on the screen
   let current = 0; // place in `shown` of the card that has the keyboard
 
@@ -119,7 +120,7 @@
   // ---- histogram: what is shown in front of all
 
   const bins = page.histogram.length;
-  const binOf = (value) => Math.min(bins - 1, Math.max(0, Math.floor(((value - page.low) / (page.high - page.low)) * bins + 1e-9)));
+  const binOf = (value) => Math.min(bins - 1, Math.max(0, Math.floor(((value - scale.low) / (scale.high - scale.low)) * bins + 1e-9)));
 
   function drawHistogram() {
     const now = page.histogram.map((counts) => counts.map(() => 0));
@@ -127,7 +128,7 @@
     const most = Math.max(1, ...page.histogram.map((counts) => counts.reduce((a, b) => a + b, 0)));
     const height = 100, svg = $("histogram");
     const bars = page.histogram.map((counts, bin) => {
-      const from = page.low + ((page.high - page.low) * bin) / bins, to = from + (page.high - page.low) / bins;
+      const from = scale.low + ((scale.high - scale.low) * bin) / bins, to = from + (scale.high - scale.low) / bins;
       const group = drawn("g", { class: "bin" });
       const title = drawn("title", {});
       const all = counts.reduce((a, b) => a + b, 0);
@@ -154,22 +155,22 @@
   }
 
   function setUp() {
-    const place = (value) => `${(100 * (value - page.low)) / (page.high - page.low)}%`;
+    const place = (value) => `${(100 * (value - scale.low)) / (scale.high - scale.low)}%`;
     const caption = $("histogram-caption");
-    page.ticks.forEach((tick, index) => {
-      const label = make("span", index === page.ticks.length - 1 ? "last" : "", tick.toFixed(page.ticks.every((t) => Number.isInteger(t * 10)) ? 1 : 2).replace("-", "−"));
+    scale.ticks.forEach((tick, index) => {
+      const label = make("span", index === scale.ticks.length - 1 ? "last" : "", tick.toFixed(scale.ticks.every((t) => Number.isInteger(t * 10)) ? 1 : 2).replace("-", "−"));
       label.style.left = place(tick);
       caption.append(label);
     });
-    for (const { name, centre } of page.words) {
+    for (const { name, centre } of scale.words) {
       const word = make("span", "word", name);
       word.style.left = place(centre);
       caption.append(word);
     }
-    $("histogram").setAttribute("aria-label", `Histogram of the ${page.value}: ` +
+    $("histogram").setAttribute("aria-label", `Histogram of the ${scale.value}: ` +
       page.groups.map((group) => `${group.name} ${group.count}`).join(", "));
-    $("range-name").textContent = page.value[0].toUpperCase() + page.value.slice(1);
-    for (const id of ["low", "high"]) Object.assign($(id), { min: page.low, max: page.high });
+    $("range-name").textContent = scale.value[0].toUpperCase() + scale.value.slice(1);
+    for (const id of ["low", "high"]) Object.assign($(id), { min: scale.low, max: scale.high });
     for (const [label, key] of page.sorts) $("sort").append(new Option(label, key));
     page.groups.forEach((group, index) => {
       if (!group.count) return;

@@ -33,7 +33,7 @@ LARGE_LIMIT = 50  # the first ones have large pictures
 NAMES = 1_000  # listed of those that were left out
 WINNERS = {"A": ("A better", 1), "B": ("B better", 4), "": ("equal", 5)}  # word and colour
 SIDES = {"A": ("A", 1), "B": ("B", 4)}
-RANGES = (0.05, 0.1, 0.2, 0.5, 1.0)  # of differences in a histogram
+RANGES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of differences in a histogram
 PAIR_SORTS = [
     ("largest difference first", "order"),
     ("B better first", "falling"),

@@ -240,8 +240,7 @@
       figure.append(frame(picture, true), caption);
       return figure;
     }));
-    const small = card.pictures.some((picture) => picture.thumbnail && !picture.large);
-    $("view-note").textContent = small ? "Enlarged from the small picture in this page; open the file to judge sharpness and noise." : "";
+    $("view-note").hidden = !card.pictures.some((picture) => picture.thumbnail);
     $("previous").disabled = current === 0;
     $("next").disabled = current === shown.length - 1;
     if (!view.open) view.showModal();

@@ -25,6 +25,7 @@
   const signed = (value) => (scale.signed && value > 0 ? "+" : "") + decimals(value).replace("-", "−");
   let shown = []; // indices into cards, in the order on the screen
   let current = 0; // place in `shown` of the card that has the keyboard
+  let viewed = 0; // and of the one in the large view
 
   // ---- cards
 
@@ -215,15 +216,14 @@
   });
   grid.addEventListener("click", (event) => {
     const button = event.target.closest(".card");
-    if (!button) return;
-    current = shown.indexOf(Number(button.dataset.index));
-    openView();
+    if (button) openView(shown.indexOf(Number(button.dataset.index)));
   });
 
   // ---- large view
 
-  function openView() {
-    const card = cards[shown[current]];
+  function openView(place) {
+    viewed = place;
+    const card = cards[shown[viewed]];
     $("view-name").textContent = card.name;
     $("view-pictures").replaceChildren(...card.pictures.map((picture) => {
       const figure = make("figure"), caption = make("figcaption");
@@ -241,16 +241,13 @@
       return figure;
     }));
     $("view-note").hidden = !card.pictures.some((picture) => picture.thumbnail);
-    $("previous").disabled = current === 0;
-    $("next").disabled = current === shown.length - 1;
+    $("previous").disabled = viewed === 0;
+    $("next").disabled = viewed === shown.length - 1;
     if (!view.open) view.showModal();
   }
 
   function step(by) {
-    const place = current + by;
-    if (place < 0 || place >= shown.length) return;
-    current = place;
-    openView();
+    if (shown[viewed + by] !== undefined) openView(viewed + by);
   }
 
   $("previous").addEventListener("click", () => step(-1));
@@ -261,7 +258,7 @@
     const steps = { ArrowLeft: -1, ArrowRight: 1 };
     if (view.open && event.key in steps) step(steps[event.key]);
   });
-  view.addEventListener("close", () => focusCard(current));
+  view.addEventListener("close", () => focusCard(viewed)); // the browser has gone back to where the view was opened
 
   for (const id of ["maps", "view-maps"]) {
     $(id).addEventListener("change", (event) => {

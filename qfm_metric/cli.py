@@ -20,11 +20,12 @@ from typing import IO
 
 import torch
 
-from . import __version__, cli_weights
+from . import __version__, cli_compare, cli_report, cli_weights
 from .images import IMAGE_SUFFIXES, ImageError, load_image
 from .score import QFMScore
 from .weights import WeightsError
 
+COMMANDS = {"compare": cli_compare.main, "report": cli_report.main, "weights": cli_weights.main}  # by their first word
 RESERVED = ("export",)  # first words that later versions use as commands
 DECIMALS = 4  # the fifth may differ with the batch
 UNPRINTABLE = "backslashreplace"  # a file name need not be text in any encoding; no such name may end the run
@@ -42,8 +43,8 @@ class Result:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    if argv and argv[0] == "weights":
-        return cli_weights.main(argv[1:])
+    if argv and argv[0] in COMMANDS:
+        return COMMANDS[argv[0]](argv[1:])
     parser = build_parser()
     if argv and argv[0] in RESERVED:
         parser.error(f"{argv[0]!r} is kept for a command of a later version; a folder of that name is ./{argv[0]}")

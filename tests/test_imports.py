@@ -19,14 +19,23 @@ MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for p
 SIBLINGS = {
     "__init__": ({"images", "loss", "score", "weights"}, set()),  # loss for type checkers alone
     "__main__": ({"cli"}, set()),
-    "cli": ({"__init__", "cli_weights", "images", "model", "score", "weights"}, set()),
+    "cli": ({"__init__", "cli_compare", "cli_report", "cli_weights", "images", "model", "score", "weights"}, set()),
+    "cli_compare": ({"compare", "compare_page", "page", "results", "score", "weights"}, {"cli"}),
+    "cli_report": ({"report", "results"}, set()),
     "cli_weights": ({"hub", "weights"}, set()),
     "score": ({"card", "hub", "model", "weights"}, {"__init__"}),
+    "bands": (set(), set()),
     "card": (set(), set()),
+    "compare": (set(), set()),
+    "compare_page": ({"compare", "images", "page", "thumbnails"}, set()),
     "hub": ({"weights"}, set()),
     "images": (set(), set()),
     "loss": ({"score"}, set()),
     "model": (set(), set()),
+    "page": ({"bands"}, set()),
+    "report": ({"bands", "images", "page", "thumbnails"}, set()),
+    "results": (set(), set()),
+    "thumbnails": ({"images"}, set()),
     "weights": (set(), set()),
 }
 RUNTIME = {"torch", "numpy", "PIL", "safetensors"}  # timm, huggingface_hub and extras are imported where they are used

@@ -1,6 +1,6 @@
 """Print the quantiles of BIQ2021's training part that `qfm_metric/percentiles.py` holds.
 
-    python benchmarks/mos_quantiles.py DATA/all.csv      # the table that `python -m qfm_metric.train prepare` wrote
+python benchmarks/mos_quantiles.py DATA/all.csv      # the table that `python -m qfm_metric.train prepare` wrote
 """
 
 import argparse

@@ -258,6 +258,19 @@ class QFMNet(nn.Module):
         """`(N, V, 3, h, w)` views to calibrated scores `(N,)`."""
         return self.calibration(self.forward_head(self.forward_features(views)))  # type: ignore[no-any-return]
 
+    def assess_views(self, views: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """`(N, V, 3, h, w)` views to scores `(N,)`, their standard deviations `(N,)` and maps `(N, 1, rows, columns)`.
+
+        The scores are `score_views`'s; there are no deviations without `config.uncertainty`.
+        """
+        cells = self.cells(self.pyramid(views))
+        tokens = self.embed(cells, n=len(views))
+        answers = self.decoder(tokens)
+        logits = self.forward_logits(answers)
+        local = self.forward_local(tokens, logits, (cells.shape[-2], cells.shape[-1]))
+        std = self.forward_std(answers) if self.config.uncertainty else None
+        return self.calibration(logits), std, self.calibration(local)
+
     def preprocess(self, images: Tensor) -> Tensor:
         """`(N, 3, H, W)` in [0, 1] to normalised views `(N, V, 3, h, w)`, differentiable.
 
@@ -299,6 +312,16 @@ class QFMNet(nn.Module):
     def forward_logits(self, answers: Tensor) -> Tensor:
         """The decoder's answers `(N, Q, D)` to logits `(N,)`: the mean over the queries."""
         return self.head(answers).mean(dim=(1, 2))  # type: ignore[no-any-return]
+
+    def forward_local(self, tokens: Tensor, logits: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Tokens `(N, L, D)` and their logits `(N,)` to local logits `(N, 1, *grid)`, whose mean is `logits`.
+
+        A cell counts as a picture of which every cell is like this one, which one token stands for. Only the tokens of
+        the whole view, which come first, have a place in `grid` (rows, columns).
+        """
+        cells = tokens[:, : grid[0] * grid[1]]
+        alone = self.forward_head(cells.reshape(-1, 1, cells.shape[-1])).reshape(len(tokens), 1, *grid)
+        return alone + (logits.view(-1, 1, 1, 1) - alone.mean(dim=(-2, -1), keepdim=True))
 
     def forward_std(self, answers: Tensor) -> Tensor:
         """The decoder's answers `(N, Q, D)` to the expected standard deviation `(N,)` of the MOS about the score.

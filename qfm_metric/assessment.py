@@ -14,11 +14,11 @@ from .percentiles import percentile
 class Assessment:
     """All that one forward pass says about N images.
 
-    The map has a value per cell of a grid laid over the whole picture, at most about 10 x 10 cells for the default
-    weights; a cell's value is the score of a picture that would be like this cell everywhere, with one shift of the
-    log-odds that makes the map fit the score: **the mean of the map's log-odds is the score's log-odds**,
-    `logit(quality_map).mean((1, 2, 3)) == logit(score)`, `logit(q) = log(q / (1 - q))`. So the map says how quality is
-    spread over the picture, and the score how much of it there is.
+    The map has a value per cell of a grid laid over the whole picture, about 10 x 10 cells for the default weights and
+    fewer for small pictures. A cell's value is the score of a picture that would be everywhere like the 3 x 3 cells
+    around it, with one shift of the log-odds that fits the map to the score: **the mean of the map's log-odds is the
+    score's log-odds**, `logit(quality_map).mean((1, 2, 3)) == logit(score)`, where `logit(q) = log(q / (1 - q))`. So
+    the map says how quality is spread over the picture, and the score how much of it there is.
 
     Attributes:
         score: `(N,)`, float32 in [0, 1]; higher is better.

@@ -316,11 +316,12 @@ class QFMNet(nn.Module):
     def forward_local(self, tokens: Tensor, logits: Tensor, grid: tuple[int, int]) -> Tensor:
         """Tokens `(N, L, D)` and their logits `(N,)` to local logits `(N, 1, *grid)`, whose mean is `logits`.
 
-        A cell counts as a picture of which every cell is like this one, which one token stands for. Only the tokens of
-        the whole view, which come first, have a place in `grid` (rows, columns).
+        A cell counts as a picture that is everywhere like its neighbourhood of 3 x 3 cells, whose mean token stands for
+        it. Only the tokens of the whole view, which come first, have a place in `grid` (rows, columns). Ours.
         """
-        cells = tokens[:, : grid[0] * grid[1]]
-        alone = self.forward_head(cells.reshape(-1, 1, cells.shape[-1])).reshape(len(tokens), 1, *grid)
+        cells = tokens[:, : grid[0] * grid[1]].transpose(1, 2).unflatten(2, grid)  # (N, D, rows, columns)
+        around = F.avg_pool2d(cells, 3, stride=1, padding=1, count_include_pad=False)
+        alone = self.forward_head(around.permute(0, 2, 3, 1).reshape(-1, 1, tokens.shape[-1])).reshape(-1, 1, *grid)
         return alone + (logits.view(-1, 1, 1, 1) - alone.mean(dim=(-2, -1), keepdim=True))
 
     def forward_std(self, answers: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Draw docs/quality_map.jpg: a photograph with one quadrant blurred and another noisy, beside its quality map.
 
-    python benchmarks/draw_quality_map.py docs/quality_map.jpg
+python benchmarks/draw_quality_map.py docs/quality_map.jpg
 """
 
 import sys

@@ -5,9 +5,10 @@
 torch.Size([2])
 """
 
+from .assessment import Assessment
 from .images import ImageError, load_image
 from .score import QFMScore
 from .weights import WeightsError
 
 __version__ = "0.1.0"
-__all__ = ["ImageError", "QFMScore", "WeightsError", "load_image"]
+__all__ = ["Assessment", "ImageError", "QFMScore", "WeightsError", "load_image"]

@@ -84,7 +84,9 @@ def test_autocast_changes_nothing(sure, random_images):
 
 
 def some(scores, std=None):
-    return Assessment(torch.tensor(scores), None if std is None else torch.tensor(std), torch.rand(len(scores), 1, 2, 2))
+    return Assessment(
+        torch.tensor(scores), None if std is None else torch.tensor(std), torch.rand(len(scores), 1, 2, 2)
+    )
 
 
 def test_intervals_are_normal_and_stay_on_the_scale():

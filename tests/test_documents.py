@@ -1,4 +1,4 @@
-"""README's Python blocks and the docstrings' examples run, and print what they say they print."""
+"""The documents' Python blocks and the docstrings' examples run, and print what they say they print."""
 
 import ast
 import contextlib
@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("name", ["qfm_metric", "qfm_metric.score"])
+@pytest.mark.parametrize("name", ["qfm_metric", "qfm_metric.score", "qfm_metric.bands", "qfm_metric.percentiles"])
 def test_docstring_examples(name, metric):
     module = importlib.import_module(name)
     found = doctest.testmod(module, extraglobs={"torch": torch, "score": metric})
@@ -22,18 +22,19 @@ def test_docstring_examples(name, metric):
     assert found.failed == 0
 
 
-def test_readme_python_blocks_print_what_they_claim(tmp_path, monkeypatch, photo_path):
+@pytest.mark.parametrize("name", ["README.md", "docs/explain.md"])
+def test_python_blocks_print_what_they_claim(name, tmp_path, monkeypatch, photo_path):
     """Blocks share a namespace, as a reader's session would; `# <- text` behind a print is its output."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photo.png").write_bytes(Path(photo_path).read_bytes())
-    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), flags=re.DOTALL)
     assert len(blocks) >= 2
     namespace, claims = {}, 0
     for block in blocks:
         expected = re.findall(r"# <- (.+)", block)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(compile(ast.parse(block), "README.md", "exec"), namespace)
+            exec(compile(ast.parse(block), name, "exec"), namespace)
         assert printed.getvalue().splitlines() == expected
         claims += len(expected)
     assert claims >= 1

@@ -7,6 +7,7 @@ torch.Size([2])
 
 from typing import TYPE_CHECKING, Any
 
+from .assessment import Assessment
 from .images import ImageError, load_image
 from .score import QFMScore
 from .weights import WeightsError
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from .loss import QFMLoss
 
 __version__ = "0.1.0"
-__all__ = ["ImageError", "QFMLoss", "QFMScore", "WeightsError", "load_image"]
+__all__ = ["Assessment", "ImageError", "QFMLoss", "QFMScore", "WeightsError", "load_image"]
 
 
 def __getattr__(name: str) -> Any:

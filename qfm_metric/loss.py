@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .score import QFMScore, check_images
+from .inputs import check_images
+from .score import QFMScore
 
 REDUCTIONS = ("none", "mean", "sum")
 

@@ -262,6 +262,19 @@ class QFMNet(nn.Module):
         """`(N, V, 3, h, w)` views to calibrated scores `(N,)`."""
         return self.calibration(self.forward_head(self.forward_features(views)))  # type: ignore[no-any-return]
 
+    def assess_views(self, views: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """`(N, V, 3, h, w)` views to scores `(N,)`, their standard deviations `(N,)` and maps `(N, 1, rows, columns)`.
+
+        The scores are `score_views`'s; there are no deviations without `config.uncertainty`.
+        """
+        cells = self.cells(self.pyramid(views))
+        tokens = self.embed(cells, n=len(views))
+        answers = self.decoder(tokens)
+        logits = self.forward_logits(answers)
+        local = self.forward_local(cells[:: views.shape[1]], logits)  # the whole is the first of a picture's views
+        std = self.forward_std(answers) if self.config.uncertainty else None
+        return self.calibration(logits), std, self.calibration(local)
+
     def preprocess(self, images: Tensor) -> Tensor:
         """`(N, 3, H, W)` in [0, 1] to normalised views `(N, V, 3, h, w)`, differentiable.
 
@@ -307,6 +320,17 @@ class QFMNet(nn.Module):
     def forward_logits(self, answers: Tensor) -> Tensor:
         """The decoder's answers `(N, Q, D)` to logits `(N,)`: the mean over the queries."""
         return self.head(answers).mean(dim=(1, 2))  # type: ignore[no-any-return]
+
+    def forward_local(self, cells: Tensor, logits: Tensor) -> Tensor:
+        """Cells `(N, C, rows, columns)` of whole views and the pictures' logits `(N,)` to local logits.
+
+        `(N, 1, rows, columns)`, whose mean is `logits`. A cell counts as a picture that is everywhere like its
+        neighbourhood of 3 x 3 cells. Ours.
+        """
+        around = F.avg_pool2d(cells, 3, stride=1, padding=1, count_include_pad=False)
+        lone = around.permute(0, 2, 3, 1).reshape(-1, cells.shape[1], 1, 1)
+        alone = self.forward_head(self.embed(lone, n=len(lone))).view(-1, 1, *cells.shape[-2:])
+        return alone + (logits.view(-1, 1, 1, 1) - alone.mean(dim=(-2, -1), keepdim=True))
 
     def forward_std(self, answers: Tensor) -> Tensor:
         """The decoder's answers `(N, Q, D)` to the expected standard deviation `(N,)` of the MOS about the score.

@@ -1,9 +1,8 @@
 """QFMScore: checks images, holds a frozen network, returns one score per image."""
 
 import json
-import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .assessment import Assessment
 from .card import model_card
 from .hub import load_weights
+from .inputs import as_batch, check_list
 from .model import QFMConfig, QFMNet
 from .weights import FILE, Weights, WeightsError, check_fit, read_manifest, save_weights
 
-OVERSHOOT = 0.1 + 1e-6  # what interpolation and networks do to [0, 1] (and rounding); more is a mistake
 GPU_BATCH = 32  # views a forward pass; bounds the memory that many images take
 
 
@@ -150,46 +150,110 @@ class QFMScore(nn.Module):
             torch.Size([2])
         """
         with torch.autocast(self.net.mean.device.type, enabled=False):
-            if isinstance(images, Tensor):
-                images = images.unsqueeze(0) if images.ndim == 3 else images
-                check_images(images, "images")
-                if torch.compiler.is_compiling():
-                    return self.net(self.to_net(images)).float()  # type: ignore[no-any-return]
-                return torch.cat([self.net(self.to_net(part)).float() for part in torch.split(images, self._batch)])
-            return self._score_list(images)
+            if torch.compiler.is_compiling() and isinstance(images, Tensor):
+                return self.net(self.to_net(as_batch(images))).float()  # type: ignore[no-any-return]
+            scores: dict[int, Tensor] = {}
+            for places, views in self._passes(images):
+                scores |= zip(places, self.net.score_views(views).float(), strict=True)
+            return _in_order(scores)
+
+    def assess(self, images: Tensor | Sequence[Tensor]) -> Assessment:
+        """Score images, and say where they are good or bad and how sure that is: all from one forward pass.
+
+        Args:
+            images: See `forward`.
+
+        Returns:
+            An `Assessment`; its `score` is what `forward` returns, to the last bit on the CPU. Differentiable in
+            `images`, as `forward` is.
+
+        Raises:
+            TypeError, ValueError: see `forward`.
+
+        Example:
+            >>> found = score.assess(torch.rand(2, 3, 320, 256))
+            >>> found.score.shape, found.quality_map.shape
+            (torch.Size([2]), torch.Size([2, 1, 10, 8]))
+        """
+        scores: dict[int, Tensor] = {}
+        stds: dict[int, Tensor] = {}
+        maps: dict[int, Tensor] = {}
+        with torch.autocast(self.net.mean.device.type, enabled=False):
+            for places, views in self._passes(images):
+                score, std, quality_map = self.net.assess_views(views)
+                scores |= zip(places, score.float(), strict=True)
+                maps |= zip(places, quality_map.float(), strict=True)
+                if std is not None:
+                    stds |= zip(places, std.float(), strict=True)
+        return Assessment(
+            score=_in_order(scores),
+            std=_in_order(stds) if stds else None,
+            quality_map=_in_order(maps) if isinstance(images, Tensor) else [maps[i] for i in range(len(maps))],
+        )
+
+    def quality_map(self, images: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
+        """Local quality: `assess(images).quality_map`, see `Assessment`.
+
+        Args:
+            images: See `forward`.
+
+        Returns:
+            `(N, 1, h, w)`, or for a list of images a list of `(1, h, w)`; float32 in (0, 1), higher is better.
+
+        Raises:
+            TypeError, ValueError: see `forward`.
+
+        Example:
+            >>> score.quality_map(torch.rand(2, 3, 320, 256)).shape
+            torch.Size([2, 1, 10, 8])
+        """
+        return self.assess(images).quality_map
+
+    def uncertainty(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+        """Expected standard deviation of the MOS about the score: `assess(images).std`.
+
+        Args:
+            images: See `forward`.
+
+        Returns:
+            `(N,)`, float32, on the scale of the scores.
+
+        Raises:
+            WeightsError: these weights predict none.
+            TypeError, ValueError: see `forward`.
+        """
+        if not self.net.config.uncertainty:
+            raise WeightsError(
+                f"weights {self.weights_id!r}: expected weights that predict an uncertainty, these do not; "
+                "load others, or train with network.uncertainty = true"
+            )
+        std = self.assess(images).std
+        assert std is not None
+        return std
 
     @property
     def _batch(self) -> int:
         # Larger batches of feature maps fall out of a CPU's cache: 8 at a time take 2-4x as long as 8 times one.
         return 1 if self.net.mean.device.type == "cpu" else GPU_BATCH
 
-    def _score_list(self, images: Sequence[Tensor]) -> Tensor:
-        if not isinstance(images, Sequence) or isinstance(images, str | bytes):
-            raise TypeError(f"expected a tensor or a list of tensors, got {type(images).__name__}; see load_image")
-        if not images:
-            raise ValueError("expected at least one image, got an empty list")
-        for i, image in enumerate(images):
-            if not isinstance(image, Tensor):
-                raise TypeError(f"images[{i}]: expected a (3, H, W) tensor, got {type(image).__name__}; see load_image")
-            if image.ndim != 3:
-                raise ValueError(f"images[{i}]: expected (3, H, W) in a list of images, got {tuple(image.shape)}")
-            check_images(image.unsqueeze(0), f"images[{i}]")
+    def _passes(self, images: Tensor | Sequence[Tensor]) -> Iterator[tuple[Sequence[int], Tensor]]:
+        """Check images and make their views; yields those that share a forward pass, with their places in `images`."""
+        if isinstance(images, Tensor):
+            images = as_batch(images)
+            for start in range(0, len(images), self._batch):
+                views = self.net.distinct_views(self.to_net(images[start : start + self._batch]))
+                yield range(start, start + len(views)), views
+            return
+        check_list(images)
         # Pictures that are looked at in the same shape share a forward pass.
         alike: dict[torch.Size, list[tuple[int, Tensor]]] = {}
-        scores: dict[int, Tensor] = {}
         for i, image in enumerate(images):
             views = self.net.distinct_views(self.to_net(image.unsqueeze(0)))
             group = alike.setdefault(views.shape, [])
             group.append((i, views))
             if len(group) == self._batch:
-                scores |= self._score_group(alike.pop(views.shape))
-        for group in alike.values():
-            scores |= self._score_group(group)
-        return torch.stack([scores[i] for i in range(len(images))])
-
-    def _score_group(self, group: list[tuple[int, Tensor]]) -> dict[int, Tensor]:
-        indices, views = zip(*group, strict=True)
-        return dict(zip(indices, self.net.score_views(torch.cat(views)).float(), strict=True))
+                yield _together(alike.pop(views.shape))
+        yield from map(_together, alike.values())
 
     def to_net(self, images: Tensor) -> Tensor:
         """To the network's device, precision and range."""
@@ -218,37 +282,13 @@ class QFMScore(nn.Module):
         )
 
 
-def check_images(images: Tensor, name: str) -> None:
-    """Refuse what cannot be scored; `images` has a batch dimension."""
-    if images.ndim != 4:
-        raise ValueError(f"{name}: expected (N, 3, H, W) or (3, H, W), got {tuple(images.shape)}")
-    if images.shape[1] != 3:
-        hint = (
-            "permute(0, 3, 1, 2) first" if images.shape[-1] == 3 else "RGB is needed; expand a grey image to 3 channels"
-        )
-        raise ValueError(f"{name}: expected 3 channels (N, 3, H, W), got {tuple(images.shape)}; {hint}")
-    if images.numel() == 0:
-        raise ValueError(f"{name}: expected at least one image of at least 1 x 1 px, got {tuple(images.shape)}")
-    if images.dtype == torch.uint8:
-        return
-    if not images.is_floating_point():
-        raise TypeError(f"{name}: expected float in [0, 1] or uint8, got {images.dtype}")
-    if not (images.requires_grad or torch.compiler.is_compiling()):
-        _check_range(images, name)
+def _together(group: list[tuple[int, Tensor]]) -> tuple[Sequence[int], Tensor]:
+    places, views = zip(*group, strict=True)
+    return places, torch.cat(views)
 
 
-def _check_range(images: Tensor, name: str) -> None:
-    low, high = (value.item() for value in torch.aminmax(images.detach()))
-    if low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
-        return
-    if not math.isfinite(low) or not math.isfinite(high):
-        raise ValueError(f"{name}: expected finite values in [0, 1], got NaN or Inf")
-    hint = "rescale them"
-    if high > 2:
-        hint = "divide by 255 or pass uint8"
-    elif low < -0.5:
-        hint = "map [-1, 1] to [0, 1] by (x + 1) / 2"
-    raise ValueError(f"{name}: expected values in [0, 1], got [{low:.3g}, {high:.3g}]; {hint}")
+def _in_order(found: dict[int, Tensor]) -> Tensor:
+    return torch.stack([found[i] for i in range(len(found))])
 
 
 def _build(weights: Weights) -> QFMNet:

@@ -14,7 +14,7 @@ import torch
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("name", ["qfm_metric", "qfm_metric.loss", "qfm_metric.score"])
+@pytest.mark.parametrize("name", [f"qfm_metric{part}" for part in ("", ".bands", ".loss", ".percentiles", ".score")])
 def test_docstring_examples(name, metric):
     module = importlib.import_module(name)
     found = doctest.testmod(module, extraglobs={"torch": torch, "score": metric})
@@ -22,7 +22,7 @@ def test_docstring_examples(name, metric):
     assert found.failed == 0
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/loss.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/explain.md", "docs/loss.md"])
 def test_python_blocks_print_what_they_claim(document, tmp_path, monkeypatch, photo_path):
     """Blocks share a namespace, as a reader's session would; `# <- text` behind a print is its output."""
     monkeypatch.chdir(tmp_path)

@@ -1,0 +1,55 @@
+"""What `QFMScore.assess` says about images: score, uncertainty, local quality, and words for them."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .bands import band
+from .percentiles import percentile
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """All that one forward pass says about N images.
+
+    The map has a value per cell of a grid laid over the whole picture, about 10 x 10 cells for the default weights and
+    fewer for small pictures. A cell's value is the score of a picture that would be everywhere like the 3 x 3 cells
+    around it, with one shift of the log-odds that fits the map to the score: **the mean of the map's log-odds is the
+    score's log-odds**, `logit(quality_map).mean((1, 2, 3)) == logit(score)`, where `logit(q) = log(q / (1 - q))`. So
+    the map says how quality is spread over the picture, and the score how much of it there is.
+
+    Attributes:
+        score: `(N,)`, float32 in [0, 1]; higher is better.
+        std: `(N,)`, the expected standard deviation of the MOS about the score, on the same scale; None if the weights
+            predict none.
+        quality_map: `(N, 1, h, w)`, float32 in (0, 1), higher is better; for a list of images a list of `(1, h, w)`.
+    """
+
+    score: Tensor
+    std: Tensor | None
+    quality_map: Tensor | list[Tensor]
+
+    def interval(self, coverage: float = 0.68) -> tuple[Tensor, Tensor]:
+        """Where the MOS lies with probability `coverage`, if it is normal about the score: ends `(N,)`, in [0, 1].
+
+        Raises:
+            ValueError: `coverage` outside (0, 1), or the weights predict no standard deviation.
+        """
+        if not 0 < coverage < 1:
+            raise ValueError(f"coverage: expected a probability between 0 and 1, got {coverage}")
+        if self.std is None:
+            raise ValueError("expected weights that predict an uncertainty, these do not; load others for intervals")
+        half = math.sqrt(2) * torch.erfinv(torch.tensor(coverage, dtype=torch.float64)).item() * self.std
+        return (self.score - half).clamp(0, 1), (self.score + half).clamp(0, 1)
+
+    @property
+    def band(self) -> list[str]:
+        """A word per image: bad, poor, fair, good or excellent, see `qfm_metric.bands`."""
+        return [band(score) for score in self.score.tolist()]
+
+    @property
+    def percentile(self) -> list[float]:
+        """Per image, the percentage of BIQ2021's training photographs that people rated below its score."""
+        return [percentile(score) for score in self.score.tolist()]

@@ -1,0 +1,118 @@
+"""Lay a map of local quality over its picture, to look at."""
+
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+LONGEST_SIDE = 1024  # px of an overlay: a map has some 10 x 10 cells, more pixels show nothing more
+OPACITY = 0.5
+# Quality 0, 1/8 ... 1 as in viridis (matplotlib, CC0): ordered by lightness, so that it can be read without colour.
+COLOURS = np.array(
+    [
+        (68, 1, 84),
+        (71, 44, 122),
+        (59, 81, 139),
+        (44, 113, 142),
+        (33, 144, 141),
+        (39, 173, 129),
+        (92, 200, 99),
+        (170, 220, 50),
+        (253, 231, 37),
+    ]
+)
+
+
+def draw_overlay(image: Tensor, quality_map: Tensor, score: float | None = None) -> Image.Image:
+    """Colour a picture by its local quality: dark violet is bad (0), yellow is good (1), on every picture alike.
+
+    Args:
+        image: `(3, H, W)`, float in [0, 1] or uint8, as `load_image` gives it. Shown in grey.
+        quality_map: `(1, h, w)` or `(h, w)` in [0, 1], of the whole picture; interpolated between its cells.
+        score: Written beside the legend.
+
+    Returns:
+        RGB, the picture (reduced to at most 1024 px on the longer side) over a legend.
+
+    Raises:
+        ValueError: wrong shapes.
+    """
+    if image.ndim != 3 or image.shape[0] != 3:
+        raise ValueError(f"image: expected (3, H, W), got {tuple(image.shape)}")
+    cells = quality_map.squeeze(0) if quality_map.ndim == 3 else quality_map
+    if cells.ndim != 2:
+        raise ValueError(f"quality_map: expected (1, h, w) or (h, w), got {tuple(quality_map.shape)}")
+    picture = _reduce(image.detach().cpu())
+    size = (picture.shape[-2], picture.shape[-1])
+    smooth = F.interpolate(cells.detach().cpu()[None, None].float(), size, mode="bilinear", align_corners=False)
+    grey = (picture * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0).numpy()[..., None] * 255
+    mixed = (1 - OPACITY) * grey + OPACITY * _colour(smooth[0, 0].numpy())
+    return _with_legend(Image.fromarray(mixed.round().clip(0, 255).astype(np.uint8)), score)
+
+
+def save_overlay(overlay: Image.Image, source: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Path:
+    """Write an overlay as PNG under the name of its picture; no file is ever overwritten.
+
+    Args:
+        overlay: What `draw_overlay` gave.
+        source: Path of the picture: `a/cat.jpg` gives `cat-map.png`; if that is taken, `cat-map-2.png`, and so on.
+        folder: Made if needed.
+
+    Returns:
+        The path that was written.
+
+    Raises:
+        OSError: the folder or the file cannot be written.
+    """
+    folder, stem = Path(folder), Path(source).stem
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        path = folder / f"{stem}-map{'' if number == 1 else f'-{number}'}.png"
+        try:
+            file = path.open("xb")
+        except FileExistsError:
+            continue
+        with file:
+            overlay.save(file, "PNG")
+        break
+    return path
+
+
+def _reduce(image: Tensor) -> Tensor:
+    """`(3, H, W)` in [0, 1], float, no side longer than `LONGEST_SIDE`."""
+    picture = image.float() / 255 if image.dtype == torch.uint8 else image.float()
+    scale = LONGEST_SIDE / max(picture.shape[-2:])
+    if scale >= 1:
+        return picture
+    size = [max(1, round(side * scale)) for side in picture.shape[-2:]]
+    return F.interpolate(picture[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
+
+
+def _colour(quality: NDArray[np.float32]) -> NDArray[np.float64]:
+    """`(h, w)` in [0, 1] to `(h, w, 3)` in 0..255."""
+    places = np.linspace(0, 1, len(COLOURS))
+    return np.stack([np.interp(quality, places, channel) for channel in COLOURS.T], axis=-1)
+
+
+def _with_legend(picture: Image.Image, score: float | None) -> Image.Image:
+    """A bar from 0 to 1 under the picture."""
+    size = max(10, max(picture.size) // 50)
+    font, height = ImageFont.load_default(size), 2 * size
+    text = "local quality" if score is None else f"score {score:.2f}, local quality"
+    before, after = f"{text}  0 ", " 1"
+    widths = [int(font.getlength(part)) for part in (before, after)]
+    bar = 6 * size
+    canvas = Image.new("RGB", (max(picture.width, sum(widths) + bar + size), picture.height + height), "white")
+    canvas.paste(picture)
+    draw, middle, left = ImageDraw.Draw(canvas), picture.height + height // 2, size // 2
+    draw.text((left, middle), before, "black", font, anchor="lm")
+    ramp = _colour(np.linspace(0, 1, bar, dtype=np.float32)[None].repeat(size, axis=0)).astype(np.uint8)
+    canvas.paste(Image.fromarray(ramp), (left + widths[0], middle - size // 2))
+    draw.text((left + widths[0] + bar, middle), after, "black", font, anchor="lm")
+    return canvas

@@ -1,0 +1,132 @@
+"""The contract of `assess` and what hangs on it: scores, deviations, intervals, words, percentiles."""
+
+import dataclasses
+
+import pytest
+import torch
+from published import TINY
+
+from qfm_metric import QFMScore, WeightsError
+from qfm_metric.assessment import Assessment
+from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.percentiles import QUANTILES, percentile
+
+
+@pytest.fixture(scope="module")
+def sure():
+    """A small network that looks at a native view too, and predicts deviations."""
+    torch.manual_seed(0)
+    return QFMScore(QFMNet(QFMConfig(**TINY, view_pixels=128 * 128, native_views=1, uncertainty=True)))
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """Pictures of different sizes; the first and the third share a forward pass on a GPU."""
+    generator = torch.Generator().manual_seed(0)
+    return [torch.rand(3, *size, generator=generator) for size in [(64, 96), (200, 80), (64, 96), (33, 65), (1, 1)]]
+
+
+def test_score_is_the_metrics_to_the_last_bit(metric, photo, random_images):
+    for images in (photo, random_images, (random_images * 255).byte(), [photo, *random_images]):
+        assert torch.equal(metric.assess(images).score, metric(images))
+
+
+def test_a_list_keeps_its_order(sure, mixed):
+    together = sure.assess(mixed)
+    assert isinstance(together.quality_map, list)
+    assert together.score.shape == together.std.shape == (5,)
+    for i, image in enumerate(mixed):
+        alone = sure.assess(image)
+        assert torch.equal(together.score[i], alone.score[0])
+        assert torch.equal(together.std[i], alone.std[0])
+        assert torch.equal(together.quality_map[i], alone.quality_map[0])
+
+
+def test_a_batch_is_its_pictures(sure, random_images):
+    together = sure.assess(random_images)
+    assert torch.equal(together.std, torch.cat([sure.assess(image).std for image in random_images]))
+    assert torch.equal(together.quality_map, torch.cat([sure.assess(image).quality_map for image in random_images]))
+    assert torch.equal(together.quality_map, sure.quality_map(random_images))
+    assert torch.equal(together.std, sure.uncertainty(random_images))
+    assert len(set(together.std.tolist())) == len(random_images)
+
+
+def test_deviation_is_the_networks(sure, random_images):
+    net = sure.net
+    answers = net.decoder(net.forward_features(net.preprocess(random_images)))
+    torch.testing.assert_close(sure.uncertainty(random_images), net.forward_std(answers))
+
+
+def test_weights_without_deviation_say_so(metric, random_images):
+    found = metric.assess(random_images)
+    assert found.std is None
+    with pytest.raises(ValueError, match="predict an uncertainty"):
+        found.interval()
+    with pytest.raises(WeightsError, match=metric.weights_id):
+        metric.uncertainty(random_images)
+
+
+def test_bad_input_is_refused_as_by_forward(sure):
+    with pytest.raises(ValueError, match="divide by 255"):
+        sure.assess(torch.full((3, 64, 64), 255.0))
+    with pytest.raises(ValueError, match=r"images\[1\]"):
+        sure.quality_map([torch.rand(3, 64, 64), torch.rand(1, 64, 64)])
+    with pytest.raises(TypeError, match="load_image"):
+        sure.uncertainty("photo.jpg")
+
+
+def test_autocast_changes_nothing(sure, random_images):
+    expected = sure.assess(random_images)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = sure.assess(random_images)
+    for name in ("score", "std", "quality_map"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+
+
+def some(scores, std=None):
+    return Assessment(
+        torch.tensor(scores), None if std is None else torch.tensor(std), torch.rand(len(scores), 1, 2, 2)
+    )
+
+
+def test_intervals_are_normal_and_stay_on_the_scale():
+    found = some([0.5, 0.02, 0.95], [0.1, 0.1, 0.1])
+    low, high = found.interval(0.95)
+    torch.testing.assert_close(low, torch.tensor([0.5 - 0.19600, 0, 0.95 - 0.19600]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(high, torch.tensor([0.5 + 0.19600, 0.02 + 0.19600, 1]), atol=1e-5, rtol=0)
+    low, high = found.interval()
+    assert high[0] - low[0] == pytest.approx(2 * 0.099446, abs=1e-5)
+
+
+@pytest.mark.parametrize("coverage", [0, 1, 68])
+def test_intervals_need_a_probability(coverage):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        some([0.5], [0.1]).interval(coverage)
+
+
+def test_words_and_percentiles_follow_the_scores():
+    found = some([0.1, 0.3, 0.5, 0.7192, 0.9])
+    assert found.band == ["bad", "poor", "fair", "good", "excellent"]
+    assert found.percentile == sorted(found.percentile)
+    assert found.percentile[3] == pytest.approx(50, abs=0.01)  # the median MOS of the training part
+
+
+def test_percentile_goes_from_0_to_100():
+    assert len(QUANTILES) == 101
+    assert list(QUANTILES) == sorted(set(QUANTILES))
+    assert (percentile(0), percentile(1)) == (0, 100)
+    for percent, value in enumerate(QUANTILES):
+        assert percentile(value) == pytest.approx(percent)
+    middle = (QUANTILES[30] + QUANTILES[31]) / 2
+    assert percentile(middle) == pytest.approx(30.5)
+
+
+@pytest.mark.parametrize("score", [-0.1, 1.1, float("nan")])
+def test_percentile_needs_a_score(score):
+    with pytest.raises(ValueError, match="expected a score"):
+        percentile(score)
+
+
+def test_an_assessment_does_not_change():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        some([0.5]).score = torch.zeros(1)

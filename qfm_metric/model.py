@@ -286,11 +286,11 @@ class QFMNet(nn.Module):
     def distinct_views(self, images: Tensor) -> Tensor:
         """As `preprocess`, without repetition: of pictures that fit into a view there is one, `V = 1`."""
         size = view_size(images.shape[-2], images.shape[-1], self.config.view_pixels)
-        whole = images
+        views = [images]
         if images.shape[-2:] != size:
             whole = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
-        pieces = native_pieces(images, size, self.config.native_views)
-        return (torch.stack([whole, *pieces], dim=1) - self.mean) / self.std
+            views = [whole, *native_pieces(images, size, self.config.native_views)]
+        return (torch.stack(views, dim=1) - self.mean) / self.std
 
     def forward_features(self, views: Tensor) -> Tensor:
         """`(N, V, 3, h, w)` views to tokens `(N, L, D)`, those of one view after those of another."""

@@ -121,16 +121,15 @@ def fresh_compiler():
     counters.clear()
 
 
-# A square picture and one that is none differ in what dynamic shapes may assume, hence a graph each.
-SIZES = {(2, 96, 90): 1, (3, 101, 89): 1, (5, 99, 98): 1, (2, 200, 150): 1, (3, 400, 290): 1, (2, 97, 97): 2}
+SIZES = [(2, 96, 90), (3, 101, 89), (5, 99, 98), (2, 200, 150), (3, 400, 290), (2, 97, 97)]
 
 
 @pytest.mark.parametrize("options", [None, {}, {"jitter": 0.1, "warmup_steps": 3}, {"checkpoint": 2}])
 def test_compiled_for_dynamic_sizes(small_metric, fresh_compiler, options):
-    """One graph without breaks for each shape of view, whatever the pictures' sizes and number."""
+    """One graph without breaks for a shape of view, 64 x 64 here, whatever the pictures' sizes and number."""
     module = small_metric if options is None else QFMLoss("none", metric=small_metric, **options)
     compiled = torch.compile(module, backend="aot_eager", fullgraph=True, dynamic=True)
-    for (n, height, width), graphs in SIZES.items():
+    for n, height, width in SIZES:
         images = torch.rand(n, 3, height, width, requires_grad=True)
         values, gradients = [], []
         for function in (module, compiled):
@@ -139,6 +138,6 @@ def test_compiled_for_dynamic_sizes(small_metric, fresh_compiler, options):
                 module.step.zero_()
             values.append(function(images))
             gradients += torch.autograd.grad(values[-1].sum(), images)
-        assert counters["stats"]["unique_graphs"] == graphs
+        assert counters["stats"]["unique_graphs"] == 1
         torch.testing.assert_close(values[1], values[0], rtol=0, atol=1e-5)
         torch.testing.assert_close(gradients[1], gradients[0], rtol=0, atol=1e-3 * gradients[0].abs().max().item())

@@ -109,6 +109,7 @@ def test_copies_are_alike_and_apart(small_metric, images, copied):
     assert not torch.equal(other(images), loss(images))
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # attention has no batching rule in PyTorch yet
 def test_function_transforms(small_metric, images):
     loss = QFMLoss("sum", metric=small_metric)
     leaf = images.clone().requires_grad_()

@@ -36,6 +36,7 @@ def visit(chromium):
 
     def visit(path, **options):
         contexts.append(chromium.new_context(viewport=SIZE, **options))
+        contexts[-1].set_default_timeout(120_000)  # a busy machine
         page = contexts[-1].new_page()
         page.on("console", lambda message: trouble.append(message.text))
         page.on("pageerror", lambda error: trouble.append(str(error)))

@@ -107,9 +107,11 @@
       groups.has(card.group) && card.name.toLowerCase().includes(query) &&
       (card.value === null ? !ranged : !(card.value < low) && !(card.value > high));
     const held = shown[current];
-    shown = cards.map((_, index) => index).filter((index) => matches(cards[index])).sort(sorts[$("sort").value]);
-    grid.replaceChildren(...shown.map((index) => elements[index]));
-    for (const element of elements) element.firstChild.tabIndex = -1;
+    if (held !== undefined) elements[held].firstChild.tabIndex = -1;
+    const now = cards.map((_, index) => index).filter((index) => matches(cards[index])).sort(sorts[$("sort").value]);
+    // Thousands of hidden elements would take seconds to style: what is not shown is not in the page.
+    if (String(now) !== String(shown)) grid.replaceChildren(...now.map((index) => elements[index]));
+    shown = now;
     current = Math.max(0, shown.indexOf(held));
     if (shown.length) elements[shown[current]].firstChild.tabIndex = 0;
     $("nothing").hidden = shown.length > 0;
@@ -145,8 +147,8 @@
         });
       }
       group.addEventListener("click", () => {
-        $("low").value = from.toFixed(3);
-        $("high").value = to.toFixed(3);
+        $("low").value = from.toFixed(4);
+        $("high").value = to.toFixed(4);
         update();
       });
       return group;

@@ -1,9 +1,9 @@
 """From whatever a picture comes as, to the tensor that the network takes.
 
-    path  -> _read_file     Pillow, or pillow_heif for HEIC
-          -> _read_pillow   first frame, upright, sRGB, 8 or 16 bits      (H, W) or (H, W, C)
+    path  -> open_image     Pillow, or pillow_heif for HEIC; the header only
+          -> read_pixels    first frame, upright, sRGB, 8 or 16 bits      (H, W) or (H, W, C)
     array -> _check_array   the same layout                               (H, W) or (H, W, C)
-          -> _to_tensor     [0, 1], over white, grey repeated             (3, H, W)
+          -> to_unit        [0, 1], over white, grey repeated             (3, H, W)
 
 There is one way through: a file, the PIL image of that file and (for RGB) its array give identical tensors.
 The private functions raise ImageError without the name of the picture; `load_image` puts it in front.
@@ -11,6 +11,8 @@ The private functions raise ImageError without the name of the picture; `load_im
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
@@ -69,15 +71,28 @@ def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> torch.T
         >>> load_image(np.zeros((48, 64), dtype=np.uint8)).shape
         torch.Size([3, 48, 64])
     """
-    name = _name(source)
+    if isinstance(source, np.ndarray):
+        with _naming(_name(source)):
+            return to_unit(_check_array(source))
+    if isinstance(source, Image.Image):
+        with _naming(_name(source)):
+            return to_unit(read_pixels(source))
+    with open_image(source) as image:
+        return to_unit(read_pixels(image))
+
+
+@contextmanager
+def open_image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """The picture in a file, of which only the header has been read; whatever fails inside becomes an ImageError."""
+    with _naming(_name(path)), _open_file(os.fsdecode(path)) as image:
+        yield image
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Whatever fails inside is an ImageError that begins with the name of the picture."""
     try:
-        if isinstance(source, np.ndarray):
-            pixels = _check_array(source)
-        elif isinstance(source, Image.Image):
-            pixels = _read_pillow(source)
-        else:
-            pixels = _read_file(os.fsdecode(source))
-        return _to_tensor(pixels)
+        yield
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error.__cause__
     except Exception as error:  # damaged files make decoders raise almost anything, and Pillow lets it pass
@@ -124,7 +139,8 @@ def _explain(error: Exception) -> str:
     )
 
 
-def _read_file(path: str) -> Pixels:
+@contextmanager
+def _open_file(path: str) -> Iterator[Image.Image]:
     if os.path.isdir(path):  # opening a folder fails with a different error on every platform
         raise ImageError("expected a picture file, got a folder; pass the files in it, one at a time")
     with open(path, "rb") as file:
@@ -136,7 +152,7 @@ def _read_file(path: str) -> Pixels:
         image = _open_heif(file) if _is_heif(brands) else _open_pillow(file, brands)
         if image.format == "EPS":  # a program, which Pillow would start Ghostscript to run
             raise ImageError("expected a picture made of pixels, got PostScript; export it as PNG")
-        return _read_pillow(image)
+        yield image
 
 
 def _container_brands(head: bytes) -> list[bytes]:
@@ -182,7 +198,7 @@ def _open_pillow(file: BinaryIO, brands: list[bytes]) -> Image.Image:
         raise
 
 
-def _read_pillow(image: Image.Image) -> Pixels:
+def read_pixels(image: Image.Image) -> Pixels:
     """Upright sRGB pixels, uint8, uint16 or float; the last channel is alpha where there is transparency."""
     image.load()
     image = _upright(image)
@@ -288,7 +304,8 @@ def _check_range(pixels: Pixels) -> None:
     raise ImageError(f"expected floating-point values in [0, 1], got {low:g}..{high:g}; {hint}")
 
 
-def _to_tensor(pixels: Pixels) -> torch.Tensor:
+def to_unit(pixels: Pixels) -> torch.Tensor:
+    """What `read_pixels` gave, or some rows of it, as `load_image` returns it."""
     if pixels.size == 0:
         raise ImageError(f"expected at least one pixel, got shape {pixels.shape}")
     if pixels.dtype.kind == "f":

@@ -99,6 +99,13 @@ def view_size(height: int, width: int, pixels: int) -> tuple[int, int]:
     return h, w
 
 
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """`(N, 3, H, W)` to `size` (height, width)."""
+    if images.shape[-2:] == size:
+        return images
+    return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
+
+
 def native_pieces(images: Tensor, size: tuple[int, int], count: int) -> list[Tensor]:
     """`count` crops of `size` (height, width) at full resolution, evenly spread along the diagonal; one: the centre.
 
@@ -238,11 +245,11 @@ class QFMNet(nn.Module):
         picture that fits into a view has no more to show: all its views are the whole.
         """
         size = view_size(images.shape[-2], images.shape[-1], self.config.view_pixels)
-        whole = images
-        if images.shape[-2:] != size:
-            whole = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
-        pieces = native_pieces(images, size, self.config.native_views) or [whole] * self.config.native_views
-        return (torch.stack([whole, *pieces], dim=1) - self.mean) / self.std
+        return self.stack_views(resize(images, size), native_pieces(images, size, self.config.native_views))
+
+    def stack_views(self, whole: Tensor, pieces: list[Tensor]) -> Tensor:
+        """`(N, 3, h, w)` in [0, 1], and pieces of the same shape if there are any, to normalised views."""
+        return (torch.stack([whole, *(pieces or [whole] * self.config.native_views)], dim=1) - self.mean) / self.std
 
     def forward_features(self, views: Tensor) -> Tensor:
         """`(N, V, 3, h, w)` views to tokens `(N, L, D)`, those of one view after those of another."""

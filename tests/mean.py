@@ -1,4 +1,4 @@
-"""A metric that returns the mean of a picture, so that rows of grey pictures can be told apart; worker processes import it."""
+"""A metric that returns the mean of a picture, so that grey pictures can be told apart; workers import it."""
 
 import os
 import signal

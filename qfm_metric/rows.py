@@ -83,8 +83,8 @@ class RowFile:
 
     def __init__(self, path: str | os.PathLike[str], *, start: int = 0) -> None:
         """Open a file, and cut off what lies behind `start`."""
-        self._file = open(path, "ab" if start else "wb", buffering=0)  # noqa: SIM115
-        if start:
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115
+        if os.path.isfile(path):  # not a pipe or a device
             self._file.truncate(start)
         self._size = start
 

@@ -19,9 +19,9 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import groupby, islice
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -29,7 +29,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .images import ImageError, open_image, read_pixels
+from .images import ImageError, Pixels, naming, open_image, read_pixels
 from .score import GPU_BATCH, QFMScore
 from .strips import preprocess_pixels, split_tiles
 
@@ -74,45 +74,57 @@ class _Job:
     dtype: torch.dtype
     wait: Wait = _no_wait
 
-    def views(self, path: str) -> tuple[Row, list[Tensor]]:
-        """A row that lacks its score, and the views of each tile; or a row with an error."""
+    def __call__(self, path: str) -> Row:
+        """Score one file by itself."""
         try:
-            with torch.inference_mode(), open_image(path) as image, self.wait(image.width * image.height):
-                pixels = read_pixels(image)
+            with self._pixels(path) as pixels:
                 tiles = split_tiles(pixels, self.tile) if self.tile else [pixels]
-                height, width = pixels.shape[:2]
-                return Row(path, width=width, height=height), [preprocess_pixels(self.metric.net, t) for t in tiles]
+                scores: list[float] = []
+                for i in range(0, len(tiles), GPU_BATCH):  # the views of all tiles would take 8 times the pixels
+                    scores += self.scores([self._views(path, tile) for tile in tiles[i : i + GPU_BATCH]])
+                lowest = min(scores) if self.tile else None
+                return Row(path, sum(scores) / len(scores), None, pixels.shape[1], pixels.shape[0], lowest)
         except ImageError as error:
-            return Row(path, error=str(error)), []
+            return Row(path, error=str(error))
+
+    def look(self, path: str) -> tuple[Row, Tensor | None]:
+        """A row that lacks its score, and the views; or a row with an error."""
+        try:
+            with self._pixels(path) as pixels:
+                return Row(path, width=pixels.shape[1], height=pixels.shape[0]), self._views(path, pixels)
+        except ImageError as error:
+            return Row(path, error=str(error)), None
+
+    def finish(self, looked: list[tuple[Row, Tensor | None]]) -> Iterator[Row]:
+        """Rows with their scores, from those that lack them."""
+        scores = iter(self.scores([views for _, views in looked if views is not None]))
+        return (row if views is None else replace(row, score=next(scores)) for row, views in looked)
 
     def scores(self, views: list[Tensor]) -> list[float]:
-        """The score of each `(1, V, 3, h, w)`, alike in shape; in batches unless on the CPU, as `QFMScore` has it."""
+        """The score of each `(1, V, 3, h, w)`; those of the same shape share batches, unless on the CPU."""
         device = self.metric.net.mean.device.type
-        size = 1 if device == "cpu" else GPU_BATCH
+        size = 1 if device == "cpu" else GPU_BATCH  # as QFMScore has it
+        order = sorted(range(len(views)), key=lambda i: views[i].shape)
+        found: dict[int, float] = {}
         with torch.inference_mode(), torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32):
-            batches = [torch.cat(views[i : i + size]) for i in range(0, len(views), size)]
-            return [score for batch in batches for score in self.metric.net.score_views(batch).float().tolist()]
+            for _, alike in groupby(order, key=lambda i: views[i].shape):
+                while batch := list(islice(alike, size)):
+                    scores = self.metric.net.score_views(torch.cat([views[i] for i in batch])).float()
+                    found |= zip(batch, scores.tolist(), strict=True)
+        return [found[i] for i in range(len(views))]
 
-    def rows(self, looked: list[tuple[Row, list[Tensor]]]) -> Iterator[Row]:
-        """Finish rows; views of the same shape share batches."""
-        alike: dict[torch.Size, list[tuple[int, Tensor]]] = {}
-        for i, (_, views) in enumerate(looked):
-            for view in views:
-                alike.setdefault(view.shape, []).append((i, view))
-        found: list[list[float]] = [[] for _ in looked]
-        for group in alike.values():
-            for (i, _), score in zip(group, self.scores([view for _, view in group]), strict=True):
-                found[i].append(score)
-        for (row, _), scores in zip(looked, found, strict=True):
-            yield _with_scores(row, scores, self.tile) if scores else row
+    @contextmanager
+    def _pixels(self, path: str) -> Iterator[Pixels]:
+        """Of a file; there is room for them inside."""
+        with ExitStack() as held:
+            with open_image(path) as image:
+                held.enter_context(self.wait(image.width * image.height))
+                pixels = read_pixels(image)
+            yield pixels
 
-    def __call__(self, path: str) -> Row:
-        return next(self.rows([self.views(path)]))
-
-
-def _with_scores(row: Row, scores: list[float], tile: int | None) -> Row:
-    lowest = min(scores) if tile else None
-    return Row(row.path, sum(scores) / len(scores), None, row.width, row.height, lowest)
+    def _views(self, path: str, pixels: Pixels) -> Tensor:
+        with naming(path), torch.inference_mode():
+            return preprocess_pixels(self.metric.net, pixels)
 
 
 def score_files(
@@ -177,9 +189,9 @@ def _on_gpu(names: Iterator[str], job: _Job, workers: int, batch_size: int, room
     if job.tile:  # the tiles of a large picture fill batches by themselves; those of many would fill the memory
         yield from _in_order(names, start, job, workers)
         return
-    looked = _in_order(names, start, job.views, batch_size + workers)
+    looked = _in_order(names, start, job.look, batch_size + workers)
     while gathered := list(islice(looked, batch_size)):
-        yield from job.rows(gathered)
+        yield from job.finish(gathered)
 
 
 def _in_processes(names: Iterator[str], job: _Job, workers: int, threads: int, room: int) -> Iterator[Row]:

@@ -218,7 +218,7 @@ def test_ctrl_c_ends_a_run_with_workers(tiny_files):
         assert process.poll() is None
         time.sleep(0.001)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert err == "qfm-metric: interrupted; the rows so far are written\n"
     assert read_rows(Path("out"), "csv").end == size_of("out")

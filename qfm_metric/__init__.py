@@ -5,6 +5,7 @@
 torch.Size([2])
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .assessment import Assessment
@@ -13,15 +14,16 @@ from .score import QFMScore
 from .weights import WeightsError
 
 if TYPE_CHECKING:
+    from .files import score_files
     from .loss import QFMLoss
 
 __version__ = "0.1.0"
-__all__ = ["Assessment", "ImageError", "QFMLoss", "QFMScore", "WeightsError", "load_image"]
+__all__ = ["Assessment", "ImageError", "QFMLoss", "QFMScore", "WeightsError", "load_image", "score_files"]
+
+_LATER = {"QFMLoss": "loss", "score_files": "files"}  # imported when they are first asked for
 
 
 def __getattr__(name: str) -> Any:
-    if name == "QFMLoss":
-        from .loss import QFMLoss
-
-        return QFMLoss
+    if name in _LATER:
+        return getattr(import_module(f".{_LATER[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

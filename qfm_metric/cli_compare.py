@@ -125,7 +125,8 @@ def _read(source: str, metric: QFMScore | None, recursive: bool) -> Side:
 
 
 def _score(metric: QFMScore, folder: str, recursive: bool) -> list[ScoredFile]:
-    from .cli import find_pictures, score_paths  # which imports this module
+    from .cli import find_pictures
+    from .files import score_files
 
     found = find_pictures([folder], recursive)
-    return [ScoredFile(row.path, row.score, row.error) for row in score_paths(metric, found, batch_size=8)]
+    return [ScoredFile(row.path, row.score, row.error) for row in score_files(found, metric)]

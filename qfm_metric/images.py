@@ -72,10 +72,10 @@ def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> torch.T
         torch.Size([3, 48, 64])
     """
     if isinstance(source, np.ndarray):
-        with _naming(_name(source)):
+        with naming(source):
             return to_unit(_check_array(source))
     if isinstance(source, Image.Image):
-        with _naming(_name(source)):
+        with naming(source):
             return to_unit(read_pixels(source))
     with open_image(source) as image:
         return to_unit(read_pixels(image))
@@ -83,14 +83,15 @@ def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> torch.T
 
 @contextmanager
 def open_image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
-    """The picture in a file, of which only the header has been read; whatever fails inside becomes an ImageError."""
-    with _naming(_name(path)), _open_file(os.fsdecode(path)) as image:
+    """The picture in a file, of which only the header has been read; what fails inside is an ImageError."""
+    with naming(path), _open_file(os.fsdecode(path)) as image:
         yield image
 
 
 @contextmanager
-def _naming(name: str) -> Iterator[None]:
+def naming(source: str | os.PathLike[str] | Image.Image | Pixels) -> Iterator[None]:
     """Whatever fails inside is an ImageError that begins with the name of the picture."""
+    name = _name(source)
     try:
         yield
     except ImageError as error:

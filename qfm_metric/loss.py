@@ -109,8 +109,9 @@ class QFMLoss(nn.Module):
         if not self.checkpoint or not torch.is_grad_enabled():
             return self.metric(images)  # type: ignore[no-any-return]
         # The metric draws no random numbers: there is no state to keep for the second pass.
-        options = {"use_reentrant": False, "preserve_rng_state": False}
-        return torch.cat([checkpoint(self.metric, part, **options) for part in images.split(self.checkpoint)])
+        options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+        parts = torch.split(images, self.checkpoint)
+        return torch.cat([checkpoint(self.metric, part, **options) for part in parts])
 
     def _target(self, target: Tensor | float | None, scores: Tensor) -> Tensor | float:
         if not isinstance(target, Tensor):
@@ -132,8 +133,8 @@ class QFMLoss(nn.Module):
             moved = fn(tensor)
             return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
 
-        self.metric._apply(move)
-        return super()._apply(fn, recurse)  # type: ignore[no-any-return]
+        self.metric._apply(move)  # type: ignore[no-untyped-call]
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     def extra_repr(self) -> str:
         shown: dict[str, Any] = {name: getattr(self, name) for name in ("reduction", "target", "margin")}

@@ -114,13 +114,20 @@ def view_size(height: int, width: int, pixels: int) -> tuple[int, int]:
     return operator.index(h), operator.index(w)
 
 
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """`(N, 3, H, W)` to `size` (height, width)."""
+    if images.shape[-2:] == size:
+        return images
+    return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
+
+
 def native_pieces(images: Tensor, size: tuple[int, int], count: int) -> list[Tensor]:
     """`count` crops of `size` (height, width) at full resolution, evenly spread along the diagonal; one: the centre.
 
-    None if the images `(N, 3, H, W)` are too small for one.
+    None if the images `(N, 3, H, W)` are too small for one, or of its size themselves.
     """
     spare = [have - want for have, want in zip(images.shape[-2:], size, strict=True)]
-    if min(spare) < 0:
+    if min(spare) < 0 or not any(spare):
         return []
     places = [(2 * i + 1) / (2 * count) for i in range(count)]
     corners = [(int(spare[0] * place), int(spare[1] * place)) for place in places]
@@ -286,11 +293,11 @@ class QFMNet(nn.Module):
     def distinct_views(self, images: Tensor) -> Tensor:
         """As `preprocess`, without repetition: of pictures that fit into a view there is one, `V = 1`."""
         size = view_size(images.shape[-2], images.shape[-1], self.config.view_pixels)
-        views = [images]
-        if images.shape[-2:] != size:
-            whole = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
-            views = [whole, *native_pieces(images, size, self.config.native_views)]
-        return (torch.stack(views, dim=1) - self.mean) / self.std
+        return self.stack_views(resize(images, size), native_pieces(images, size, self.config.native_views))
+
+    def stack_views(self, whole: Tensor, pieces: list[Tensor]) -> Tensor:
+        """`(N, 3, h, w)` in [0, 1], and pieces of the same shape if there are any, to normalised views."""
+        return (torch.stack([whole, *pieces], dim=1) - self.mean) / self.std
 
     def forward_features(self, views: Tensor) -> Tensor:
         """`(N, V, 3, h, w)` views to tokens `(N, L, D)`, those of one view after those of another."""

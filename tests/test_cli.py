@@ -11,30 +11,18 @@ import threading
 from pathlib import Path
 
 import pytest
-import torch
+from mean import Mean
 from PIL import Image
 
 import qfm_metric
 from qfm_metric import cli, load_image
-from qfm_metric.cli import Result, find_pictures, main, score_paths, write
+from qfm_metric.cli import find_pictures, main, write_rows
+from qfm_metric.files import Row, score_files
+from qfm_metric.rows import RowFile
 from qfm_metric.weights import read_manifest
 
 NOT_TEXT = os.fsdecode(b"bad\xff.png")  # a legal file name on Linux, with a lone surrogate in Python
-FORMATS = [None, "csv", "json"]
-
-
-class Mean:
-    """Stands in for QFMScore: the score of a grey picture is its level, so rows can be told apart."""
-
-    report = 'the "mean" of ünicode'
-
-    def __init__(self):
-        self.seen = []
-        self.from_pretrained = self.to = lambda source_or_device: self
-
-    def __call__(self, images):
-        self.seen += images
-        return torch.stack([image.mean() for image in images])
+FORMATS = [None, "csv", "json", "jsonl"]
 
 
 @pytest.fixture
@@ -68,7 +56,7 @@ def command(*args, **options):
 
 def text_of(results, form=None):
     file = io.StringIO()
-    write(results, file, form, Mean.report)
+    write_rows(results, file.write, form, Mean.report)
     return file.getvalue()
 
 
@@ -138,13 +126,12 @@ def test_rows_come_in_the_order_given(mean, monkeypatch, capsys):
     assert err == ""
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 100])
-def test_a_bad_picture_costs_one_row(batch_size):
+def test_a_bad_picture_costs_one_row():
     whole = Path(grey("whole.png")).read_bytes()
     Path("cut.png").write_bytes(whole[: len(whole) // 2])
     Path("text.png").write_text("no picture")
     paths = ["gone.png", "whole.png", "cut.png", "text.png", grey("white.png", 255)]
-    results = list(score_paths(Mean(), paths, batch_size))
+    results = list(score_files(paths, Mean()))
     assert [result.path for result in results] == paths
     assert [result.score for result in results] == [None, pytest.approx(0.2), None, None, 1.0]
     for result in results:
@@ -152,28 +139,17 @@ def test_a_bad_picture_costs_one_row(batch_size):
         assert result.error is None or result.path in result.error
 
 
-def test_batch_size_does_not_change_the_text(metric, photo):
-    sizes = [(96, 128), (128, 96), (96, 128), (70, 70)]
-    for i, (height, width) in enumerate(sizes):
-        pixels = (photo[:, 50 * i : 50 * i + height, 100 : 100 + width] * 255).byte().permute(1, 2, 0).numpy()
-        Image.fromarray(pixels).save(f"{i}.png")
-    paths = ["0.png", "1.png", "gone.png", "2.png", "3.png"]
-    texts = [text_of(score_paths(metric, paths, batch_size)) for batch_size in (1, 3, 100)]
-    assert texts[0] == texts[1] == texts[2]
-    assert len({line.split("\t")[0] for line in texts[0].splitlines()}) == 5  # four scores, and an error
-
-
 def test_text():
-    results = [Result("a b.png", 0.12344999, None), Result("c.png", None, "'c.png': broken")]
+    results = [Row("a b.png", 0.12344999, None), Row("c.png", None, "'c.png': broken")]
     assert text_of(results) == "0.1234\ta b.png\nerror\tc.png\t'c.png': broken\n"
 
 
 def test_csv_reads_back():
     names = ["a,b.png", 'say "hi".png', "two\nlines.png", "größe 猫.png", "", " tab\t.png "]
-    results = [Result(name, 1 / 7, None) for name in names[:3]]
-    results += [Result(name, None, f"{name!r} is {name}") for name in names[3:]]
+    results = [Row(name, 1 / 7, None) for name in names[:3]]
+    results += [Row(name, None, f"{name!r} is {name}") for name in names[3:]]
     rows = list(csv.DictReader(io.StringIO(text_of(results, "csv"), newline="")))
-    assert [list(row) for row in rows] == [["path", "score", "error"]] * len(names)
+    assert [list(row) for row in rows] == [["path", "score", "error", "width", "height"]] * len(names)
     assert [row["path"] for row in rows] == names
     assert [row["score"] for row in rows] == ["0.1429"] * 3 + [""] * 3
     assert [row["error"] for row in rows] == [result.error or "" for result in results]
@@ -184,8 +160,8 @@ def test_json_reads_back(mean, capsys):
     out = capsys.readouterr().out
     assert out.isascii()  # so that it is JSON whatever the encoding of stdout
     good, bad = json.loads(out)["results"]
-    assert good == {"path": "größe.png", "score": 0.2, "error": None}
-    assert bad == {"path": "gone.png", "score": None, "error": bad["error"]}
+    assert good == {"path": "größe.png", "score": 0.2, "error": None, "width": 8, "height": 8}
+    assert bad == {"path": "gone.png", "score": None, "error": bad["error"], "width": None, "height": None}
     assert "gone.png" in bad["error"]
 
 
@@ -196,8 +172,9 @@ def test_a_name_that_is_not_text_ends_no_run(mean, capsys, form):
     out = capsys.readouterr().out
     assert out == Path("out").read_text(encoding="utf-8")
     assert "0.2" in out
-    if form == "json":
-        assert json.loads(out)["results"][0]["path"] == NOT_TEXT
+    if form in ("json", "jsonl"):
+        assert json.loads(out.splitlines()[0] if form == "jsonl" else out)
+        assert json.dumps(NOT_TEXT) in out
     else:
         assert r"bad\udcff.png" in out
 
@@ -205,12 +182,12 @@ def test_a_name_that_is_not_text_ends_no_run(mean, capsys, form):
 @pytest.mark.parametrize("form", FORMATS)
 def test_rows_before_a_failure_are_on_disk(form):
     def results():
-        yield Result("first.png", 0.5, None)
+        yield Row("first.png", 0.5, None)
         assert "first.png" in Path("out").read_text(encoding="utf-8")  # before the second is computed
         raise KeyboardInterrupt
 
-    with open("out", "w", encoding="utf-8") as file, pytest.raises(KeyboardInterrupt):
-        write(results(), file, form, Mean.report)
+    with RowFile("out") as file, pytest.raises(KeyboardInterrupt):
+        write_rows(results(), file.write, form, Mean.report)
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -218,11 +195,13 @@ def test_output_goes_to_the_file_alone(mean, capsys, form):
     Path("out").write_text("what was there before, longer than what replaces it\n" * 9)
     assert main([*[f"--{form}"] * bool(form), "-o", "out", grey("ä.png")]) == 0
     assert capsys.readouterr() == ("", "")
-    assert Path("out").read_bytes().decode() == text_of([Result("ä.png", 0.2, None)], form)
+    assert Path("out").read_bytes().decode() == text_of([Row("ä.png", 0.2, None, 8, 8)], form)
 
 
 @pytest.mark.parametrize("output", ["absent/out.csv", ".", "/dev/full"])
-def test_output_that_cannot_be_written(mean, capsys, output):
+def test_output_that_cannot_be_written(mean, monkeypatch, capsys, output):
+    scored = []
+    monkeypatch.setattr(mean.net, "score_views", lambda views: scored.append(views) or views.mean()[None])
     if output.startswith("/") and not os.path.exists(output):
         pytest.skip(f"no {output} on this system")
     assert main(["-o", output, grey("a.png")]) == 1
@@ -230,7 +209,7 @@ def test_output_that_cannot_be_written(mean, capsys, output):
     assert out == ""
     assert err.startswith(f"qfm-metric: cannot write {output}: ")
     assert err.count("\n") == 1
-    assert output == "/dev/full" or mean.seen == []  # known before any picture was scored
+    assert output == "/dev/full" or scored == []  # known before any picture was scored
 
 
 def test_nothing_found(mean, capsys):
@@ -248,6 +227,14 @@ def test_nothing_found(mean, capsys):
         (["--bogus", "a.png"], "--bogus"),
         (["--json", "--csv", "a.png"], "not allowed with"),
         (["--batch-size", "0", "a.png"], "--batch-size: expected at least 1, got 0"),
+        (["--workers", "0", "a.png"], "--workers: expected at least 1, got 0"),
+        (["--tile", "63", "a.png"], "--tile: expected at least 64, got 63"),
+        (["--top", "0", "a.png"], "--top: expected at least 1, got 0"),
+        (["--fail-under", "40", "a.png"], "--fail-under: expected a score from 0 to 1, got 40"),
+        (["--parquet", "a.png"], "--parquet: expected -o FILE"),
+        (["--resume", "--csv", "a.png"], "--resume: expected -o FILE and --csv, --jsonl or --parquet"),
+        (["--resume", "--json", "-o", "x", "a.png"], "--resume: expected -o FILE and --csv, --jsonl or --parquet"),
+        (["--resume", "--csv", "-o", "x", "--top", "3", "a.png"], "sort FILE afterwards"),
         (["--device", "nonsense", "a.png"], "--device nonsense: "),
         (["--device", "meta", "a.png"], "--device meta: "),  # can be moved to, cannot compute
         (["--device", "mtia", "a.png"], "--device mtia: "),  # AssertionError from torch
@@ -273,12 +260,59 @@ def test_options_in_any_place_and_paths_that_look_like_something_else(mean, caps
     grey("a.png")
     grey("-b.png", 102)
     assert main(["a.png", "--csv", "./-b.png"]) == 0
-    assert capsys.readouterr().out == "path,score,error\na.png,0.2000,\n./-b.png,0.4000,\n"
+    assert capsys.readouterr().out == "path,score,error,width,height\na.png,0.2000,,8,8\n./-b.png,0.4000,,8,8\n"
     assert main(["--quiet", "--", "-b.png", "a.png"]) == 0
     assert capsys.readouterr().out == "0.4000\t-b.png\n0.2000\ta.png\n"
     grey("weights/c.png", 153)
     assert main(["./weights"]) == 0
     assert capsys.readouterr().out == f"0.6000\t{os.path.join('weights', 'c.png')}\n"
+
+
+def test_rows_in_order_of_score(mean, capsys):
+    for name, level in (("b", 102), ("c", 51), ("a", 255), ("tie", 102)):
+        grey(f"f/{name}.png", level)
+    Path("f/bad.png").touch()
+
+    def names(*options):
+        assert main(["f", *options]) == 1  # a picture failed, whether or not it is shown
+        return [Path(line.split("\t")[1]).stem for line in capsys.readouterr().out.splitlines()]
+
+    assert names("--sort", "best") == ["a", "b", "tie", "c", "bad"]
+    assert names("--sort", "worst") == ["c", "b", "tie", "a", "bad"]
+    assert names("--top", "3") == ["a", "b", "tie"]
+    assert names("--top", "2", "--sort", "worst") == ["c", "b"]
+    assert names("--top", "9") == ["a", "b", "tie", "c"]
+
+
+def test_an_interrupt_leaves_what_was_scored_in_order(mean, monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        yield Row("a.png", 0.1)
+        yield Row("b.png", 0.2)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "score_files", interrupted)
+    assert main(["--sort", "best", "x"]) == 130
+    out, err = capsys.readouterr()
+    assert out == "0.2000\tb.png\n0.1000\ta.png\n"
+    assert err == "qfm-metric: interrupted; the rows so far are written\n"
+
+
+def test_fail_under_has_a_status_of_its_own(mean, capsys):
+    pictures = [grey("a.png", 51), grey("b.png", 255)]
+    assert main([*pictures, "--fail-under", "0.2"]) == 0  # as it is printed: 0.2000
+    assert main([*pictures, "--fail-under", "0.21"]) == 3
+    assert capsys.readouterr().err == "qfm-metric: the lowest score is 0.2000\n"
+    assert main([*pictures, "gone.png", "--fail-under", "0.21"]) == 1
+
+
+def test_tiles_have_a_lowest_score(mean, capsys):
+    halves = Image.new("L", (256, 128), 255)
+    halves.paste(51, (128, 0, 256, 128))
+    halves.save("halves.png")
+    assert main(["halves.png", "--tile", "128"]) == 0
+    assert capsys.readouterr().out == "0.6000\t0.2000\thalves.png\n"
+    assert main(["halves.png", "--tile", "128", "--jsonl"]) == 0
+    assert json.loads(capsys.readouterr().out)["lowest"] == 0.2
 
 
 def test_version(capsys):
@@ -334,7 +368,7 @@ def test_process_shows_progress_on_a_terminal_only_there():
 
 def test_process_streams_and_stops_quietly_when_the_reader_has_gone():
     grey("a.png")
-    process = command("-", "--batch-size", "1", stdin=-1, stdout=-1, stderr=-1, text=True, bufsize=1)
+    process = command("-", stdin=-1, stdout=-1, stderr=-1, text=True, bufsize=1)
     stop = threading.Timer(300, process.kill)  # a row that never comes would block readline
     stop.daemon = True
     stop.start()

@@ -1,0 +1,312 @@
+"""Score any number of files: a row per file, in their order, in bounded memory.
+
+    path -> open_image          the header; then wait until there is room for the pixels
+         -> preprocess_pixels   (1, V, 3, h, w), for the picture or for each of its tiles
+         -> score_views         one by one on the CPU, in batches on a GPU
+         -> Row
+
+On the CPU a worker is a process that does all of this with a thread of its own: that uses the cores better than one
+network with many threads, and a decoder that crashes takes one row with it. On a GPU workers are threads that decode.
+"""
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import pickle
+import signal
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from itertools import groupby, islice
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .images import ImageError, Pixels, naming, open_image, read_pixels
+from .score import GPU_BATCH, QFMScore
+from .strips import preprocess_pixels, split_tiles
+
+ROOM = 2**27  # pixels that are decoded at the same time, over all workers
+SMALLEST_TILE = 64
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+T = TypeVar("T")
+Wait = Callable[[int], AbstractContextManager[object]]  # for room for so many pixels
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of one file: a score, or what went wrong.
+
+    Attributes:
+        path: As it was given.
+        score: In [0, 1], higher is better; with tiles, the mean of theirs. None if there is an error.
+        error: None if there is a score.
+        width, height: Of the upright picture in pixels; None if there is an error.
+        lowest: The lowest score of a tile; None unless tiles were asked for.
+    """
+
+    path: str
+    score: float | None = None
+    error: str | None = None
+    width: int | None = None
+    height: int | None = None
+    lowest: float | None = None
+
+
+def _no_wait(pixels: int) -> AbstractContextManager[object]:
+    return nullcontext()
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What happens to a file in a worker."""
+
+    metric: QFMScore
+    tile: int | None
+    dtype: torch.dtype
+    wait: Wait = _no_wait
+
+    def __call__(self, path: str) -> Row:
+        """Score one file by itself."""
+        try:
+            with self._pixels(path) as pixels:
+                tiles = split_tiles(pixels, self.tile) if self.tile else [pixels]
+                scores: list[float] = []
+                for i in range(0, len(tiles), GPU_BATCH):  # the views of all tiles would take 8 times the pixels
+                    scores += self.scores([self._views(path, tile) for tile in tiles[i : i + GPU_BATCH]])
+                lowest = min(scores) if self.tile else None
+                return Row(path, sum(scores) / len(scores), None, pixels.shape[1], pixels.shape[0], lowest)
+        except ImageError as error:
+            return Row(path, error=str(error))
+
+    def look(self, path: str) -> tuple[Row, Tensor | None]:
+        """A row that lacks its score, and the views; or a row with an error."""
+        try:
+            with self._pixels(path) as pixels:
+                return Row(path, width=pixels.shape[1], height=pixels.shape[0]), self._views(path, pixels)
+        except ImageError as error:
+            return Row(path, error=str(error)), None
+
+    def finish(self, looked: list[tuple[Row, Tensor | None]]) -> Iterator[Row]:
+        """Rows with their scores, from those that lack them."""
+        scores = iter(self.scores([views for _, views in looked if views is not None]))
+        return (row if views is None else replace(row, score=next(scores)) for row, views in looked)
+
+    def scores(self, views: list[Tensor]) -> list[float]:
+        """The score of each `(1, V, 3, h, w)`; those of the same shape share batches, unless on the CPU."""
+        device = self.metric.net.mean.device.type
+        size = 1 if device == "cpu" else GPU_BATCH  # as QFMScore has it
+        order = sorted(range(len(views)), key=lambda i: views[i].shape)
+        found: dict[int, float] = {}
+        with torch.inference_mode(), torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32):
+            for _, alike in groupby(order, key=lambda i: views[i].shape):
+                while batch := list(islice(alike, size)):
+                    scores = self.metric.net.score_views(torch.cat([views[i] for i in batch])).float()
+                    found |= zip(batch, scores.tolist(), strict=True)
+        return [found[i] for i in range(len(views))]
+
+    @contextmanager
+    def _pixels(self, path: str) -> Iterator[Pixels]:
+        """Of a file; there is room for them inside."""
+        with ExitStack() as held:
+            with open_image(path) as image:
+                held.enter_context(self.wait(image.width * image.height))
+                pixels = read_pixels(image)
+            yield pixels
+
+    def _views(self, path: str, pixels: Pixels) -> Tensor:
+        with naming(path), torch.inference_mode():
+            return preprocess_pixels(self.metric.net, pixels)
+
+
+def score_files(
+    paths: Iterable[str | os.PathLike[str]],
+    metric: QFMScore | None = None,
+    *,
+    workers: int = 1,
+    threads: int = 1,
+    batch_size: int = 2 * GPU_BATCH,
+    dtype: torch.dtype = torch.float32,
+    tile: int | None = None,
+    room: int = ROOM,
+) -> Iterator[Row]:
+    """Score files as they come: a row per path, in the order of the paths, whatever is wrong with a file.
+
+    The scores are those of `metric(load_image(path))`: on the CPU to the last bit if torch uses as many threads in
+    both. Paths are taken as they are needed, and little is held at a time: for the pixels of pictures that are being
+    decoded at most about 10 bytes times `room`, and their views, a few MB each.
+
+    Args:
+        paths: Files; may be an iterator without end. A folder is not looked into.
+        metric: Scores, on the device where it is. Default: `QFMScore()`.
+        workers: 1: everything happens in this process. More, on the CPU: so many processes, each of which takes some
+            seconds to start and some 400 MB; the calling script needs `if __name__ == "__main__":`. More, on a GPU:
+            so many threads that decode.
+        threads: CPU threads of the network in each worker process, if there are several.
+        batch_size: Pictures that are gathered for batches, on a GPU; a row waits for its batch.
+        dtype: Precision in which the network computes most. Anything but float32 changes scores.
+        tile: Side of tiles in pixels. A picture is scored as a grid of tiles of about that side instead of as a whole:
+            `score` is the mean, `lowest` the worst. A picture smaller than 1.5 tiles is one tile.
+        room: Pixels that may be decoded at the same time; a picture that is larger is decoded alone.
+
+    Yields:
+        Rows. Closing the iterator ends the workers.
+
+    Raises:
+        ValueError: an option is out of range.
+        RuntimeError: worker processes cannot start.
+
+    Example:
+        >>> [row.error for row in score_files([])]
+        []
+    """
+    given = {"workers": workers, "threads": threads, "batch_size": batch_size, "room": room}
+    least = dict.fromkeys(given, 1) | {"tile": SMALLEST_TILE}
+    for name, value in (given | {"tile": tile}).items():
+        if value is not None and value < least[name]:
+            raise ValueError(f"{name}: expected at least {least[name]}, got {value}")
+    job = _Job(QFMScore() if metric is None else metric, tile, dtype)
+    names = map(os.fsdecode, paths)
+    if job.metric.net.mean.device.type != "cpu":
+        return _on_gpu(names, job, workers, batch_size, room)
+    return map(job, names) if workers == 1 else _in_processes(names, job, workers, threads, room)
+
+
+def _on_gpu(names: Iterator[str], job: _Job, workers: int, batch_size: int, room: int) -> Iterator[Row]:
+    job = replace(job, wait=_Room(room, threading.Condition(), SimpleNamespace(value=room)))
+
+    def start() -> Executor:
+        return ThreadPoolExecutor(workers)
+
+    if job.tile:  # the tiles of a large picture fill batches by themselves; those of many would fill the memory
+        yield from _in_order(names, start, job, workers)
+        return
+    looked = _in_order(names, start, job.look, batch_size + workers)
+    while gathered := list(islice(looked, batch_size)):
+        yield from job.finish(gathered)
+
+
+def _in_processes(names: Iterator[str], job: _Job, workers: int, threads: int, room: int) -> Iterator[Row]:
+    context = multiprocessing.get_context("spawn")  # a fork would inherit torch's locks without their threads
+    settings = pickle.dumps(job)  # as bytes, because torch would move the module's tensors to shared memory
+
+    def start() -> Executor:
+        wait = _Room(room, context.Condition(), context.RawValue("q", room))
+        pool = ProcessPoolExecutor(workers, context, _begin, (settings, threads, wait))
+        try:
+            pool.submit(_begun).result()
+        except BrokenExecutor as error:
+            raise RuntimeError(
+                "worker processes end before they have begun (see above); call score_files under "
+                "`if __name__ == '__main__':`, or with workers=1"
+            ) from error
+        return pool
+
+    return _in_order(names, start, _work, 2 * workers, _died)
+
+
+def _died(path: str) -> Row:
+    return Row(
+        path, error=f"{path!r}: expected a picture, but its decoder crashed or ran out of memory; export it again"
+    )
+
+
+def _in_order(
+    names: Iterator[str],
+    start: Callable[[], Executor],
+    work: Callable[[Any], T],
+    ahead: int,
+    died: Callable[[str], T] | None = None,
+) -> Iterator[T]:
+    """`work(name)` of each name, in order, at most `ahead` of them under way."""
+    pool, waiting = start(), deque[tuple[str, Future[T]]]()
+    try:
+        while True:
+            for name in islice(names, ahead - len(waiting)):
+                waiting.append((name, _submit(pool, work, name)))
+            if not waiting:
+                return
+            if died is None or not _broken(waiting[0][1]):
+                yield waiting.popleft()[1].result()
+                continue
+            pool.shutdown()  # a worker process died, and the executor ended the others
+            pool = start()
+            for name, future in waiting:
+                again = _submit(pool, work, name) if _broken(future) else future
+                if _broken(again):  # with nothing beside it: so it was this one
+                    pool.shutdown()
+                    pool = start()
+                yield died(name) if _broken(again) else again.result()
+            waiting.clear()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _submit(pool: Executor, work: Callable[[Any], T], name: str) -> "Future[T]":
+    try:
+        return pool.submit(work, name)
+    except BrokenExecutor as error:
+        future: Future[T] = Future()
+        future.set_exception(error)
+        return future
+
+
+def _broken(future: "Future[Any]") -> bool:
+    return isinstance(future.exception(), BrokenExecutor)
+
+
+class _Room:
+    """Pixels that may be decoded at the same time, over all workers; more than there are at all go alone."""
+
+    def __init__(self, pixels: int, changed: Any, free: Any) -> None:
+        self.pixels, self.changed, self.free = pixels, changed, free
+
+    @contextmanager
+    def __call__(self, pixels: int) -> Iterator[None]:
+        share = min(pixels, self.pixels)
+        with self.changed:
+            self.changed.wait_for(lambda: self.free.value >= share)
+            self.free.value -= share
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.free.value += share
+                self.changed.notify_all()
+
+
+_job: _Job  # of a worker process
+
+
+def _begin(settings: bytes, threads: int, wait: Wait) -> None:
+    """Make this process a worker."""
+    global _job
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one ends the others
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the error above twice that size stays
+    _job = replace(pickle.loads(settings), wait=wait)
+
+
+def _leave_with_parent() -> None:
+    """A parent that is killed ends nobody: its workers would wait for it for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _begun() -> None:
+    """What a worker that could not begin does not come to."""
+
+
+def _work(path: str) -> Row:
+    return _job(path)

@@ -1,0 +1,52 @@
+"""A metric that returns the mean of a picture, so that grey pictures can be told apart; workers import it."""
+
+import os
+import signal
+from types import SimpleNamespace
+
+import torch
+from torch import nn
+
+FATAL = 13  # pixels of width
+
+
+class MeanNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.config = SimpleNamespace(view_pixels=64 * 64, native_views=0)
+        self.register_buffer("mean", torch.zeros(3, 1, 1))
+
+    def preprocess(self, images):
+        return self.stack_views(images, [])
+
+    def stack_views(self, whole, pieces):
+        return whole[:, None]
+
+    def score_views(self, views):
+        return views.mean(dim=(1, 2, 3, 4))
+
+
+class FatalNet(MeanNet):
+    """Kills its process when it sees a picture of a certain width, as a decoder that crashes would."""
+
+    def preprocess(self, images):
+        if images.shape[-1] == FATAL:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().preprocess(images)
+
+
+class Mean:
+    report = 'the "mean" of ünicode'
+    weights_sha256 = "0" * 64
+
+    def __init__(self, net=None):
+        self.net = net or MeanNet()
+
+    def from_pretrained(self, source):
+        return self
+
+    def to(self, device):
+        return self
+
+    def __call__(self, images):
+        return torch.stack([image.mean() for image in images])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from qfm_metric import QFMScore
 from qfm_metric.train.data import Row, write_table
@@ -30,12 +30,12 @@ def modules(monkeypatch):
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    """Noise of 64 px: the stronger, the worse; every other picture is for validation."""
+    """Texture of 64 px: the more blurred, the worse; every other picture is for validation."""
     folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
     rows = []
     for i in range(12):
-        pixels = np.clip(128 + rng.normal(0, 5 + 10 * i, (64, 64, 3)), 0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / f"{i}.png")
+        pixels = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(0.3 * i)).save(folder / f"{i}.png")
         rows.append(Row(f"{i}.png", 0.9 - 0.07 * i, split="val" if i % 2 else "train"))
     write_table(rows, folder / "all.csv")
     return folder / "all.csv"
@@ -180,7 +180,7 @@ def test_peers_score_each_picture_by_itself_with_finite_gradients(modules, name)
 def test_a_peer_learns_and_comes_back_the_same(modules, peer):
     peers = modules[2]
     network = peers.load_peer(peer)
-    assert float(peers.about(peer)["validation_srcc"]) > 0.8  # noise is what BRISQUE is for
+    assert float(peers.about(peer)["validation_srcc"]) > 0.8  # blur is what BRISQUE is for
     image = torch.rand(1, 3, 64, 64)
     assert torch.equal(network(image), peers.load_peer(peer)(image))
     assert not any(parameter.requires_grad for parameter in network.parameters())
@@ -191,7 +191,7 @@ def test_cnniqa_learns_from_patches(modules, table, tmp_path):
     torch.manual_seed(0)
     network = peers.CNNIQA()
     decoded = peers.pictures(table, 64, {"train": 6, "val": 6}, tmp_path)
-    assert peers.train(network, decoded, lambda text: None, rounds=4) > 0.5
+    assert peers.train(network, decoded, lambda text: None, rounds=15) > 0.5
     assert not any(parameter.requires_grad for parameter in network.parameters())
 
 

@@ -28,10 +28,11 @@ from torch import Tensor, nn
 
 from qfm_metric import QFMScore, WeightsError
 from qfm_metric.train.attacks import ScoreFn, apgd, ascend, value_and_gradient
-from qfm_metric.train.data import Decoded
+from qfm_metric.train.data import Decoded, Row
 from qfm_metric.train.material import to_tensor
 
 ROOT = Path(__file__).parent.parent
+SHOWN = ("astronaut", "coffee", "chelsea")
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Network:
 
 
 class Store:
-    """What was computed, in a folder: attacked pictures a file each, scores in one."""
+    """What was computed, in a folder: an attacked picture a file, scores in one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.file = folder, folder / "scores.json"
@@ -78,10 +79,11 @@ class Store:
     def has(self, key: str) -> bool:
         return self._path(key).is_file()
 
-    def pictures(self, key: str, make: Callable[[], Tensor]) -> Tensor:
-        if not self.has(key):
-            self._replace(self._path(key), lambda path: save_file({"pictures": make().contiguous()}, path))
-        return load_file(self._path(key))["pictures"]
+    def picture(self, key: str) -> Tensor:
+        return load_file(self._path(key))["picture"]
+
+    def keep(self, key: str, picture: Tensor) -> None:
+        self._replace(self._path(key), lambda path: save_file({"picture": picture.contiguous()}, path))
 
     def scores(self, key: str, make: Callable[[], list[float]]) -> list[float]:
         if key not in self.known:
@@ -145,46 +147,44 @@ class Benchmark:
     """The pictures, the attacks and what is known so far."""
 
     def __init__(self, decoded: Decoded, count: int, attacks: list[Attack], store: Store, threads: int) -> None:
-        chosen = peer_networks.evenly(decoded.rows, count)
-        place = {row.image: i for i, row in enumerate(decoded.rows)}
-        self.rows, self.attacks, self.store, self.threads = chosen, attacks, store, threads
+        self.rows = peer_networks.evenly(decoded.rows, count)
+        self.attacks, self.store, self.threads = attacks, store, threads
         self.sample = [to_tensor(pixels)[None] for pixels in decoded.pixels]
         self.sample_mos = decoded.mos
-        self.clean = torch.cat([self.sample[place[row.image]] for row in chosen])
-        self.of_sample = hashlib.sha256(decoded.pixels.tobytes()).hexdigest()[:12]
-        self.of_clean = hashlib.sha256(self.clean.numpy().tobytes()).hexdigest()[:12]
+        place = {row.image: i for i, row in enumerate(decoded.rows)}
+        self.clean = torch.cat([self.sample[place[row.image]] for row in self.rows])
+        self.of_sample = _short_hash(decoded.pixels.tobytes())
+        self.of_clean = [_short_hash(image.numpy().tobytes()) for image in self.clean]
 
-    def key(self, network: Network, attack: Attack) -> str:
-        settings = f"{network.digest} {self.of_clean} {attack}"
-        return f"{network.name}-{attack.name}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}".replace("/255", "")
+    def key(self, network: Network, attack: Attack, i: int) -> str:
+        """Names the attacked picture `i`; another one as soon as weights, settings or pixels differ."""
+        settings = f"{network.digest} {self.of_clean[i]} {attack}"
+        return f"{network.name}-{attack.name}-{_short_hash(settings.encode())}".replace("/255", "").replace(", ", "-")
 
-    def missing(self, network: Network) -> list[Attack]:
-        return [attack for attack in self.attacks if not self.store.has(self.key(network, attack))]
+    def missing(self, network: Network) -> list[tuple[Attack, int]]:
+        jobs = [(attack, i) for attack in self.attacks for i in range(len(self.clean))]
+        return [job for job in jobs if not self.store.has(self.key(network, *job))]
 
-    def cost(self, network: Network) -> float:
-        """Seconds that the missing attacks will take, by a gradient that is timed."""
-        missing = self.missing(network)
-        if not missing:
-            return 0.0
+    def seconds_a_gradient(self, network: Network) -> float:
         start = time.perf_counter()
         with ThreadPoolExecutor(self.threads) as pool:
-            list(pool.map(lambda i: value_and_gradient(network.score, self.sample[i]), range(2 * self.threads)))
-        seconds = (time.perf_counter() - start) / (2 * self.threads)
-        return seconds * len(self.clean) * sum(attack.gradients for attack in missing)
+            list(pool.map(lambda i: value_and_gradient(network.score, self.clean[:1]), range(2 * self.threads)))
+        return (time.perf_counter() - start) / (2 * self.threads)
 
-    def attacked(self, network: Network, attack: Attack, done: Callable[[Attack], None] = lambda one: None) -> Tensor:
-        """`(N, 3, H, W)`, picture by picture: those of one never wait for another's memory."""
+    def work(self, network: Network, done: Callable[[Attack], None]) -> None:
+        """Attack what is missing, a picture on each thread, and keep each at once."""
 
-        def one(image: Tensor) -> Tensor:
-            found = attack(network.score, image[None])
+        def one(job: tuple[Attack, int]) -> None:
+            attack, i = job
+            self.store.keep(self.key(network, attack, i), attack(network.score, self.clean[i : i + 1])[0])
             done(attack)
-            return found
 
-        def make() -> Tensor:
-            with ThreadPoolExecutor(self.threads) as pool:
-                return torch.cat(list(pool.map(one, self.clean)))
+        with ThreadPoolExecutor(self.threads) as pool:
+            list(pool.map(one, self.missing(network)))
 
-        return self.store.pictures(self.key(network, attack), make)
+    def attacked(self, network: Network, attack: Attack) -> Tensor:
+        """What `work` kept: `(N, 3, H, W)`."""
+        return torch.stack([self.store.picture(self.key(network, attack, i)) for i in range(len(self.clean))])
 
     def scores(self, network: Network, pictures: Sequence[Tensor], key: str) -> list[float]:
         """Scores of `(1, 3, H, W)` pictures; `key` says which ones they are."""
@@ -199,24 +199,26 @@ class Benchmark:
         """All scores as plain lists: `clean`, `sample`, and `attacked[attack][made on][scored by]`."""
         attacked: dict[str, dict[str, dict[str, list[float]]]] = {attack.name: {} for attack in self.attacks}
         psnr: dict[str, dict[str, list[float]]] = {attack.name: {} for attack in self.attacks}
-        for attack in self.attacks:
-            for source in networks:
-                if not self.store.has(key := self.key(source, attack)):
-                    continue
+        for source in [network for network in networks if not self.missing(network)]:
+            for attack in self.attacks:
                 pictures = self.attacked(source, attack)
                 error = (pictures - self.clean).square().mean(dim=(1, 2, 3)).clamp(min=1e-10)
                 psnr[attack.name][source.name] = (-10 * error.log10()).tolist()
-                made = attacked[attack.name].setdefault(source.name, {})
-                for judge in networks:
-                    made[judge.name] = self.scores(judge, pictures.split(1), key)
+                key = " ".join(self.key(source, attack, i) for i in range(len(self.clean)))
+                judged = {judge.name: self.scores(judge, pictures.split(1), key) for judge in networks}
+                attacked[attack.name][source.name] = judged
         return {
             "pictures": [{"image": Path(row.image).name, "mos": row.mos} for row in self.rows],
-            "clean": {n.name: self.scores(n, self.clean.split(1), self.of_clean) for n in networks},
+            "clean": {n.name: self.scores(n, self.clean.split(1), " ".join(self.of_clean)) for n in networks},
             "sample": {n.name: self.scores(n, self.sample, self.of_sample) for n in networks},
             "sample_mos": self.sample_mos.tolist(),
             "attacked": attacked,
             "psnr": psnr,
         }
+
+
+def _short_hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def _without_gradient(score: ScoreFn, image: Tensor) -> float:
@@ -225,18 +227,15 @@ def _without_gradient(score: ScoreFn, image: Tensor) -> float:
 
 
 def run(benchmark: Benchmark, networks: Sequence[Network], save: Callable[[], None]) -> None:
-    """All missing attacks, with what they will cost and how far they are."""
-    costs = {network.name: benchmark.cost(network) for network in networks}
-    for name, seconds in costs.items():
-        _say(f"{name}: about {seconds / 60:.1f} min" if seconds else f"{name}: all attacks are kept")
+    """All missing attacks, with what they will cost and how far they are; `save` after each network."""
+    wanted = {n.name: sum(attack.gradients for attack, _ in benchmark.missing(n)) for n in networks}
+    costs = {n.name: wanted[n.name] * benchmark.seconds_a_gradient(n) for n in networks if wanted[n.name]}
+    for name in wanted:
+        _say(f"{name}: about {costs[name] / 60:.1f} min" if name in costs else f"{name}: all attacks are kept")
     _say(f"together about {sum(costs.values()) / 60:.1f} min on {benchmark.threads} threads, and scoring")
     for network in networks:
-        missing = benchmark.missing(network)
-        progress = Progress(network.name, len(benchmark.clean) * sum(attack.gradients for attack in missing))
-        for attack in missing:
-            benchmark.attacked(network, attack, progress.add)
-            save()
-    save()
+        benchmark.work(network, Progress(network.name, wanted[network.name]).add)
+        save()
 
 
 class Progress:
@@ -247,12 +246,13 @@ class Progress:
 
     def add(self, attack: Attack) -> None:
         self.done += attack.gradients
-        left = (time.perf_counter() - self.start) * (self.whole / self.done - 1)
+        left = (time.perf_counter() - self.start) * (self.whole - self.done) / self.done
         _say(f"{self.name}, {attack.name}: {self.done} of {self.whole} gradients, {left / 60:.1f} min left")
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{text}\n")  # in one piece: several threads talk
+    sys.stderr.flush()
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -302,15 +302,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         target.write_text(attack_report.to_json(settings, benchmark.results(networks)))
 
     run(benchmark, networks, save)
-    found = json.loads(target.read_text())
-    tables = attack_report.tables(found)
+    tables = attack_report.tables(json.loads(target.read_text()))
     print(tables)
     if args.write:
         attack_report.replace_section(ROOT / "docs/attacks.md", tables)
-    shown = {a.name: benchmark.attacked(networks[0], a) for a in attacks if a.direction == 1 and a.eps in (0, 2)}
     drawing = ROOT / "docs/attack.png" if args.write else args.work / "attack.png"
-    attack_report.draw(found, networks[0].name, benchmark.clean, shown, drawing)
+    draw(networks[0], [a for a in attacks if a.direction == 1 and a.eps in (0, 2)], benchmark.store, args, drawing)
     return 0
+
+
+def draw(network: Network, attacks: list[Attack], store: Store, args: argparse.Namespace, path: Path) -> None:
+    """The attacks on photographs that may be shown: scikit-image's, which nobody trained on."""
+    import skimage
+
+    rows = [Row(f"{skimage.__path__[0]}/data/{name}.png", 0.0) for name in SHOWN]
+    decoded = peer_networks.decoded_once(rows, args.work / f"shown-{args.side}", args.side)
+    shown = Benchmark(decoded, len(rows), attacks, store, args.threads)
+    _say("photographs for the picture")
+    run(shown, [network], lambda: None)
+    pictures = {attack.name: shown.attacked(network, attack) for attack in attacks}
+    attack_report.draw(shown.results([network]), network.name, shown.clean, pictures, path)
 
 
 if __name__ == "__main__":

@@ -66,8 +66,8 @@ def tables(found: Results) -> str:
     networks, attacks = list(found["clean"]), [name for name, made in found["attacked"].items() if made]
     settings = found["settings"]
     about = (
-        f"{len(found['pictures'])} pictures of {settings['side']} px; APGD with {settings['steps']} steps and "
-        f"{settings['restarts']} restarts, ascent of {settings['ascent']} steps. SRCC, and standard deviation (SD) of "
+        f"{len(found['pictures'])} pictures of {settings['side']} px; APGD: {settings['steps']} steps from each of "
+        f"{settings['restarts']} starts; ascent: {settings['ascent']} steps. SRCC, and standard deviation (SD) of "
         f"the clean scores: {len(found['sample_mos'])} validation pictures."
     )
     blocks = [about, _short(found, networks, attacks), _full(found, networks, attacks)]
@@ -131,15 +131,13 @@ def replace_section(page: Path, text: str) -> None:
     page.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}", encoding="utf-8")
 
 
-def draw(found: Results, network: str, clean: Tensor, shown: Mapping[str, Tensor], path: Path, rows: int = 3) -> None:
-    """Clean and attacked pictures side by side, with `network`'s scores; what APGD added, amplified."""
-    rows = min(rows, len(clean))
-    chosen = [int((i + 0.5) * len(clean) / rows) for i in range(rows)]
+def draw(found: Results, network: str, clean: Tensor, shown: Mapping[str, Tensor], path: Path) -> None:
+    """Clean and attacked pictures `(N, 3, H, W)` side by side, with `network`'s scores; what APGD added, amplified."""
     bounded = [name for name in shown if name.startswith("eps")]
     columns = 1 + len(shown) + len(bounded)
-    figure = Figure(figsize=(3.0 * columns, 3.3 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for line, i in zip(axes, chosen, strict=True):
+    figure = Figure(figsize=(3.0 * columns, 3.3 * len(clean)), layout="constrained")
+    axes = figure.subplots(len(clean), columns, squeeze=False)
+    for i, line in enumerate(axes):
         cells = [("clean", clean[i], found["clean"][network][i])]
         for name, pictures in shown.items():
             cells.append((name, pictures[i], found["attacked"][name][network][network][i]))

@@ -165,10 +165,15 @@ def pictures(table: Path, side: int, parts: dict[str, int], folder: Path) -> Dec
     found = [row for split, count in parts.items() for row in evenly([r for r in rows if r.split == split], count)]
     if missing := set(parts) - {row.split for row in found}:
         raise DataError(f"{table}: no pictures with split {', '.join(sorted(missing))}; run `prepare` first")
-    target = folder / f"pictures-{side}-{'-'.join(f'{name}{count}' for name, count in parts.items())}"
+    name = f"pictures-{side}-{'-'.join(f'{split}{count}' for split, count in parts.items())}"
+    return decoded_once(found, folder / name, side)
+
+
+def decoded_once(rows: list[Row], target: Path, side: int) -> Decoded:
+    """`rows`, reduced and cut to `side` px, in the folder `target`; unreadable and small ones are left out."""
     if not (target / "table.csv").is_file():  # written last
-        print(f"reading {len(found)} pictures", file=sys.stderr, flush=True)
-        for failure in decode(found, target, side):
+        print(f"reading {len(rows)} pictures", file=sys.stderr, flush=True)
+        for failure in decode(rows, target, side):
             print(failure, file=sys.stderr)
     return Decoded.open(target)
 

@@ -92,11 +92,11 @@ def test_a_run_reports_every_pair_and_keeps_what_is_done(modules, table, tiny_fi
         assert np.asarray(image.convert("L")).std() > 20
 
     files = {path: path.stat().st_mtime_ns for path in work.glob("*.safetensors")}
-    assert len(files) == 4
+    assert len(files) == 2 * 2 * 2 + 2 * 3  # network, attack, picture; and three that are drawn
     assert run(attack, table, work, tiny_files, [peer]) == 0  # one network more
     again = json.loads((work / "attack.json").read_text())
     assert {path: path.stat().st_mtime_ns for path in files} == files
-    assert len(list(work.glob("*.safetensors"))) == 6
+    assert len(list(work.glob("*.safetensors"))) == 18
     assert again["attacked"]["ascent"]["brisque"]["0"] == found["attacked"]["ascent"]["brisque"]["0"]
     assert "all attacks are kept" in capsys.readouterr().err
 

@@ -32,6 +32,7 @@ from qfm_metric.train.evaluate import srcc
 from qfm_metric.train.material import to_tensor
 
 PATCH = 32
+PATCHES = 4  # of a picture in a round
 
 
 def grey(images: Tensor) -> Tensor:
@@ -84,7 +85,7 @@ def _shape(values: Tensor) -> tuple[Tensor, Tensor]:
 class CNNIQA(nn.Module):
     """The mean over patches of 32 x 32 px, which do not overlap."""
 
-    rounds, rate = 30, 1e-3
+    rounds, rate = 15, 1e-3
 
     def __init__(self) -> None:
         super().__init__()
@@ -199,7 +200,7 @@ def train(network: nn.Module, decoded: Decoded, say: Callable[[str], None], roun
         for chosen in torch.randperm(len(split["train"])).split(64):
             values, wanted = data["train"][chosen], mos[split["train"][chosen.numpy()]]
             if isinstance(network, CNNIQA):
-                values, wanted = _random_patches(values, 8), wanted.repeat_interleave(8)
+                values, wanted = _random_patches(values, PATCHES), wanted.repeat_interleave(PATCHES)
                 scores = network.patches(values)
             else:
                 scores = trained(values).squeeze(1)

@@ -306,7 +306,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(tables)
     if args.write:
         attack_report.replace_section(ROOT / "docs/attacks.md", tables)
-    drawing = ROOT / "docs/attack.png" if args.write else args.work / "attack.png"
+    drawing = ROOT / "docs/attack.jpg" if args.write else args.work / "attack.jpg"
     draw(networks[0], [a for a in attacks if a.direction == 1 and a.eps in (0, 2)], benchmark.store, args, drawing)
     return 0
 

@@ -149,4 +149,4 @@ def draw(found: Results, network: str, clean: Tensor, shown: Mapping[str, Tensor
             axis.set_title(label if score is None else f"{label}: {score:.3f}", fontsize=12)
             axis.axis("off")
     figure.suptitle(network, fontsize=13)
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=90, pil_kwargs={"quality": 90})

@@ -91,7 +91,7 @@ def test_a_run_reports_every_pair_and_keeps_what_is_done(modules, table, tiny_fi
     assert found["figures"]["ascent"]["0"]["0"]["psnr"] > 30
     assert "min left" in printed.err
     assert printed.out.count("\n| brisque |") == 5  # in short, in full twice, and a row in each transfer table
-    with Image.open(work / "attack.png") as image:
+    with Image.open(work / "attack.jpg") as image:
         assert np.asarray(image.convert("L")).std() > 20
 
     files = {path: path.stat().st_mtime_ns for path in work.glob("*.safetensors")}
@@ -116,7 +116,7 @@ def test_other_weights_under_a_known_name_are_attacked_anew(modules, table, tiny
 
 @pytest.mark.parametrize("side", [64, 128])  # a picture that fits into a view of 4,096 px, and one that does not
 def test_the_scorer_is_the_metric(modules, tmp_path, side):
-    config = TINY | {"native_views": 1, "view_pixels": 4096, "mixers": 1}
+    config = TINY | {"native_views": 1, "view_pixels": 4096, "mixers": 1, "context": 8}
     torch.manual_seed(0)
     save_weights(tmp_path / "two.safetensors", config, QFMNet(QFMConfig(**config)).state_dict(), torch.float32)
     network = modules[0].load_networks([str(tmp_path / "two.safetensors")], [])[0]

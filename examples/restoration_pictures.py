@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from qfm_metric import ImageError, load_image
-from qfm_metric.images import IMAGE_SUFFIXES
+from qfm_metric.cli import find_pictures
 from qfm_metric.train.data import read_table
 
 BLUR = (0.6, 2.0)  # standard deviation of the Gaussian, px
@@ -22,7 +22,7 @@ KERNEL = 13  # px: three standard deviations of the widest blur to each side
 HELD_OUT_EVERY = 3  # picture of `--images`, where no others are named
 
 
-def find_pictures(
+def choose_pictures(
     images: Path | None, held_out: Path | None, limits: tuple[int, int], min_mos: float
 ) -> tuple[list[Path], list[Path]]:
     """Paths of the pictures to train on, and of those held out.
@@ -55,7 +55,7 @@ def find_pictures(
 def _in_folder(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a folder of pictures")
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return [Path(path) for path in find_pictures([str(folder)], recursive=False)]
 
 
 def _in_scikit_image() -> list[Path]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from restoration_judges import find_judges, judge
-from restoration_pictures import centre, degrade, draw_batch, find_pictures, load_pictures, to_bytes
+from restoration_pictures import centre, choose_pictures, degrade, draw_batch, load_pictures, to_bytes
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -87,7 +87,7 @@ class Experiment:
         self.perceptual = perceptual_distance(args.perceptual, args.device) if args.perceptual else None
         self.judges = find_judges()
         limits = (args.train_pictures, args.held_out_pictures)
-        train, kept = find_pictures(args.images, args.held_out, limits, args.min_mos)
+        train, kept = choose_pictures(args.images, args.held_out, limits, args.min_mos)
         self.train_pictures = load_pictures(train, args.crop)
         self.clean = {name: centre(picture, args.view) for name, picture in load_pictures(kept, args.crop).items()}
         self.degraded = {

@@ -26,6 +26,7 @@ HEADS = {"PSNR": "PSNR, dB", "SSIM": "SSIM", "QFM": "QFM", "BRISQUE": "BRISQUE, 
 HEADS["PIQE"] = "PIQE, less is better"
 DECIMALS = {"PSNR": 2, "SSIM": 4, "QFM": 3, "BRISQUE": 1, "PIQE": 1}
 BOOTSTRAP = 2000
+START, END = "<!-- table by examples/restoration_loss.py -->\n", "<!-- end of the table -->\n"
 
 Pixels = NDArray[np.uint8]
 Judge = Callable[[Pixels], float]
@@ -109,6 +110,17 @@ def write_table(groups: Mapping[str, Sequence[Run]], judges: Sequence[str], note
             cells.append(f"{gain:+.2f} ({low:+.2f} to {high:+.2f})")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", *notes, ""])
+
+
+def put_table(table: str, page: Path) -> None:
+    """Write the table to a page: in the place of its last one, which is marked there, or at the page's end."""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    before = page.read_text(encoding="utf-8") if page.is_file() else ""
+    after = ""
+    if START in before and END in before:
+        before, _, rest = before.partition(START)
+        after = rest.partition(END)[2]
+    page.write_text(before + START + "\n" + table + END + after, encoding="utf-8")
 
 
 def _number(value: float, name: str) -> str:

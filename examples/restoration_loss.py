@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from restoration_judges import draw, gain_over, write_table
+from restoration_judges import draw, gain_over, put_table, write_table
 from restoration_training import Experiment, Restorer
 
 if sys.version_info >= (3, 11):
@@ -76,8 +76,7 @@ def write_report(groups: dict[str, list[dict[str, Any]]], experiment: Experiment
         notes.append(f"Perceptual: {source}, weight {args.perceptual_weight:g}.")
     table = write_table(groups, list(experiment.judges), notes)
     (args.out / "results.json").write_text(json.dumps({"notes": notes, "losses": groups}, indent=1))
-    args.report.parent.mkdir(parents=True, exist_ok=True)
-    args.report.write_text(table)
+    put_table(table, args.report)
     print(table)
     shown = list(experiment.clean)[:SHOWN]
     columns = {"clean": experiment.clean, "degraded": experiment.degraded}
@@ -90,7 +89,7 @@ def write_report(groups: dict[str, list[dict[str, Any]]], experiment: Experiment
         args.shown_side,
         args.picture,
     )
-    print(f"\nwritten: {args.report}, {args.picture}, {args.out / 'results.json'}")
+    print(f"written: {args.report}, {args.picture}, {args.out / 'results.json'}")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -131,7 +130,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, default=Path("restoration"), help="folder of the runs (default: restoration)"
     )
-    parser.add_argument("--report", type=Path, help="Markdown table (default: table.md in --out)")
+    parser.add_argument(
+        "--report", type=Path, help="page for the table, in the place of its last one (default: table.md in --out)"
+    )
     parser.add_argument("--picture", type=Path, help="figure (default: pictures.png in --out)")
     parser.add_argument(
         "--shown-side", type=int, default=128, help="px of a held-out picture in the figure (default: 128)"

@@ -89,6 +89,7 @@ class Experiment:
         limits = (args.train_pictures, args.held_out_pictures)
         train, kept = choose_pictures(args.images, args.held_out, limits, args.min_mos)
         self.train_pictures = load_pictures(train, args.crop)
+        self.train_digest = digest(self.train_pictures)
         self.clean = {name: centre(picture, args.view) for name, picture in load_pictures(kept, args.crop).items()}
         self.degraded = {
             name: to_bytes(degrade(picture / 255, np.random.default_rng([HELD_OUT_SEED, i])))
@@ -100,7 +101,7 @@ class Experiment:
         """Train with L1 + weight * the term of this `kind` (`QFM`, `perceptual` or none), and judge the pictures."""
         network = self.trained(kind, weight, seed)
         file = network.with_suffix(".json")
-        judged_by = [self.metric.weights_sha256, self.args.view, *self.judges, *self.clean]
+        judged_by = [self.metric.weights_sha256, digest(self.degraded), *self.judges]
         if file.is_file():
             found = json.loads(file.read_text())
             if found["judged_by"] == judged_by:
@@ -128,7 +129,7 @@ class Experiment:
     def trained(self, kind: str, weight: float, seed: int) -> Path:
         """The file of the network that was trained so."""
         source = {"QFM": self.metric.weights_sha256, "perceptual": self.args.perceptual, "": ""}[kind]
-        file = self.file(f"{kind or 'L1'}-{weight:g}", seed, [source, self.args.steps])
+        file = self.file(f"{kind or 'L1'}-{weight:g}", seed, [source])
         if not file.is_file():
             net, optimizer = self.start(seed)
             print(f"{kind or 'L1'} {weight:g}, seed {seed}: steps {self.args.warmup} to {self.args.steps}")
@@ -182,9 +183,17 @@ class Experiment:
     def file(self, name: str, seed: int, more: list[Any]) -> Path:
         """Where a run is kept: whatever decides its network is in the name."""
         fixed = ("warmup", "steps", "batch", "crop", "width", "depth", "rate")
-        decides = [*(getattr(self.args, key) for key in fixed), seed, *self.train_pictures, *more]
-        digest = hashlib.sha256(json.dumps(decides, default=str).encode()).hexdigest()[:10]
-        return self.args.out / "runs" / f"{name}-seed{seed}-{digest}.safetensors"
+        decides = [*(getattr(self.args, key) for key in fixed), self.train_digest, *more]
+        key = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:10]
+        return self.args.out / "runs" / f"{name}-seed{seed}-{key}.safetensors"
+
+
+def digest(pictures: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the pixels and their order."""
+    sha256 = hashlib.sha256()
+    for picture in pictures.values():
+        sha256.update(str(tuple(picture.shape)).encode() + picture.numpy().tobytes())
+    return sha256.hexdigest()
 
 
 def _write(path: Path, save: Callable[[Path], object]) -> None:

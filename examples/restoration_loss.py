@@ -70,7 +70,8 @@ def write_report(groups: dict[str, list[dict[str, Any]]], experiment: Experiment
         f"parameters, {len(experiment.train_pictures)} pictures, {args.batch} crops of {args.crop} px a step, "
         f"{args.steps} steps, of which {args.warmup} with L1 alone. {experiment.metric.report}."
     )
-    notes = [verdict(groups, args.recommended, list(experiment.judges)), setting]
+    ratio = f"The gradient of 1 - QFM is {experiment.gradient_ratio():.3g} times L1's where the losses part."
+    notes = [verdict(groups, args.recommended, list(experiment.judges)), ratio, setting]
     if args.perceptual:
         source = args.perceptual if args.perceptual == "lpips" else "EfficientNet-Lite0 features, ImageNet"
         notes.append(f"Perceptual: {source}, weight {args.perceptual_weight:g}.")
@@ -106,9 +107,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--held-out-pictures", type=int, default=24, help="at most (default: 24)")
     parser.add_argument("--weights-id", help="weights of the metric; default: the package's")
     parser.add_argument(
-        "--weights", type=float, nargs="+", default=[0.01, 0.03, 0.1, 0.3], metavar="W", help="of 1 - QFM"
+        "--weights", type=float, nargs="+", default=[0.001, 0.003, 0.01, 0.03, 0.1], metavar="W", help="of 1 - QFM"
     )
-    parser.add_argument("--recommended", type=float, default=0.1, help="weight that all seeds run with (default: 0.1)")
+    parser.add_argument(
+        "--recommended", type=float, default=0.01, help="weight that all seeds run with (default: 0.01)"
+    )
     parser.add_argument(
         "--perceptual", metavar="FILE", help="ImageNet weights of tf_efficientnet_lite0, timm, or lpips"
     )

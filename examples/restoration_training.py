@@ -20,6 +20,7 @@ from qfm_metric import QFMScore
 from qfm_metric.model import QFMConfig
 from qfm_metric.train.init import build
 
+RATIO_STEPS = 5
 HELD_OUT_SEED = 10**6  # of the degradations of held-out pictures; no run has it
 
 Term = Callable[[Tensor, Tensor], Tensor]  # restored and clean crops to a number that L1 is added to
@@ -158,11 +159,9 @@ class Experiment:
     def train(
         self, net: nn.Module, optimizer: torch.optim.Optimizer, steps: range, term: Term | None, seed: int
     ) -> None:
-        args, pictures = self.args, list(self.train_pictures.values())
+        args = self.args
         for step in steps:
-            clean, degraded = (
-                crops.to(args.device) for crops in draw_batch(pictures, args.batch, args.crop, seed, step)
-            )
+            clean, degraded = self.batch(seed, step)
             restored = net(degraded)
             loss = F.l1_loss(restored, clean)
             if term:
@@ -172,6 +171,23 @@ class Experiment:
             for group in optimizer.param_groups:
                 group["lr"] = args.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / args.steps)))
             optimizer.step()
+
+    def batch(self, seed: int, step: int) -> tuple[Tensor, Tensor]:
+        crops = draw_batch(list(self.train_pictures.values()), self.args.batch, self.args.crop, seed, step)
+        return crops[0].to(self.args.device), crops[1].to(self.args.device)
+
+    def gradient_ratio(self) -> float:
+        """Norm of 1 - QFM's gradient over L1's, by the network's parameters, where the losses part; median of a few steps."""
+        net, _ = self.start(self.args.seeds[0])
+        ratios = []
+        for step in range(self.args.steps, self.args.steps + RATIO_STEPS):  # crops that no run trains on
+            clean, degraded = self.batch(self.args.seeds[0], step)
+            restored = net(degraded)
+            losses = (1 - self.metric(restored)).mean(), F.l1_loss(restored, clean)
+            gradients = [torch.autograd.grad(loss, list(net.parameters()), retain_graph=True) for loss in losses]
+            ours, plain = (torch.cat([part.flatten() for part in parts]).norm() for parts in gradients)
+            ratios.append((ours / plain).item())
+        return float(np.median(ratios))
 
     def term(self, kind: str, weight: float) -> Term | None:
         if kind == "QFM":

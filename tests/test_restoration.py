@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -87,6 +88,7 @@ def test_losses_differ_in_nothing_else(run, tmp_path):
     row = next(line for line in table.splitlines() if line.startswith("| degraded |"))
     pictures = losses["degraded"][0]["pictures"].values()
     assert f"| {np.mean([values['PSNR'] for values in pictures]):.2f} |" in row
+    assert re.search(r"gradient of 1 - QFM is [0-9.e+-]+ times L1's", table)
     with Image.open(tmp_path / "out" / "pictures.png") as image:
         assert image.width > 1.5 * image.height  # five columns, two held-out pictures
         assert np.asarray(image.convert("L")).std() > 20  # drawn, not blank

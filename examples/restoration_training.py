@@ -177,7 +177,7 @@ class Experiment:
         return crops[0].to(self.args.device), crops[1].to(self.args.device)
 
     def gradient_ratio(self) -> float:
-        """Norm of 1 - QFM's gradient over L1's, by the network's parameters, where the losses part; median of a few steps."""
+        """Norm of 1 - QFM's gradient over the parameters, in those of L1's, where the losses part: a median."""
         net, _ = self.start(self.args.seeds[0])
         ratios = []
         for step in range(self.args.steps, self.args.steps + RATIO_STEPS):  # crops that no run trains on

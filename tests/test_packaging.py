@@ -166,7 +166,8 @@ def test_metadata(built):
     assert all("extra ==" in str(requirement.marker) for requirement in requirements if requirement.marker is not None)
     # An upper pin on torch would hold back the project that a metric is installed into.
     assert {one.operator for requirement in requirements for one in requirement.specifier} == {">="}
-    assert set(about.get_all("Provides-Extra")) == {"heic", "train", "openvino", "examples"}
+    extras = {"heic", "train", "openvino", "examples", "torchmetrics", "pyiqa", "lightning", "hf", "gradio"}
+    assert set(about.get_all("Provides-Extra")) == extras
 
 
 def test_wheel_from_the_sdist_is_the_same(built, tmp_path):

@@ -1,0 +1,81 @@
+"""QFMScore as a torchmetrics `Metric`."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..score import QFMScore
+from . import needs
+
+with needs("torchmetrics"):
+    from torchmetrics import Metric
+    from torchmetrics.utilities import dim_zero_cat
+
+
+class QFMMetric(Metric):  # type: ignore[misc]  # torchmetrics may be absent where types are checked
+    """No-reference quality of all images seen since the last reset, higher is better.
+
+    `update` takes what `QFMScore` takes: `(N, 3, H, W)`, one `(3, H, W)`, or a list of `(3, H, W)` of any sizes; float
+    in [0, 1] or uint8. `compute` gives a scalar in [0, 1], or `(N,)` if `reduction` is "none". Processes are synced:
+    the mean is over all their images; single scores come in order of rank. `forward` is differentiable in the images.
+
+    As with torchmetrics' own FID, LPIPS and ARNIQA the network is a submodule, and so part of `state_dict`.
+
+    Args:
+        model: The metric to use. Default: the weights that come with the package.
+        reduction: "mean" over all images, or "none" to keep the score of each.
+        kwargs: What every torchmetrics `Metric` takes, for example `sync_on_compute` or `compute_on_cpu`.
+
+    Raises:
+        ValueError: an unknown `reduction`; in `update`, images that cannot be scored.
+        TypeError: in `update`, something else than images.
+
+    Example:
+        >>> metric = QFMMetric()
+        >>> metric.update(torch.rand(2, 3, 64, 64))
+        >>> metric.compute().shape
+        torch.Size([])
+    """
+
+    is_differentiable = True
+    higher_is_better = True
+    full_state_update = False
+    plot_lower_bound, plot_upper_bound = QFMScore.score_range
+    feature_network = "model"
+
+    sum_scores: Tensor
+    num_scores: Tensor
+    scores: list[Tensor]
+
+    def __init__(
+        self, model: QFMScore | None = None, reduction: Literal["mean", "none"] = "mean", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if reduction not in ("mean", "none"):
+            raise ValueError(f'reduction: expected "mean" or "none", got {reduction!r}')
+        self.model = QFMScore() if model is None else model
+        self.reduction = reduction
+        if reduction == "none":
+            self.add_state("scores", [], dist_reduce_fx="cat")
+        else:
+            self.add_state("sum_scores", torch.tensor(0.0), dist_reduce_fx="sum")
+            self.add_state("num_scores", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, images: Tensor | Sequence[Tensor]) -> None:
+        """Score images and add them to the state."""
+        scores = self.model(images)
+        if self.reduction == "none":
+            self.scores.append(scores)
+        else:
+            self.sum_scores += scores.sum()
+            self.num_scores += len(scores)
+
+    def compute(self) -> Tensor:
+        """The mean, or every score if `reduction` is "none"; the mean of no image is NaN."""
+        return dim_zero_cat(self.scores) if self.reduction == "none" else self.sum_scores / self.num_scores
+
+    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
+        """Plot `val` (default: what `compute` gives) with torchmetrics' plotting; returns figure and axis."""
+        return self._plot(val, ax)

@@ -20,12 +20,11 @@ from typing import IO
 
 import torch
 
-from . import __version__, cli_weights
+from . import __version__, cli_export, cli_weights
 from .images import IMAGE_SUFFIXES, ImageError, load_image
 from .score import QFMScore
 from .weights import WeightsError
 
-RESERVED = ("export",)  # first words that later versions use as commands
 DECIMALS = 4  # the fifth may differ with the batch
 UNPRINTABLE = "backslashreplace"  # a file name need not be text in any encoding; no such name may end the run
 
@@ -44,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv and argv[0] == "weights":
         return cli_weights.main(argv[1:])
+    if argv and argv[0] == "export":
+        return cli_export.main(argv[1:])
     parser = build_parser()
-    if argv and argv[0] in RESERVED:
-        parser.error(f"{argv[0]!r} is kept for a command of a later version; a folder of that name is ./{argv[0]}")
     # Paths and options in any order. Python 3.11 loses the paths after a `--` then, so that asks for options first.
     args = parser.parse_args(argv) if "--" in argv else parser.parse_intermixed_args(argv)
     if args.batch_size < 1:
@@ -95,7 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="qfm-metric",
         description="How good does each picture look? A score from 0 (bad) to 1 (excellent), no reference needed.",
         epilog="A folder stands for the pictures in it. Exit status: 0 all scored, 1 some failed, 2 wrong usage. "
-        "See also: qfm-metric weights --help; a folder of that name is ./weights",
+        "See also: qfm-metric weights --help, qfm-metric export --help; folders of these names are ./weights, ./export",
     )
     parser.add_argument(
         "paths", nargs="+", metavar="PATH", help="files, folders, globs, or - for a path per line on stdin"

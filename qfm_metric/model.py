@@ -273,7 +273,7 @@ class QFMNet(nn.Module):
 
     def forward_features(self, views: Tensor) -> Tensor:
         """`(N, V, 3, h, w)` views to tokens `(N, L, D)`, those of one view after those of another."""
-        return self.embed(self.cells(self.pyramid(views)), n=len(views))
+        return self.embed(self.cells(self.pyramid(views)), n=views.shape[0])
 
     def pyramid(self, views: Tensor) -> list[Tensor]:
         """`(N, V, 3, h, w)` views to backbone maps `(N * V, C_d, h_d, w_d)`, shallow to deep."""

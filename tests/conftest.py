@@ -14,6 +14,7 @@ from hub_server import Hub, free_port
 from published import TINY, promise, publish_tiny
 
 from qfm_metric import QFMScore, load_image, weights
+from qfm_metric.export import export_onnx
 from qfm_metric.model import QFMConfig, QFMNet
 from qfm_metric.weights import read_manifest, save_weights
 
@@ -103,6 +104,14 @@ def cache(tmp_path):
 @pytest.fixture(scope="session")
 def metric():
     return QFMScore()
+
+
+@pytest.fixture(scope="session")
+def released_onnx(metric, tmp_path_factory):
+    """The default weights as an ONNX file; tracing them takes most of a minute."""
+    path = tmp_path_factory.mktemp("released") / "model.onnx"
+    export_onnx(metric, path)
+    return path
 
 
 @pytest.fixture(scope="session")

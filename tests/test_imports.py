@@ -27,6 +27,8 @@ SIBLINGS = {
     "score": ({"assessment", "card", "hub", "inputs", "model", "weights"}, {"__init__"}),
     "assessment": ({"bands", "percentiles"}, set()),
     "bands": (set(), set()),
+    "cli_export": ({"export", "score", "weights"}, set()),
+    "export": ({"model", "score"}, set()),
     "card": (set(), set()),
     "compare": (set(), set()),
     "compare_page": ({"compare", "images", "page", "thumbnails"}, set()),

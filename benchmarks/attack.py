@@ -114,7 +114,7 @@ def load_networks(weights: Sequence[str], peers: Sequence[Path]) -> list[Network
         except WeightsError as error:
             raise ValueError(str(error)) from error
         name = Path(source).stem if Path(source).exists() else source
-        found.append(Network(name, _scorer(metric), _digest(metric.net)))
+        found.append(Network(name, metric, _digest(metric.net)))
     for path in peers:
         peer = peer_networks.load_peer(path)
         found.append(Network(path.stem, peer, _digest(peer)))
@@ -122,18 +122,6 @@ def load_networks(weights: Sequence[str], peers: Sequence[Path]) -> list[Network
     if len(set(names)) < len(names):
         raise ValueError(f"networks are told apart by name, got {', '.join(names)}; rename a file")
     return found
-
-
-def _scorer(metric: QFMScore) -> ScoreFn:
-    """QFMScore without its checks. The views of a picture that fits into one are alike: one gives the same score."""
-    net = metric.net
-
-    def score(images: Tensor) -> Tensor:
-        views = net.preprocess(images)
-        views = views[:, :1] if views.shape[-2:] == images.shape[-2:] else views
-        return torch.cat([net.score_views(view) for view in views.split(1)])
-
-    return score
 
 
 def _digest(network: nn.Module) -> str:

@@ -8,12 +8,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
-from published import TINY
 
-from qfm_metric import QFMScore
-from qfm_metric.model import QFMConfig, QFMNet
 from qfm_metric.train.data import Row, write_table
-from qfm_metric.weights import save_weights
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 QUICK = {"pictures": 2, "sample": 4, "side": 64, "steps": 3, "restarts": 2, "ascent": 3, "eps": 2, "threads": 1}
@@ -112,17 +108,6 @@ def test_other_weights_under_a_known_name_are_attacked_anew(modules, table, tiny
         shutil.copy(source, path)
         digests.append(attack.load_networks([str(path)], [])[0].digest)
     assert digests[0] != digests[1]
-
-
-@pytest.mark.parametrize("side", [64, 128])  # a picture that fits into a view of 4,096 px, and one that does not
-def test_the_scorer_is_the_metric(modules, tmp_path, side):
-    config = TINY | {"native_views": 1, "view_pixels": 4096, "mixers": 1, "context": 8}
-    torch.manual_seed(0)
-    save_weights(tmp_path / "two.safetensors", config, QFMNet(QFMConfig(**config)).state_dict(), torch.float32)
-    network = modules[0].load_networks([str(tmp_path / "two.safetensors")], [])[0]
-    metric = QFMScore.from_pretrained(tmp_path / "two.safetensors")
-    images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(network.score(images), metric(images), atol=1e-6)
 
 
 def test_down_lowers(modules, table, peer):

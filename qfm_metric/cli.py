@@ -32,10 +32,10 @@ from .weights import WeightsError
 
 COMMANDS = {
     "compare": "cli_compare",
+    "export": "cli_export",
     "report": "cli_report",
     "weights": "cli_weights",
 }  # first word -> the module whose `main` takes the rest
-RESERVED = ("export",)  # first words that later versions use as commands
 LEAST = {"batch_size": 1, "workers": 1, "threads": 1, "top": 1, "tile": SMALLEST_TILE}
 
 
@@ -46,8 +46,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = importlib.import_module(f".{COMMANDS[argv[0]]}", __package__)
         return int(command.main(argv[1:]))
     parser = build_parser()
-    if argv and argv[0] in RESERVED:
-        parser.error(f"{argv[0]!r} is kept for a command of a later version; a folder of that name is ./{argv[0]}")
     # Paths and options in any order. Python 3.11 loses the paths after a `--` then, so that asks for options first.
     args = parser.parse_args(argv) if "--" in argv else parser.parse_intermixed_args(argv)
     check(args, parser.error)
@@ -84,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="qfm-metric",
         description="How good does each picture look? A score from 0 (bad) to 1 (excellent), no reference needed.",
         epilog="A folder stands for the pictures in it. Exit status: 0 all scored, 1 some failed, 2 wrong usage, "
-        "3 below --fail-under. See also: qfm-metric weights --help; a folder of that name is ./weights",
+        f"3 below --fail-under. See also: qfm-metric {{{",".join(COMMANDS)}}} --help; a folder of such a name is ./export",
     )
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="files, folders, globs, or - for a path per line on stdin")

@@ -242,7 +242,9 @@ def test_nothing_found(mean, capsys):
         (["--weights", read_manifest()["default"] + "x", "a.png"], f"did you mean {read_manifest()['default']!r}?"),
         (["weights"], "required: COMMAND"),
         (["weights", "polish"], "polish"),
-        (["export", "a.png"], "./export"),
+        (["export"], "expected --onnx FILE, --pt2 FILE or both"),
+        (["export", "a.png"], "unrecognized arguments: a.png"),
+        (["export", "--onnx", "a.onnx", "--weights", "nothing"], "nothing"),
     ],
 )
 def test_wrong_usage(capsys, arguments, message):

@@ -1,0 +1,256 @@
+"""The metric as one graph, from images of any size to scores: an ONNX file, or a program of torch.export.
+
+`QFMScore` looks at a picture's height and width in Python, and a graph cannot: here the size of the views is computed
+by the graph itself, in double precision as Python does, so that the scores are the same.
+"""
+
+import copy
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .model import CELL, SHORTEST_SIDE, QFMNet
+from .score import QFMScore
+
+OPSET = 18  # the first whose Resize can reduce without aliasing
+LONGEST = 2**16  # px of a side of an exported program's images
+TOLERANCE = 1e-4  # of a score, between the metric and what was written
+MISSING = 'expected the packages onnx, onnxruntime and onnxscript; pip install "qfm-metric[onnx]"'
+
+
+class ExportError(RuntimeError):
+    """The metric cannot be written in this form; the message says why."""
+
+
+class ExportableScore(nn.Module):
+    """`QFMScore`'s arithmetic without a decision in Python: `(N, 3, H, W)` in [0, 1] to scores `(N,)`.
+
+    Args:
+        net: A copy is made, on the CPU and in float32.
+
+    Raises:
+        ExportError: `net` has views whose sides are no multiples of 32.
+    """
+
+    def __init__(self, net: QFMNet) -> None:
+        super().__init__()
+        pixels = net.config.view_pixels
+        if pixels % (CELL * SHORTEST_SIDE):
+            raise ExportError(f"view_pixels: expected a multiple of {CELL * SHORTEST_SIDE} for an export, got {pixels}")
+        self.net = copy.deepcopy(net).cpu().float().requires_grad_(False).eval()
+        _fix_padding(self.net)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """As `QFMScore.forward`, for a batch of float images; nothing is checked."""
+        return self.net.score_views(self.views(images.clamp(0, 1)))
+
+    def views(self, images: Tensor) -> Tensor:
+        """As `QFMNet.preprocess`, but pictures that fit into a view have one: `(N, V, 3, h, w)`.
+
+        Attention over tokens that are all there twice finds what it finds in one copy.
+        """
+        config, sides = self.net.config, images.shape[-2:]
+        exact = [torch.scalar_tensor(side, dtype=torch.float64) for side in sides]
+        scale = (config.view_pixels / (exact[0] * exact[1])).sqrt().clamp(max=1)
+        most = config.view_pixels // (SHORTEST_SIDE * CELL)
+        cells = [(side * scale / CELL).round().clamp(SHORTEST_SIDE // CELL, most) for side in exact]
+        size = [CELL * _integer(count, SHORTEST_SIDE // CELL, most) for count in cells]
+        spare = [side - CELL * count for side, count in zip(exact, cells, strict=True)]
+
+        views = [F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)]
+        for i in range(config.native_views):
+            place = (2 * i + 1) / (2 * config.native_views)
+            rows, columns = (
+                # Held inside the picture where it is smaller than the view: such a piece is not looked at, see below.
+                ((room * place).floor().clamp(min=0).long() + torch.arange(want)).clamp(max=have - 1)
+                for room, want, have in zip(spare, size, sides, strict=True)
+            )
+            views.append(images.index_select(2, rows).index_select(3, columns))
+        has_pieces = (torch.minimum(*spare) >= 0) & (torch.maximum(*spare) > 0)
+        number = _integer(1 + has_pieces * config.native_views, 1, 1 + config.native_views)
+        return (torch.stack(views, dim=1)[:, :number] - self.net.mean) / self.net.std
+
+
+def _integer(value: Tensor, least: int, most: int) -> int:
+    """A number that the graph computes, as a size, with the bounds that the tracer cannot see."""
+    size: int = value.long().item()  # type: ignore[assignment]
+    torch._check(size >= least)
+    torch._check(size <= most)
+    return size
+
+
+def _fix_padding(net: nn.Module) -> None:
+    """Replace TensorFlow's padding, computed from each input's size, by what it is for sides that strides divide."""
+    from timm.layers import Conv2dSame
+
+    for parent in list(net.modules()):
+        for name, layer in parent.named_children():
+            if isinstance(layer, Conv2dSame):
+                reach = [d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+                rows, columns = (max(r - s, 0) for r, s in zip(reach, layer.stride, strict=True))
+                pad = nn.ZeroPad2d((columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+                plain = nn.Conv2d(
+                    layer.in_channels,
+                    layer.out_channels,
+                    layer.kernel_size,  # type: ignore[arg-type]
+                    layer.stride,  # type: ignore[arg-type]
+                    dilation=layer.dilation,  # type: ignore[arg-type]
+                    groups=layer.groups,
+                    bias=layer.bias is not None,
+                )
+                plain.weight, plain.bias = layer.weight, layer.bias
+                setattr(parent, name, nn.Sequential(pad, plain))
+
+
+def export_program(metric: QFMScore) -> torch.export.ExportedProgram:
+    """Trace the metric for any number, height and width (up to 65,536 px) of images.
+
+    Args:
+        metric: Left as it is; the program is for the CPU.
+
+    Returns:
+        A program that takes `images`, `(N, 3, H, W)`, float32 in [0, 1], and gives scores `(N,)`.
+
+    Raises:
+        ExportError: torch cannot trace this network.
+    """
+    from torch.export import Dim
+
+    module = ExportableScore(metric.net).eval()
+    example = torch.rand(2, 3, 300, 500, generator=torch.Generator().manual_seed(0))
+    shapes = {0: Dim("N"), 2: Dim("H", max=LONGEST), 3: Dim("W", max=LONGEST)}
+    try:
+        program = torch.export.export(module, (example,), dynamic_shapes={"images": shapes}, strict=False)
+    except Exception as error:  # torch raises what it likes for what it cannot trace
+        backbone = metric.net.config.backbone
+        raise ExportError(f"torch {torch.__version__} cannot trace the backbone {backbone!r}: {error}") from error
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # names the folders of this machine
+    return program
+
+
+def export_pt2(metric: QFMScore, path: str | os.PathLike[str]) -> float:
+    """Write a program for `torch.export.load`, once it has given the metric's own scores.
+
+    Args:
+        metric: What to write.
+        path: Written at once or not at all.
+
+    Returns:
+        The largest difference to the metric's scores that was seen.
+
+    Raises:
+        ExportError: the network cannot be traced, or the scores differ by more than 1e-4.
+        OSError: `path` cannot be written.
+    """
+
+    def write(file: Path) -> Callable[[Tensor], Tensor]:
+        torch.export.save(program, file, extra_files={"qfm_metric.json": json.dumps(_about(metric))})
+        return torch.export.load(file).module()
+
+    program = export_program(metric)
+    return _write_verified(Path(path), ".pt2", write, metric)
+
+
+def export_onnx(metric: QFMScore, path: str | os.PathLike[str]) -> float:
+    """Write an ONNX model, opset 18, once onnxruntime has given the metric's own scores with it.
+
+    Its input is `images`, `(N, 3, H, W)`, float32 in [0, 1], of any size; its output `scores`, `(N,)`. All preprocessing
+    is in the graph. The metadata name the weights.
+
+    Args:
+        metric: What to write.
+        path: Written at once or not at all.
+
+    Returns:
+        The largest difference to the metric's scores that was seen.
+
+    Raises:
+        ExportError: the packages of `qfm-metric[onnx]` are missing, the network cannot be traced, or the scores differ
+            by more than 1e-4.
+        OSError: `path` cannot be written.
+    """
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401 - torch needs it
+    except ImportError as error:
+        raise ExportError(MISSING) from error
+
+    def write(file: Path) -> Callable[[Tensor], Tensor]:
+        onnx.save(model, file)
+        session = onnxruntime.InferenceSession(file)
+        return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+
+    model = onnx_model(metric)
+    return _write_verified(Path(path), ".onnx", write, metric)
+
+
+def onnx_model(metric: QFMScore) -> Any:
+    """The `onnx.ModelProto` that `export_onnx` writes."""
+    import onnx
+
+    written = torch.onnx.export(
+        export_program(metric),
+        input_names=["images"],
+        output_names=["scores"],
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert written is not None
+    model = written.model_proto
+    for part in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del part.metadata_props[:]  # what the exporter remembers of its own steps
+    del model.graph.value_info[:]
+    for value, names in ((model.graph.input[0], "NCHW"), (model.graph.output[0], "N")):
+        for dim, name in zip(value.type.tensor_type.shape.dim, names, strict=True):
+            if not dim.HasField("dim_value"):
+                dim.dim_param = name
+    onnx.helper.set_model_props(model, _about(metric))
+    onnx.checker.check_model(model)
+    return model
+
+
+def _about(metric: QFMScore) -> dict[str, str]:
+    return {"report": metric.report, "weights_id": metric.weights_id, "weights_sha256": metric.weights_sha256}
+
+
+def _write_verified(
+    path: Path, suffix: str, write: Callable[[Path], Callable[[Tensor], Tensor]], metric: QFMScore
+) -> float:
+    """Write beside `path`, compare the scores, and give the file its name if they are the metric's."""
+    part = path.with_name(f".{path.name}.{os.getpid()}{suffix}")
+    try:
+        difference = largest_difference(write(part), metric)
+        if not difference <= TOLERANCE:
+            raise ExportError(f"{path}: expected the metric's scores within {TOLERANCE:g}, they differ by {difference:g}")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return difference
+
+
+def largest_difference(exported: Callable[[Tensor], Tensor], metric: QFMScore) -> float:
+    """Between the scores of an export and of the metric, over pictures enlarged, kept, squeezed and reduced.
+
+    Args:
+        exported: `(N, 3, H, W)` float32 on the CPU to `(N,)`.
+        metric: Whose scores are expected.
+    """
+    noise = torch.Generator().manual_seed(0)
+    differences = []
+    for n, height, width in ((1, 20, 50), (1, 96, 160), (1, 8, 700), (1, 600, 450), (2, 330, 480)):
+        coarse = torch.rand(n, 3, 8, 8, generator=noise)
+        images = F.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
+        images[..., : width // 2] = torch.rand(n, 3, height, width // 2, generator=noise)
+        with torch.inference_mode():
+            expected = metric(images).cpu()
+        differences.append((exported(images) - expected).abs().max().item())
+    return max(differences)

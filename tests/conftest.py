@@ -15,6 +15,7 @@ from published import TINY, promise, publish_tiny
 from small import make_small_metric
 
 from qfm_metric import QFMScore, load_image, weights
+from qfm_metric.export import export_onnx
 from qfm_metric.model import QFMConfig, QFMNet
 from qfm_metric.weights import read_manifest, save_weights
 
@@ -110,6 +111,14 @@ def metric():
 def small_metric():
     """A metric of random weights that is fast; views of 64 x 64 px, of the whole and of the centre."""
     return make_small_metric()
+
+
+@pytest.fixture(scope="session")
+def released_onnx(metric, tmp_path_factory):
+    """The default weights as an ONNX file; tracing them takes most of a minute."""
+    path = tmp_path_factory.mktemp("released") / "model.onnx"
+    export_onnx(metric, path)
+    return path
 
 
 @pytest.fixture(scope="session")

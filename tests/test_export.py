@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
+from documents import run_blocks
 from published import TINY
 
 import qfm_metric
@@ -17,6 +18,7 @@ from qfm_metric import QFMScore, cli, load_image
 from qfm_metric.export import ExportableScore, ExportError, export_onnx, export_pt2
 from qfm_metric.model import QFMConfig, QFMNet, view_size
 
+DOCUMENT = Path(__file__).parent.parent / "docs" / "export.md"
 TOLERANCE = 1e-4
 # TensorFlow's padding, as in the released weights, and views of about 140 px: quick, and sizes need not be large.
 SMALL = {"backbone": "tf_mobilenetv3_small_minimal_100", "native_views": 2, "view_pixels": 20480, "dim": 32, "heads": 2}
@@ -59,6 +61,13 @@ def small():
 def small_onnx(small, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "small.onnx"
     assert export_onnx(small, path) <= TOLERANCE
+    return path
+
+
+@pytest.fixture(scope="module")
+def small_pt2(small, tmp_path_factory):
+    path = tmp_path_factory.mktemp("pt2") / "small.pt2"
+    assert export_pt2(small, path) <= TOLERANCE
     return path
 
 
@@ -138,9 +147,7 @@ def ends(model):
     return [*model.graph.input, *model.graph.output]
 
 
-def test_pt2_gives_the_metrics_scores_without_the_package(small, tmp_path):
-    path = tmp_path / "small.pt2"
-    assert export_pt2(small, path) <= TOLERANCE
+def test_pt2_gives_the_metrics_scores_without_the_package(small, small_pt2, tmp_path):
     chosen = [(1, 1), (10, 900), (64, 64), (128, 160), (160, 128), (300, 200), (1500, 900)]
     images = [picture(size, i, n=1 + i % 2) for i, size in enumerate(chosen)]
     torch.save(images, tmp_path / "images.pt")
@@ -150,7 +157,7 @@ def test_pt2_gives_the_metrics_scores_without_the_package(small, tmp_path):
         "scores = [program(images).tolist() for images in torch.load(sys.argv[2])]\n"
         "print(json.dumps([scores, json.loads(about['qfm_metric.json']), 'qfm_metric' in sys.modules]))"
     )
-    command = [sys.executable, "-c", script, path, tmp_path / "images.pt"]
+    command = [sys.executable, "-c", script, small_pt2, tmp_path / "images.pt"]
     scores, about, imported = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=600).stdout)
     assert not imported
     assert about["report"] == small.report
@@ -174,6 +181,13 @@ def test_released_weights_as_onnx(metric, released_onnx, photo_path):
         assert_same(exported, metric, image)
     assert_same(exported, metric, torch.cat([photo, 1 - photo]))
     assert onnx.load(released_onnx).metadata_props[1].value == metric.weights_id
+
+
+def test_document(released_onnx, small_pt2, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("model.onnx").symlink_to(released_onnx)
+    Path("model.pt2").symlink_to(small_pt2)
+    assert run_blocks(DOCUMENT.read_text(encoding="utf-8"), DOCUMENT.name) >= 2
 
 
 def test_command(tiny_files, tmp_path, capsys):

@@ -107,7 +107,7 @@ def view_size(height: int, width: int, pixels: int) -> tuple[int, int]:
     1:36.
     """
     scale = min(1.0, math.sqrt(pixels / (height * width)))
-    longest = pixels // SHORTEST_SIDE
+    longest = pixels // SHORTEST_SIDE // CELL * CELL
     h, w = (min(max(round(side * scale / CELL) * CELL, SHORTEST_SIDE), longest) for side in (height, width))
     # Compiled for dynamic shapes the sides are symbolic, and the network's own padding arithmetic on them takes minutes
     # to trace. index() makes them numbers: one graph for each shape of view, whatever the pictures' sizes.

@@ -281,3 +281,9 @@ def test_mixers_let_tokens_look_at_each_other():
     with torch.no_grad():
         assert (net.decoder.mixers(moved) - net.decoder.mixers(tokens))[0, 1:].abs().min() > 0
         assert net(torch.rand(2, 3, 64, 64)).shape == (2,)
+
+
+@pytest.mark.parametrize("pixels", [64 * 64, 96 * 96, 100 * 100, 384 * 384])
+def test_sides_are_multiples_of_a_cell_whatever_the_budget(pixels):
+    for sides in ((200, 80), (4000, 30), (30, 4000), (64, 64)):
+        assert all(side % 32 == 0 and side >= 64 for side in view_size(*sides, pixels))

@@ -34,6 +34,7 @@ from . import (
     recipe,
     severity,
     teacher,
+    uncertainty,
 )
 
 
@@ -165,7 +166,9 @@ def evaluate_command(args: argparse.Namespace) -> None:
         raise data.DataError(f"{args.table}: no rows with split {args.split!r}")
     torch.set_num_threads(args.threads)
     metric = QFMScore.from_pretrained(args.weights)
-    scores = evaluate.score_rows(metric, part, lambda done: say(f"{done}/{len(part)}") if done % 200 == 0 else None)
+    scores, stds = evaluate.score_rows(
+        metric, part, lambda done: say(f"{done}/{len(part)}") if done % 200 == 0 else None
+    )
     # Groups are never split between training and validation; only an official test part may share some with them.
     seen = {row.group for row in rows if row.split in ("train", "val")} if args.split == "test" else set()
     result: dict[str, Any] = {
@@ -174,6 +177,8 @@ def evaluate_command(args: argparse.Namespace) -> None:
         "split": args.split,
     }
     result |= evaluate.report(scores, part, seen)
+    if stds is not None:
+        result["uncertainty"] = uncertainty.report(scores, stds, np.array([row.mos for row in part]))
     print(json.dumps(result, indent=2, default=lambda x: round(float(x), 4)))
     if args.scores:
         np.savetxt(args.scores, scores, fmt="%.6f")
@@ -199,7 +204,7 @@ def severity_command(args: argparse.Namespace) -> None:
 def gate(args: argparse.Namespace) -> None:
     """Score BIQ2021's official test part and fail if the shipped weights fall below what they claim."""
     rows, seen = readers_authentic.read_biq2021_test(args.folder)
-    scores = evaluate.score_rows(QFMScore.from_pretrained(args.weights), rows)
+    scores, _ = evaluate.score_rows(QFMScore.from_pretrained(args.weights), rows)
     result = evaluate.report(scores, rows, seen)
     found = {"srcc": result["all"]["srcc"], "plcc": result["all"]["plcc"], "within": result["within_srcc"]}
     print(", ".join(f"{name} {value:.4f}" for name, value in found.items()))

@@ -120,14 +120,19 @@ def brief(scores: Scores, rows: Sequence[Row]) -> str:
     return f"SRCC {found['srcc']:.4f}, PLCC {found['plcc']:.4f}, within {found['within_srcc']:.4f} ({parts})"
 
 
-def score_rows(metric: QFMScore, rows: Sequence[Row], progress: Callable[[int], None] = lambda done: None) -> Scores:
-    """Score the pictures' files one at a time, as a user's call would: `(N,)`."""
-    scores = []
+def score_rows(
+    metric: QFMScore, rows: Sequence[Row], progress: Callable[[int], None] = lambda done: None
+) -> tuple[Scores, Scores | None]:
+    """Score the pictures' files one at a time, as a user's call would: `(N,)`, and the deviations `(N,)` if known."""
+    scores, stds = [], []
     with torch.inference_mode():
         for done, row in enumerate(rows, start=1):
-            scores.append(metric(load_image(row.image)).item())
+            found = metric.assess(load_image(row.image))
+            scores.append(found.score.item())
+            if found.std is not None:
+                stds.append(found.std.item())
             progress(done)
-    return np.array(scores)
+    return np.array(scores), np.array(stds) if stds else None
 
 
 def scatter(scores: Scores, mos: Scores, subsets: Sequence[str], path: Path) -> None:

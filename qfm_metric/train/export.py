@@ -1,6 +1,7 @@
 """From a trained network to a weights file that `QFMScore.from_pretrained` reads."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,12 +16,13 @@ from torch import Tensor
 from ..model import QFMNet
 from ..weights import save_weights
 from .evaluate import Scores
+from .uncertainty import fit_scale
 
 
 def calibrate(net: QFMNet, scores: Scores, mos: Scores, stds: Scores | None = None) -> None:
     """Fit the calibration's slope and offset on validation: least squares between calibrated score and MOS.
 
-    A network that predicts an uncertainty gets a factor on it too: of the most likely normal distributions.
+    A network that predicts an uncertainty gets a factor on it too (`uncertainty.fit_scale`).
 
     Args:
         net: Changed in place.
@@ -31,10 +33,10 @@ def calibrate(net: QFMNet, scores: Scores, mos: Scores, stds: Scores | None = No
     clipped = np.clip(np.asarray(scores, dtype=float), 1e-6, 1 - 1e-6)
     logits = np.log(clipped / (1 - clipped))
 
-    def squares(found: np.ndarray) -> Scores:
-        return (1 / (1 + np.exp(-(np.exp(found[0]) * logits + found[1]))) - mos) ** 2  # type: ignore[no-any-return]
+    def calibrated(found: np.ndarray) -> Scores:
+        return 1 / (1 + np.exp(-(np.exp(found[0]) * logits + found[1])))  # type: ignore[no-any-return]
 
-    found = minimize(lambda x: float(squares(x).mean()), [0.0, 0.0], method="Nelder-Mead").x
+    found = minimize(lambda x: float(np.mean((calibrated(x) - mos) ** 2)), [0.0, 0.0], method="Nelder-Mead").x
     log_slope, offset = found
     # The scores came through the calibration as it was: sigmoid(slope * logit + offset).
     before = net.calibration
@@ -42,7 +44,7 @@ def calibrate(net: QFMNet, scores: Scores, mos: Scores, stds: Scores | None = No
     before.slope.mul_(float(np.exp(log_slope)))
     if net.config.uncertainty and stds is not None:
         bias: Tensor = net.uncertainty[1].bias  # type: ignore[assignment]
-        bias.data += float(np.log(np.mean(squares(found) / np.square(stds)))) / 2
+        bias.data += math.log(fit_scale(calibrated(found), np.asarray(stds, float), np.asarray(mos, float)))
 
 
 @torch.inference_mode()

@@ -43,16 +43,17 @@ def coverage(scores: Scores, std: Scores, mos: Scores, level: float) -> float:
 def fit_scale(scores: Scores, std: Scores, mos: Scores) -> float:
     """The factor on `std` that makes the intervals of 68 % and 95 % hold what they say, as nearly as one number can.
 
-    It is the geometric mean of the two factors that would do so for either: errors have longer tails than the normal
-    distribution, whose most likely factor would make the 68 % interval too wide. Fit it on validation. It changes no
-    order, and so neither `risk_coverage`'s curve nor a correlation.
+    What the one holds too much the other holds too little: errors have longer tails than the normal distribution, whose
+    most likely factor would make the 68 % interval too wide. Fit it on validation. It changes no order, and so neither
+    `risk_coverage`'s curve nor a correlation.
 
     Raises:
         ValueError: see `coverage`; or no error at all, which fits no normal distribution.
     """
     levels = np.array([0.68, 0.95])
-    found = np.quantile(np.abs(_deviations(scores, std, mos)), levels) / norm.ppf((1 + levels) / 2)
-    scale = float(np.sqrt(found.prod()))
+    # An error is inside once the factor reaches error / (std * width): both coverages add up to a count of these.
+    reached = np.outer(np.abs(_deviations(scores, std, mos)), 1 / norm.ppf((1 + levels) / 2))
+    scale = float(np.quantile(reached, levels.mean()))
     if scale == 0:
         raise ValueError("expected scores that differ from the MOS, got none: no deviation is the most likely")
     return scale

@@ -123,7 +123,7 @@ class QFMLoss(nn.Module):
     def _weight(self) -> Tensor | float:
         if not (self.training and self.warmup_steps):
             return 1.0
-        self.step.add_(1)
+        self.step = self.step + 1  # in place, a compiled backward pass would take the weight of the step after
         return (self.step / self.warmup_steps).clamp(max=1)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "QFMLoss":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from mean import Mean
 from pages import read_page
 from PIL import Image
 
@@ -138,18 +138,6 @@ def test_names():
 # ---- the command
 
 
-class Mean:
-    """Stands in for QFMScore: the score of a grey picture is its level."""
-
-    report = "the mean"
-
-    def __init__(self):
-        self.from_pretrained = self.to = lambda source_or_device: self
-
-    def __call__(self, images):
-        return torch.stack([image.mean() for image in images])
-
-
 @pytest.fixture(autouse=True)
 def folders(tmp_path, monkeypatch):
     """A: 51, 102 and a broken one; B: 153, 102, and another; and as files of scores."""
@@ -193,13 +181,13 @@ def test_files_of_scores_give_the_same_without_a_network(capsys, monkeypatch):
     assert read["interval"] == pytest.approx(scored["interval"])
     assert [pair["name_b"] for pair in read["pairs"]] == ["x.jpg", "y.jpg"]
     assert read["pairs"][0]["difference"] == pytest.approx(0.4)
-    assert (read["report"], scored["report"]) == ("other", "the mean")
+    assert (read["report"], scored["report"]) == ("other", Mean.report)
     assert (read["unmatched_b"], scored["unmatched_b"]) == ([], ["z.jpg"])
 
 
 def test_different_weights_are_told(capsys):
     assert main(["compare", "A", "b.json"]) == 0
-    assert "scored differently: A by the mean; B by other" in capsys.readouterr().err
+    assert f"scored differently: A by {Mean.report}; B by other" in capsys.readouterr().err
 
 
 def test_broken_picture(capsys):

@@ -13,7 +13,7 @@ SMALL = 2**20  # pixels that pass at once; also about what a strip has
 
 
 def preprocess_pixels(net: QFMNet, pixels: Pixels) -> Tensor:
-    """`net.preprocess` of what `read_pixels` gave, `(1, V, 3, h, w)`; on the CPU the same to the last bit.
+    """`net.distinct_views` of what `read_pixels` gave, `(1, V, 3, h, w)`; on the CPU the same to the last bit.
 
     The antialiased resize is separable, width first: strips of rows are made narrow one after another, and what is
     left is made short at once.
@@ -21,7 +21,7 @@ def preprocess_pixels(net: QFMNet, pixels: Pixels) -> Tensor:
     height, width = pixels.shape[:2]
     size = view_size(height, width, net.config.view_pixels)
     if height * width <= SMALL or pixels.dtype.kind == "f" or size == (height, width):
-        return net.preprocess(_to_images(net, pixels))
+        return net.distinct_views(_to_images(net, pixels))
     rows = max(1, SMALL // width)
     strips = (_to_images(net, pixels[top : top + rows]) for top in range(0, height, rows))
     narrow = torch.cat([resize(strip, (strip.shape[-2], size[1])) for strip in strips], dim=-2)

@@ -16,7 +16,7 @@ class MeanNet(nn.Module):
         self.config = SimpleNamespace(view_pixels=64 * 64, native_views=0)
         self.register_buffer("mean", torch.zeros(3, 1, 1))
 
-    def preprocess(self, images):
+    def distinct_views(self, images):
         return self.stack_views(images, [])
 
     def stack_views(self, whole, pieces):
@@ -29,10 +29,10 @@ class MeanNet(nn.Module):
 class FatalNet(MeanNet):
     """Kills its process when it sees a picture of a certain width, as a decoder that crashes would."""
 
-    def preprocess(self, images):
+    def distinct_views(self, images):
         if images.shape[-1] == FATAL:
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().preprocess(images)
+        return super().distinct_views(images)
 
 
 class Mean:

@@ -25,8 +25,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from qfm_metric import QFMScore, WeightsError, load_image
-from qfm_metric.cli import find_pictures, score_paths
+from qfm_metric import QFMScore, WeightsError, load_image, score_files
+from qfm_metric.cli import find_pictures
 
 STAND_INS = {"a portrait": "astronaut", "a cat": "chelsea", "a cup of coffee": "coffee"}
 
@@ -64,7 +64,7 @@ def rank(prompt: str, names: Sequence[str], scores: Sequence[float]) -> Ranked:
 def rank_folder(metric: QFMScore, folder: Path) -> Ranked | None:
     """A folder's pictures; those that cannot be read are named and left out. None if there are none."""
     scored = []
-    for result in score_paths(metric, find_pictures([str(folder)], recursive=False), batch_size=8):
+    for result in score_files(find_pictures([str(folder)], recursive=False), metric):
         if result.score is None:
             print(f"left out: {result.error}", file=sys.stderr)
         else:

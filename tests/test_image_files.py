@@ -31,6 +31,7 @@ from qfm_metric.images import ImageError, load_image
 def test_avif_is_left_to_pillow_whatever_brand_comes_first(tmp_path, monkeypatch):
     assert features.check("avif")
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "HEIF"])  # another package's opener
     path = save(blocks(), tmp_path / "a.avif", quality=95)
     data = path.read_bytes()
     path.write_bytes(data[:8] + b"mif1" + data[12:])

@@ -199,7 +199,7 @@ def test_command(tiny_files, tmp_path, capsys):
     rows = [line.split("\t") for line in out.splitlines()]
     assert [row[0] for row in rows] == list(map(str, paths))
     assert all(0 <= float(row[1]) <= TOLERANCE for row in rows)
-    assert err == ""
+    assert [line for line in err.splitlines() if " torch/" not in line] == []  # torch.export logs what it likes
     metric = QFMScore.from_pretrained(tiny_files[0])
     assert metric.net.config.native_views == TINY.get("native_views", 0) == 0
     for exported in (run_onnx(paths[0]), torch.export.load(paths[1]).module()):

@@ -12,6 +12,7 @@ Linux's VmHWM, less what the process held before its first step.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import random
@@ -58,6 +59,9 @@ def work(name: str, batch: int, side: int) -> None:
     restored.requires_grad_()
     small = restored[:1, :, :64, :64].detach().requires_grad_()
     loss(small, true[:1, :, :64, :64]).backward()  # what is loaded at first use is not the step's
+    del small
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed while building would hide what a step needs
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = memory("VmRSS")
     print("ready", flush=True)
     for _ in sys.stdin:

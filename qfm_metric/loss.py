@@ -147,14 +147,19 @@ def look_through_windows(images: Tensor, largest: float) -> Tensor:
 
     Differentiable; bicubic, so values may leave [0, 1] a little.
     """
-    shrink, mirror, x, y = torch.rand(4, images.shape[0], device=images.device, dtype=images.dtype).unbind()
+    n, _, height, width = images.shape
+    shrink, mirror, x, y = torch.rand(4, n, 1, device=images.device, dtype=images.dtype).unbind()
     side = 1 - largest * shrink
-    centre = (1 - side[:, None]) * (2 * torch.stack([x, y], dim=1) - 1)  # of [-1, 1], the whole image
-    sides = torch.stack([torch.where(mirror < 0.5, -side, side), side], dim=1)
-    theta = torch.cat([torch.diag_embed(sides), centre[..., None]], dim=2)  # (N, 2, 3): scale and shift of x and y
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    # Of the whole image, [-1, 1]. F.affine_grid would compile for one size only.
+    columns = (1 - side) * (2 * x - 1) + torch.where(mirror < 0.5, -side, side) * _pixel_centres(width, images)
+    rows = (1 - side) * (2 * y - 1) + side * _pixel_centres(height, images)
+    grid = torch.stack([columns[:, None].expand(-1, height, -1), rows[:, :, None].expand(-1, -1, width)], dim=-1)
     # Bilinear would blur by as much as the shift happens to be, and blur is what a metric sees.
     return F.grid_sample(images, grid, mode="bicubic", padding_mode="border", align_corners=False)
+
+
+def _pixel_centres(length: int, like: Tensor) -> Tensor:
+    return (2 * torch.arange(length, device=like.device, dtype=like.dtype) + 1) / length - 1
 
 
 def _within(name: str, value: float, low: float, high: float) -> float:

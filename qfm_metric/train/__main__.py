@@ -324,7 +324,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_recipe_options(sub: argparse.ArgumentParser) -> None:
     """What `cache`, `teacher` and `student` must be told alike."""
-    sub.add_argument("recipe", help="a shipped recipe (released, teacher, quick, paper) or a TOML file")
+    sub.add_argument("recipe", help="a shipped recipe (released, head, robust, teacher, quick, paper) or a TOML file")
     sub.add_argument("--set", nargs="*", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe")
     sub.add_argument("--data", type=Path, required=True, help="what `prepare` wrote; cached views are added to it")
     sub.add_argument("--init", help="of the backbone: a safetensors file, an id, `timm` (its download) or `none`")

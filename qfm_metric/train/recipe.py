@@ -6,7 +6,8 @@
     [objective]  Objective: losses, noise at the seam, distillation
     [loop]       LoopConfig: steps, rates, seed
 
-What a section leaves out keeps its default. Shipped: `released`, `teacher`, `quick` and `paper`.
+What a section leaves out keeps its default. Shipped: `released` (the backbone), `head`, `robust`, `teacher`, `quick`
+and `paper`.
 """
 
 import hashlib

@@ -57,7 +57,8 @@ def test_deviation_is_the_networks(sure, random_images):
     torch.testing.assert_close(sure.uncertainty(random_images), net.forward_std(answers))
 
 
-def test_weights_without_deviation_say_so(metric, random_images):
+def test_weights_without_deviation_say_so(random_images):
+    metric = QFMScore.from_pretrained("qfm-lite0-v1")
     found = metric.assess(random_images)
     assert found.std is None
     with pytest.raises(ValueError, match="predict an uncertainty"):

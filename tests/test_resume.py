@@ -209,7 +209,8 @@ def size_of(path):
 def test_ctrl_c_ends_a_run_with_workers(tiny_files):
     generate("f", 60, [(64, 64)], broken=0.02)
     process = command(
-        *["f", "f", "f", "--weights", str(tiny_files[0]), "--csv", "-o", "out", "--workers", "2"],
+        *["f"] * 30,  # long enough not to end by itself first
+        *["--weights", str(tiny_files[0]), "--csv", "-o", "out", "--workers", "2"],
         stderr=-1,
         text=True,
         start_new_session=True,

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from qfm_metric.train import data, init, loop, material, objective, recipe, teacher
+from qfm_metric.train import data, init, loop, objective, recipe, teacher
 
 
 def main() -> int:
@@ -29,7 +29,6 @@ def main() -> int:
     parser.add_argument("--noise", nargs="+", default=["none", "random", "matched", "v1"])
     parser.add_argument("--distilled", type=int, nargs="+", default=[0, 1], help="0: without the teacher, 1: with it")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--pool", type=int, default=1, help="average cells over POOL x POOL first")
     parser.add_argument("--part", default="0/1", metavar="I/N", help="run every N-th setting only, from the I-th")
     parser.add_argument(
         "--out", type=Path, required=True, help="CSV, a row per run; runs that it holds are not repeated"
@@ -40,8 +39,6 @@ def main() -> int:
     found, decoded = recipe.read_recipe(args.recipe, args.set), data.Decoded.open(args.data / "decoded")
     start = init.build(found.network, args.init or found.training.init).eval()
     drawn = recipe.gather(found, start, decoded, args.data, args.severity)
-    if args.pool > 1:
-        drawn = material.coarsen(drawn, args.pool)
     loop.measure_statistics(start, found.training.frozen, drawn.photos[0].views)
     start_state = {name: tensor.clone() for name, tensor in start.state_dict().items()}
     teachers = {0: objective.Labels.of(decoded), 1: teacher.read_labels(decoded, args.members)}

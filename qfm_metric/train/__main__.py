@@ -107,8 +107,7 @@ def student(args: argparse.Namespace) -> None:
     else:
         loop.measure_statistics(net, frozen, drawn.photos[0].views)
     args.out.mkdir(parents=True, exist_ok=True)
-    seen = material.coarsen(drawn, found.training.coarse) if found.training.coarse > 1 else drawn
-    net = loop.train(net, frozen, seen, decoded, labels, found.objective, found.loop, args.out, say)
+    net = loop.train(net, frozen, drawn, decoded, labels, found.objective, found.loop, args.out, say)
     predicted = objective.predict_cached(net, frozen, drawn.validation)  # by all ranks together
     if not dist.is_initialized() or dist.get_rank() == 0:
         export.calibrate(net, predicted[0], decoded.mos[drawn.validation_indices], predicted[1])

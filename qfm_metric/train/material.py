@@ -19,7 +19,7 @@ from torch import Tensor
 from ..model import QFMConfig, QFMNet
 from .colour import Pixels
 from .data import DataError, Decoded
-from .prefix import CachedViews, Views, cache_views
+from .prefix import Views, cache_views
 from .severity import Cell
 from .synthetic import compose, distort
 
@@ -152,24 +152,6 @@ def leave_out(material: Material, types: Collection[str]) -> Material:
         return replace(pool, starts=pool.starts[kept], types=pool.types[kept])
 
     return replace(material, series=[pool for pool in map(keep, material.series) if len(pool.starts)])
-
-
-def coarsen(material: Material, factor: int) -> Material:
-    """The same pictures with cells averaged over `factor` x `factor`.
-
-    Raises:
-        ValueError: the network behind them is not wholly frozen.
-    """
-
-    def coarser(views: Views) -> CachedViews:
-        if not isinstance(views, CachedViews):
-            raise ValueError("coarser cells need a recipe that freezes every block")
-        return views.coarser(factor)
-
-    photos, series = (
-        [replace(pool, views=coarser(pool.views)) for pool in pools] for pools in (material.photos, material.series)
-    )
-    return Material(photos, series, coarser(material.validation), material.validation_indices)
 
 
 def to_tensor(pixels: Pixels) -> Tensor:

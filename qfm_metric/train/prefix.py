@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..model import QFMNet, pool_cells
+
+SAMPLE_NEEDS_CELLS = "objective.cells: expected 0; only a recipe that freezes every block can draw single cells"
 
 
 class Prefix(nn.Module):
@@ -88,6 +89,12 @@ class Views(Protocol):
         """Float32 rows of what `Prefix` gives for these pictures; `flip` mirrors them left to right."""
         ...
 
+    def sample(
+        self, pictures: Sequence[int] | NDArray[np.int64], count: int, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """As `batch`, of `count` cells of each view at most."""
+        ...
+
 
 Picture = Callable[[int], Tensor]  # sample number -> (3, H, W) in [0, 1]; one size for all samples
 
@@ -108,6 +115,11 @@ class DrawnViews:
         with torch.no_grad():
             found = torch.cat([self.net.preprocess(self.picture(int(i))[None])[0] for i in pictures])
         return found.flip(-1) if flip else found, found.new_zeros(len(found), 0, 1, 1)
+
+    def sample(
+        self, pictures: Sequence[int] | NDArray[np.int64], count: int, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        raise ValueError(SAMPLE_NEEDS_CELLS)
 
 
 @dataclass(frozen=True)
@@ -136,15 +148,20 @@ class CachedViews:
         tensors = [torch.from_numpy(stored[rows]).float() for stored in (self.cut, self.cells)]
         return tuple(t.flip(-1) for t in tensors) if flip else tuple(tensors)  # type: ignore[return-value]
 
-    def coarser(self, factor: int) -> "CachedViews":
-        """Cells averaged over `factor` x `factor`, in memory: fewer tokens, faster heads. All blocks must be frozen."""
+    def sample(
+        self, pictures: Sequence[int] | NDArray[np.int64], count: int, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """As `batch`, of `count` cells of each view at most: the same places in all, as a grid of one column.
+
+        Raises:
+            ValueError: blocks are left that need a view's whole map.
+        """
         if self.cut.size:
-            raise ValueError("coarser cells need a recipe that freezes every block")
-        parts = [
-            F.avg_pool2d(torch.from_numpy(np.array(self.cells[i : i + 500])).float(), factor, ceil_mode=True).half()
-            for i in range(0, len(self.cells), 500)
-        ]
-        return CachedViews(self.cut, torch.cat(parts).numpy(), self.views)
+            raise ValueError(SAMPLE_NEEDS_CELLS)
+        rows = (np.asarray(pictures)[:, None] * self.views + np.arange(self.views)).ravel()
+        places = np.sort(rng.permutation(self.cells[0, 0].size)[:count])
+        drawn = np.stack([self.cells[row].reshape(self.cells.shape[1], -1)[:, places] for row in rows])
+        return torch.zeros(len(rows), 0, len(places), 1), torch.from_numpy(drawn).float()[..., None]
 
 
 def cache_views(

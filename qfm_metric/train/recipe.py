@@ -42,12 +42,10 @@ class Training:
 
     Attributes:
         frozen: Blocks of the backbone that stay as ImageNet left them; their output is cached.
-        coarse: Average cells over so many by so many, for a quick start of a head: with every block frozen only.
         init: Of the backbone: `timm` (its download), `none` (random), a safetensors file, or an id of released weights.
     """
 
     frozen: int = 3
-    coarse: int = 1
     init: str = "timm"
 
 

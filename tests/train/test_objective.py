@@ -171,6 +171,19 @@ def test_pictures_of_nothing_belong_at_the_floor():
     assert terms["severity"].item() == pytest.approx(0, **CLOSE)
 
 
+def test_a_step_sees_as_many_cells_as_it_asks_for():
+    seen = []
+
+    class Watched(Mean):
+        def forward(self, batches, *rest):
+            seen.extend(cells.shape[2:].numel() for _, cells in batches)
+            return super().forward(batches, *rest)
+
+    for cells in (0, 3):
+        step_losses(Watched(), perfect(), labels(), Objective(cells=cells), Memory(8), (0, 0))
+    assert seen == [4, 4, 3, 3]
+
+
 def test_ranks_draw_other_pictures_from_the_same_pools():
     shapes = {}
     pools = [replace(perfect().photos[0], share=share) for share in (0.5, 0.5)]

@@ -112,14 +112,22 @@ def test_training_leaves_batch_statistics_alone():
     assert net.decoder.mlp.training  # dropout stays on
 
 
-def test_coarser_cells_are_means_of_their_neighbours(net, tmp_path):
-    picture = torch.rand(3, 128, 192)
-    cached = cache_views(net, ALL, lambda i: picture, 2, tmp_path / "views", workers=1)
-    rough = cached.coarser(4)
-    assert (len(rough), rough.views) == (2, 2)
-    assert rough.cells.shape == (4, cached.cells.shape[1], 2, 2)  # of 6 x 8
-    expected = cached.cells[0, :, :4, :4].astype(np.float32).mean(axis=(1, 2))
-    np.testing.assert_allclose(rough.cells[0, :, 0, 0], expected, rtol=2e-3, atol=1e-3)
-    open_ended = cache_views(net, 3, lambda i: picture, 1, tmp_path / "open", workers=1)
-    with pytest.raises(ValueError, match="freezes every block"):
-        open_ended.coarser(4)
+def test_drawn_cells_are_the_same_places_of_every_view(net, tmp_path):
+    cached = cache_views(net, ALL, lambda i: torch.rand(3, 128, 192), 3, tmp_path / "views", workers=1)
+    whole = cached.batch([2, 0])[1].flatten(2)
+    cut, few = cached.sample([2, 0], 5, np.random.default_rng(0))
+    assert (few.shape, cut.shape) == ((4, whole.shape[1], 5, 1), (4, 0, 5, 1))
+    places = [int((cell == whole[0].T).all(dim=1).nonzero()) for cell in few[0, :, :, 0].T]
+    assert len(set(places)) == 5
+    assert torch.equal(few[..., 0], whole[..., places])
+    again, other = (cached.sample([2, 0], 5, np.random.default_rng(seed))[1] for seed in (0, 1))
+    assert torch.equal(few, again)
+    assert not torch.equal(few, other)
+    assert cached.sample([1], 1000, np.random.default_rng(0))[1].shape[2] == whole.shape[2]  # all there are
+
+
+@pytest.mark.parametrize("frozen", [0, 3])
+def test_cells_cannot_be_drawn_before_a_backbone(net, tmp_path, frozen):
+    views = cache_views(net, frozen, lambda i: torch.rand(3, 64, 64), 1, tmp_path / "views", workers=1)
+    with pytest.raises(ValueError, match=r"objective\.cells: expected 0; only a recipe that freezes every block"):
+        views.sample([0], 2, np.random.default_rng(0))

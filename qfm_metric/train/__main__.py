@@ -283,7 +283,9 @@ def parser() -> argparse.ArgumentParser:
     sub = command("export", export_command)
     sub.add_argument("weights", type=Path, help=".safetensors file that `student` wrote; its name is the id")
     sub.add_argument("--figures", nargs="+", default=[], metavar="NAME=FILE", help="JSON of `evaluate`, by part")
-    sub.add_argument("--like", default="qfm-lite0-v0", help="id whose licence and training data are the same")
+    sub.add_argument(
+        "--like", default=read_manifest()["default"], help="id whose licence and training data are the same"
+    )
     sub.add_argument("--card", type=Path, help="also write the model card")
 
     sub = command("evaluate", evaluate_command)

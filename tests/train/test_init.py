@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from small_world import CONFIG, FROZEN, fresh_net
 
 from qfm_metric.train import export, init
+from qfm_metric.weights import read_manifest
 
 
 def test_backbone_from_a_file(tmp_path):
@@ -63,5 +64,6 @@ def test_a_backbone_from_weights_of_ours(tmp_path):
     for name, tensor in known.backbone.state_dict().items():
         if tensor.is_floating_point():
             assert torch.equal(built.backbone.state_dict()[name], tensor.half().float())
-    with pytest.raises(ValueError, match="qfm-lite0-v0: no weights of"):
-        init.build(replace(CONFIG, backbone="mobilenetv3_small_050"), "qfm-lite0-v0")
+    known_id = read_manifest()["default"]
+    with pytest.raises(ValueError, match=f"{known_id}: no weights of"):
+        init.build(replace(CONFIG, backbone="mobilenetv3_small_050"), known_id)

@@ -24,6 +24,9 @@ def main() -> int:
     parser.add_argument("--set", nargs="*", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--init")
+    parser.add_argument(
+        "--weights", help="start every run from all of these (id or file); else decoders start at random"
+    )
     parser.add_argument("--severity", type=Path)
     parser.add_argument("--members", type=Path, nargs="*", default=[])
     parser.add_argument("--noise", nargs="+", default=["none", "random", "matched", "v1"])
@@ -39,8 +42,13 @@ def main() -> int:
     found, decoded = recipe.read_recipe(args.recipe, args.set), data.Decoded.open(args.data / "decoded")
     start = init.build(found.network, args.init or found.training.init).eval()
     drawn = recipe.gather(found, start, decoded, args.data, args.severity)
-    loop.measure_statistics(start, found.training.frozen, drawn.photos[0].views)
-    start_state = {name: tensor.clone() for name, tensor in start.state_dict().items()}
+    kept: tuple[str, ...] = ("",)
+    if args.weights:
+        init.start_from(start, args.weights, found.training.frozen)
+    else:
+        kept = ("backbone.", "standardize.", "standardize_context.")
+        loop.measure_statistics(start, found.training.frozen, drawn.photos[0].views)
+    start_state = {name: tensor.clone() for name, tensor in start.state_dict().items() if name.startswith(kept)}
     teachers = {0: objective.Labels.of(decoded), 1: teacher.read_labels(decoded, args.members)}
     done = {tuple(row[:3]) for row in csv.reader(args.out.open())} if args.out.exists() else set()
     settings = [(n, d, s) for s in args.seeds for d in args.distilled for n in args.noise]
@@ -54,8 +62,7 @@ def main() -> int:
         terms = replace(found.objective, noise=noise, weights=weights)
         torch.manual_seed(seed)
         net = init.build(found.network, "none").eval()  # the decoder starts from the seed, the backbone as before
-        fresh = {name: t for name, t in start_state.items() if name.startswith(("backbone.", "standardize."))}
-        net.load_state_dict(fresh, strict=False)
+        net.load_state_dict(start_state, strict=False)
         with tempfile.TemporaryDirectory() as folder:
             best = loop.train(
                 net,

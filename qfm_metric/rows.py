@@ -171,17 +171,22 @@ def begin(path: Path, form: str | None, settings: dict[str, Any], resume: bool) 
         ResumeError: the file was begun with other settings, or is damaged.
         OSError: it cannot be written.
     """
-    grows = journal_of(path) if form == "parquet" else path
+    grows, written = growing(path, form)
     if resume and any(file.is_file() and file.stat().st_size for file in (grows, path)):
         check_settings(path, settings)
         if not grows.exists():
             to_journal(path, grows)
-        done = read_rows(grows, "csv" if form == "csv" else "jsonl")
+        done = read_rows(grows, written)
         return RowFile(grows, start=done.end), done
     file = RowFile(grows)
     if form in RESUMABLE and grows.is_file():  # a pipe or a device is not gone on with
         write_settings(path, settings)
     return file, Done()
+
+
+def growing(path: Path, form: str | None) -> tuple[Path, str]:
+    """The file that rows for `path` are appended to, and what is in it: csv or jsonl."""
+    return journal_of(path) if form == "parquet" else path, "csv" if form == "csv" else "jsonl"
 
 
 def run_file(path: Path) -> Path:

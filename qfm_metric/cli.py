@@ -11,6 +11,7 @@ import importlib.util
 import io
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -102,6 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
         form.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=what)
     add("-o", "--output", metavar="FILE", help="write results to FILE instead of standard output")
     add("--html", metavar="FILE", help="write a self-contained page of the pictures, worst first, too")
+    add("--map", metavar="DIR", help="draw the quality map over each picture, into DIR; the column map says where")
     add("--resume", action="store_true", help="keep the rows that FILE has, score only what is missing")
     add("-r", "--recursive", action="store_true", help="look into the folders of folders, too")
     add("--sort", choices=("best", "worst"), help="rows in order of score at the end, this end first")
@@ -136,6 +138,12 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
         refuse(f"--html: expected the name of the page to write, got a picture's: {args.html}")
     if args.html and args.output and os.path.abspath(args.html) == os.path.abspath(args.output):
         refuse(f"--html: expected another file than -o {args.output}")
+    if args.map and args.tile:
+        refuse("--map: expected whole pictures, got --tile; leave one of the two out")
+    if args.map and any(
+        os.path.isdir(path) and os.path.abspath(path) == os.path.abspath(args.map) for path in args.paths
+    ):
+        refuse(f"--map: expected another folder than the pictures', got {args.map}; maps would be scored next time")
     if args.resume:
         if not args.output or args.format not in rows.RESUMABLE:
             refuse("--resume: expected -o FILE and --csv, --jsonl or --parquet")
@@ -149,22 +157,25 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
 
 def run(args: argparse.Namespace, metric: QFMScore) -> Tally:
     """Score and write."""
-    columns = rows.TILE_COLUMNS if args.tile else rows.COLUMNS
+    columns = rows.TILE_COLUMNS if args.tile else rows.MAP_COLUMNS if args.map else rows.COLUMNS
     settings = {
         "report": metric.report,
         "weights_sha256": metric.weights_sha256,
-        **{name: getattr(args, name) for name in ("format", "tile", "dtype")},
+        **{name: getattr(args, name) for name in ("format", "tile", "dtype", "map")},
     }
     done, write, report = rows.Done(), to_screen, None
     with ExitStack() as opened:
         if args.html:  # before FILE is emptied: the page may turn out not to be writable
             page = ReportWriter(args.html, title=title(args.paths), report_string=metric.report)
             report = opened.enter_context(page)
+        if args.map:
+            os.makedirs(args.map, exist_ok=True)
+            tempfile.TemporaryFile(dir=args.map).close()  # fails now if nothing can be written there
         if args.output:
             file, done = rows.begin(Path(args.output), args.format, settings, args.resume)
             write = opened.enter_context(file).write
         tally = Tally(done.paths.total(), done.failed, done.lowest)
-        paths = rows.skip_done(find_pictures(args.paths, args.recursive), done.paths)
+        paths = rows.skip_done(find_pictures(args.paths, args.recursive, args.map), done.paths)
         results: Iterator[Row] = tally.count(
             score_files(
                 paths,
@@ -174,6 +185,7 @@ def run(args: argparse.Namespace, metric: QFMScore) -> Tally:
                 batch_size=args.batch_size,
                 dtype=DTYPES[args.dtype],
                 tile=args.tile,
+                maps=args.map,
             )
         )
         if report:

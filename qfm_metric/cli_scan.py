@@ -9,8 +9,11 @@ from pathlib import Path
 from .images import IMAGE_SUFFIXES
 
 
-def find_pictures(paths: Iterable[str], recursive: bool) -> Iterator[str]:
-    """Files as they are, folders and globs expanded in order of name, `-` as the lines of standard input."""
+def find_pictures(paths: Iterable[str], recursive: bool, skip: str | None = None) -> Iterator[str]:
+    """Files as they are, folders and globs expanded in order of name, `-` as the lines of standard input.
+
+    The folder `skip` is not looked into.
+    """
     for path in paths:
         if path == "-":
             lines = (line.decode(sys.stdin.encoding, "surrogateescape") for line in sys.stdin.buffer)
@@ -20,15 +23,17 @@ def find_pictures(paths: Iterable[str], recursive: bool) -> Iterator[str]:
             if "**" in path:  # has walked into the folders itself
                 found = [match for match in found if not os.path.isdir(match)]
             for match in found or [path]:  # nothing matches: an error row names the glob
-                yield from _look_into(match, recursive)
+                yield from _look_into(match, recursive, skip)
         else:
-            yield from _look_into(path, recursive)
+            yield from _look_into(path, recursive, skip)
 
 
-def _look_into(path: str, recursive: bool) -> Iterator[str]:
+def _look_into(path: str, recursive: bool, skip: str | None) -> Iterator[str]:
     """A folder as the pictures in it, in order of name; anything else as it is."""
     if not os.path.isdir(path):
         yield path
+        return
+    if skip and os.path.samefile(path, skip):
         return
     try:
         with os.scandir(path) as entries:  # folder by folder: the list of millions of files is never whole
@@ -43,4 +48,4 @@ def _look_into(path: str, recursive: bool) -> Iterator[str]:
             if Path(name).suffix.lower() in IMAGE_SUFFIXES:
                 yield inside
         elif recursive and not is_link:  # a link may lead back up
-            yield from _look_into(inside, recursive)
+            yield from _look_into(inside, recursive, skip)

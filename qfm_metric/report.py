@@ -9,8 +9,11 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import IO, Any, TypeVar
 
+from PIL import UnidentifiedImageError
+
 from .bands import BANDS, band_index
 from .images import ImageError
+from .overlay import encode_map, read_map
 from .page import (
     BINS,
     LARGE,
@@ -53,7 +56,8 @@ def write_report(
     Args:
         rows: Objects or mappings with `path` (str) and `score` (float in [0, 1], higher is better; None if there is
             `error`, str); optional: `width` and `height` (px), `thumbnail` (bytes of a JPEG; made from the path if
-            absent), `map` (a quality map to lay over the picture: bytes or path of a PNG). Taken one at a time.
+            absent), `map` (a quality map to lay over the picture: bytes or path of a PNG, or path of an overlay of
+            `save_overlay`, of which the map is taken). Taken one at a time.
         path: Where to; appears when it is whole. If `rows` raises, the page has the rows so far, and the error goes on;
             if it raises before the first row, no page is written and one that was there stays.
         title: Headline.
@@ -228,7 +232,7 @@ class _Attributes:
 
 
 def _read_map(source: bytes | str | os.PathLike[str] | None) -> bytes | None:
-    """The bytes of a map's PNG.
+    """The bytes of a map's PNG; None if its file has gone.
 
     Raises:
         ValueError: no PNG.
@@ -238,8 +242,16 @@ def _read_map(source: bytes | str | os.PathLike[str] | None) -> bytes | None:
     if isinstance(source, bytes):
         data = source
     else:
-        with open(source, "rb") as file:
-            data = file.read()
+        try:
+            with open(source, "rb") as file:
+                data = file.read()
+            values = read_map(source)
+        except UnidentifiedImageError:
+            values = None
+        except OSError:
+            return None
+        if values is not None:
+            return encode_map(values)
     if not data.startswith(b"\x89PNG\r\n\x1a\n"):
         raise ValueError(f"map: expected a PNG, got {data[:8]!r}...; save it as PNG")
     return data

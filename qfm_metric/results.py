@@ -17,13 +17,17 @@ RESULT_SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
 
 @dataclass(frozen=True)
 class ScoredFile:
-    """One row: `score` in [0, 1], or None and what went wrong; `width` and `height` in pixels where they are known."""
+    """One row: `score` in [0, 1], or None and what went wrong; `width` and `height` in pixels where they are known.
+
+    `map` is the path of the overlay that was written with the score.
+    """
 
     path: str
     score: float | None
     error: str | None = None
     width: int | None = None
     height: int | None = None
+    map: str | None = None
 
 
 def read_results(path: str | os.PathLike[str]) -> tuple[list[ScoredFile], str]:
@@ -31,7 +35,7 @@ def read_results(path: str | os.PathLike[str]) -> tuple[list[ScoredFile], str]:
 
     Args:
         path: `.csv` or `.parquet` with the columns path and score, `.json` with a list `results`, or `.jsonl` with an
-            object a line; `error`, `width` and `height` are optional, other columns are passed over.
+            object a line; `error`, `width`, `height` and `map` are optional, other columns are passed over.
 
     Returns:
         The rows in the order of the file, and the report string that says what scored them: that of the document,
@@ -137,5 +141,5 @@ def _row(values: dict[str, Any]) -> ScoredFile:
         raise ValueError(f"got {score}")
     if not isinstance(values["path"], str):
         raise TypeError(f"got the path {values['path']!r}")
-    size = [int(values[key]) if values.get(key) else None for key in ("width", "height")]
-    return ScoredFile(values["path"], score, values.get("error") or None, *size)
+    width, height = (int(values[key]) if values.get(key) else None for key in ("width", "height"))
+    return ScoredFile(values["path"], score, values.get("error") or None, width, height, values.get("map") or None)

@@ -26,7 +26,7 @@ from PIL import Image
 from torch import Tensor
 
 from qfm_metric import QFMScore, WeightsError, load_image, score_files
-from qfm_metric.cli import find_pictures
+from qfm_metric.cli_scan import find_pictures
 
 STAND_INS = {"a portrait": "astronaut", "a cat": "chelsea", "a cup of coffee": "coffee"}
 

@@ -6,18 +6,15 @@ below `--fail-under`, 130 interrupted.
 """
 
 import argparse
-import glob
-import heapq
 import importlib
 import importlib.util
 import io
-import json
 import os
 import sys
+import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +22,12 @@ import torch
 from PIL import Image
 
 from . import __version__, rows
+from .cli_output import Tally, ranked, to_screen, with_progress, write_rows
+from .cli_scan import find_pictures
 from .files import DTYPES, SMALLEST_TILE, Row, score_files
 from .images import IMAGE_SUFFIXES
+from .report import ReportWriter
+from .results import stored_rows
 from .score import GPU_BATCH, QFMScore
 from .weights import WeightsError
 
@@ -36,6 +37,7 @@ COMMANDS = {
     "report": "cli_report",
     "weights": "cli_weights",
 }  # first word -> the module whose `main` takes the rest
+TITLE_PATHS = 3
 LEAST = {"batch_size": 1, "workers": 1, "threads": 1, "top": 1, "tile": SMALLEST_TILE}
 
 
@@ -64,14 +66,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     except KeyboardInterrupt:
         kept = f" in {rows.journal_of(Path(args.output))}; --resume goes on" if args.format == "parquet" else ""
-        print(f"qfm-metric: interrupted; the rows so far are written{kept}", file=sys.stderr)
+        page = f", and the page of them, {args.html}" if args.html else ""
+        print(f"qfm-metric: interrupted; the rows so far are written{kept}{page}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader (head, less) has seen enough
         if not args.output:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        print(f"qfm-metric: cannot write {args.output or 'standard output'}: {error.strerror}", file=sys.stderr)
+        print(
+            f"qfm-metric: cannot write {error.filename or args.output or 'standard output'}: {error.strerror}",
+            file=sys.stderr,
+        )
         return 1
     return tally.status(args.fail_under)
 
@@ -96,6 +102,8 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         form.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=what)
     add("-o", "--output", metavar="FILE", help="write results to FILE instead of standard output")
+    add("--html", metavar="FILE", help="write a self-contained page of the pictures, worst first, too")
+    add("--map", metavar="DIR", help="draw the quality map over each picture, into DIR; the column map says where")
     add("--resume", action="store_true", help="keep the rows that FILE has, score only what is missing")
     add("-r", "--recursive", action="store_true", help="look into the folders of folders, too")
     add("--sort", choices=("best", "worst"), help="rows in order of score at the end, this end first")
@@ -126,6 +134,16 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
             refuse("--parquet: expected -o FILE; Parquet cannot be streamed to standard output")
         if importlib.util.find_spec("pyarrow") is None:
             refuse("--parquet: expected pyarrow to be installed; pip install 'qfm-metric[parquet]'")
+    if args.html and Path(args.html).suffix.lower() in IMAGE_SUFFIXES:
+        refuse(f"--html: expected the name of the page to write, got a picture's: {args.html}")
+    if args.html and args.output and os.path.abspath(args.html) == os.path.abspath(args.output):
+        refuse(f"--html: expected another file than -o {args.output}")
+    if args.map and args.tile:
+        refuse("--map: expected whole pictures, got --tile; leave one of the two out")
+    if args.map and any(
+        os.path.isdir(path) and os.path.abspath(path) == os.path.abspath(args.map) for path in args.paths
+    ):
+        refuse(f"--map: expected another folder than the pictures', got {args.map}; maps would be scored next time")
     if args.resume:
         if not args.output or args.format not in rows.RESUMABLE:
             refuse("--resume: expected -o FILE and --csv, --jsonl or --parquet")
@@ -137,52 +155,28 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
         refuse(f"--device {args.device}: {str(error).splitlines()[0]}")
 
 
-@dataclass
-class Tally:
-    """What was written, in numbers."""
-
-    total: int = 0
-    failed: int = 0
-    lowest: float = 1.0
-
-    def count(self, results: Iterable[Row]) -> Iterator[Row]:
-        """Count rows as they pass."""
-        for row in results:
-            self.total += 1
-            self.failed += row.score is None
-            self.lowest = min(self.lowest, 1.0 if row.score is None else round(row.score, rows.DECIMALS))
-            yield row
-
-    def status(self, fail_under: float | None) -> int:
-        """Say what went wrong; the exit status."""
-        if self.total == 0:
-            print("qfm-metric: no pictures found", file=sys.stderr)
-        elif self.failed:
-            print(f"qfm-metric: {self.failed} of {self.total} failed", file=sys.stderr)
-        if self.failed or not self.total:
-            return 1
-        if fail_under is not None and self.lowest < fail_under:
-            print(f"qfm-metric: the lowest score is {self.lowest:.{rows.DECIMALS}f}", file=sys.stderr)
-            return 3
-        return 0
-
-
 def run(args: argparse.Namespace, metric: QFMScore) -> Tally:
     """Score and write."""
-    columns = rows.TILE_COLUMNS if args.tile else rows.COLUMNS
+    columns = rows.TILE_COLUMNS if args.tile else rows.MAP_COLUMNS if args.map else rows.COLUMNS
     settings = {
         "report": metric.report,
         "weights_sha256": metric.weights_sha256,
-        **{name: getattr(args, name) for name in ("format", "tile", "dtype")},
+        **{name: getattr(args, name) for name in ("format", "tile", "dtype", "map")},
     }
-    done, write = rows.Done(), _to_screen
+    done, write, report = rows.Done(), to_screen, None
     with ExitStack() as opened:
+        if args.html:  # before FILE is emptied: the page may turn out not to be writable
+            page = ReportWriter(args.html, title=title(args.paths), report_string=metric.report)
+            report = opened.enter_context(page)
+        if args.map:
+            os.makedirs(args.map, exist_ok=True)
+            tempfile.TemporaryFile(dir=args.map).close()  # fails now if nothing can be written there
         if args.output:
             file, done = rows.begin(Path(args.output), args.format, settings, args.resume)
             write = opened.enter_context(file).write
         tally = Tally(done.paths.total(), done.failed, done.lowest)
-        paths = rows.skip_done(find_pictures(args.paths, args.recursive), done.paths)
-        results = tally.count(
+        paths = rows.skip_done(find_pictures(args.paths, args.recursive, args.map), done.paths)
+        results: Iterator[Row] = tally.count(
             score_files(
                 paths,
                 metric,
@@ -191,8 +185,13 @@ def run(args: argparse.Namespace, metric: QFMScore) -> Tally:
                 batch_size=args.batch_size,
                 dtype=DTYPES[args.dtype],
                 tile=args.tile,
+                maps=args.map,
             )
         )
+        if report:
+            for row in stored_rows(*rows.growing(Path(args.output), args.format)) if done.end else ():
+                report.add(row)
+            results = map(report.add, results)  # before they are ranked: the page has its own order, and all
         rows_on_screen = not args.output and sys.stdout.isatty()  # they show the progress, and would share its line
         if sys.stderr.isatty() and not (args.quiet or rows_on_screen):
             results = with_progress(results)
@@ -204,97 +203,7 @@ def run(args: argparse.Namespace, metric: QFMScore) -> Tally:
     return tally
 
 
-def write_rows(
-    results: Iterable[Row],
-    write: Callable[[str], object],
-    form: str | None,
-    report: str = "",
-    columns: Sequence[str] = rows.COLUMNS,
-    heading: bool = True,
-) -> None:
-    """Write rows as they come, each whole: one that was computed is not lost."""
-    if form == "csv" and heading:
-        write(rows.csv_line(columns))
-    if form == "json":
-        write(f'{{"report": {json.dumps(report)}, "results": [')
-        between = "\n  "
-        for row in results:
-            write(between + rows.json_row(row, columns).rstrip("\n"))
-            between = ",\n  "
-        write("\n]}\n")
-        return
-    render = {"csv": rows.csv_row, None: rows.text_row}.get(form, rows.json_row)
-    for row in results:
-        write(render(row, columns))
-
-
-def _to_screen(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
-
-
-def ranked(results: Iterable[Row], first: str, top: int | None) -> Iterator[Row]:
-    """Rows in order of score, errors last; of `top` only so many, without errors, and no more are held in memory."""
-    sign = 1 if first == "best" else -1
-    kept: list[tuple[float, int, Row]] = []  # the one that goes next comes first
-    failed: list[Row] = []
-    stopped: KeyboardInterrupt | None = None
-    try:
-        for number, row in enumerate(results):
-            if row.score is None:
-                failed += [] if top else [row]
-            elif top and len(kept) == top:
-                heapq.heappushpop(kept, (sign * row.score, -number, row))
-            else:
-                heapq.heappush(kept, (sign * row.score, -number, row))
-    except KeyboardInterrupt as interrupt:  # what is there is written all the same
-        stopped = interrupt
-    yield from (row for _, _, row in sorted(kept, key=lambda item: item[:2], reverse=True))
-    yield from failed
-    if stopped:
-        raise stopped
-
-
-def with_progress(results: Iterable[Row]) -> Iterator[Row]:
-    """Count on standard error, on one line."""
-    for done, result in enumerate(results, start=1):
-        print(f"\r{done} scored", end="", file=sys.stderr, flush=True)
-        yield result
-    print(file=sys.stderr)
-
-
-def find_pictures(paths: Iterable[str], recursive: bool) -> Iterator[str]:
-    """Files as they are, folders and globs expanded in order of name, `-` as the lines of standard input."""
-    for path in paths:
-        if path == "-":
-            lines = (line.decode(sys.stdin.encoding, "surrogateescape") for line in sys.stdin.buffer)
-            yield from (line.rstrip("\r\n") for line in lines if line.strip())
-        elif not os.path.exists(path) and glob.has_magic(path):
-            found = sorted(glob.glob(path, recursive=True))
-            if "**" in path:  # has walked into the folders itself
-                found = [match for match in found if not os.path.isdir(match)]
-            for match in found or [path]:  # nothing matches: an error row names the glob
-                yield from _look_into(match, recursive)
-        else:
-            yield from _look_into(path, recursive)
-
-
-def _look_into(path: str, recursive: bool) -> Iterator[str]:
-    """A folder as the pictures in it, in order of name; anything else as it is."""
-    if not os.path.isdir(path):
-        yield path
-        return
-    try:
-        with os.scandir(path) as entries:  # folder by folder: the list of millions of files is never whole
-            found = sorted((entry.name, entry.is_dir(), entry.is_symlink()) for entry in entries)
-    except OSError as error:
-        print(f"qfm-metric: cannot look into {error.filename}: {error.strerror}", file=sys.stderr)
-        yield str(Path(path))  # gets an error row: its pictures are missing from the results
-        return
-    for name, is_folder, is_link in found:
-        inside = str(Path(path, name))
-        if not is_folder:
-            if Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                yield inside
-        elif recursive and not is_link:  # a link may lead back up
-            yield from _look_into(inside, recursive)
+def title(paths: Sequence[str]) -> str:
+    """A page's headline: a shell may have made thousands of paths of a pattern."""
+    more = len(paths) - TITLE_PATHS
+    return " ".join(paths[:TITLE_PATHS]) + (f" and {more:,} more" if more > 0 else "")

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 
+from .cli_scan import find_pictures
 from .compare import Comparison, compare_scores
 from .compare_page import facts, left_out, write_comparison
 from .page import common_folder, shown
@@ -125,7 +126,6 @@ def _read(source: str, metric: QFMScore | None, recursive: bool) -> Side:
 
 
 def _score(metric: QFMScore, folder: str, recursive: bool) -> list[ScoredFile]:
-    from .cli import find_pictures
     from .files import score_files
 
     found = find_pictures([folder], recursive)

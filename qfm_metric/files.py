@@ -2,7 +2,7 @@
 
     path -> open_image          the header; then wait until there is room for the pixels
          -> preprocess_pixels   (1, V, 3, h, w), for the picture or for each of its tiles
-         -> score_views         one by one on the CPU, in batches on a GPU
+         -> score_views         one by one on the CPU, in batches on a GPU; with maps assess_views
          -> Row
 
 On the CPU a worker is a process that does all of this with a thread of its own: that uses the cores better than one
@@ -22,6 +22,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -30,6 +31,8 @@ from PIL import Image
 from torch import Tensor
 
 from .images import ImageError, Pixels, naming, open_image, read_pixels
+from .model import resize
+from .overlay import draw_overlay, save_overlay
 from .score import GPU_BATCH, QFMScore
 from .strips import preprocess_pixels, split_tiles
 
@@ -51,6 +54,7 @@ class Row:
         error: None if there is a score.
         width, height: Of the upright picture in pixels; None if there is an error.
         lowest: The lowest score of a tile; None unless tiles were asked for.
+        map: Path of the overlay that was written, see `qfm_metric.overlay`; None unless maps were asked for.
     """
 
     path: str
@@ -59,6 +63,7 @@ class Row:
     width: int | None = None
     height: int | None = None
     lowest: float | None = None
+    map: str | None = None
 
 
 def _no_wait(pixels: int) -> AbstractContextManager[object]:
@@ -72,18 +77,21 @@ class _Job:
     metric: QFMScore
     tile: int | None
     dtype: torch.dtype
+    maps: str | None = None
     wait: Wait = _no_wait
 
     def __call__(self, path: str) -> Row:
         """Score one file by itself."""
+        if self.tile is None:
+            return next(self.finish([self.look(path)]))
         try:
             with self._pixels(path) as pixels:
-                tiles = split_tiles(pixels, self.tile) if self.tile else [pixels]
+                tiles = split_tiles(pixels, self.tile)
                 scores: list[float] = []
                 for i in range(0, len(tiles), GPU_BATCH):  # the views of all tiles would take 8 times the pixels
-                    scores += self.scores([self._views(path, tile) for tile in tiles[i : i + GPU_BATCH]])
-                lowest = min(scores) if self.tile else None
-                return Row(path, sum(scores) / len(scores), None, pixels.shape[1], pixels.shape[0], lowest)
+                    found = self.assess([self._views(path, tile) for tile in tiles[i : i + GPU_BATCH]])
+                    scores += [score for score, _ in found]
+                return Row(path, sum(scores) / len(scores), None, pixels.shape[1], pixels.shape[0], min(scores))
         except ImageError as error:
             return Row(path, error=str(error))
 
@@ -96,21 +104,32 @@ class _Job:
             return Row(path, error=str(error)), None
 
     def finish(self, looked: list[tuple[Row, Tensor | None]]) -> Iterator[Row]:
-        """Rows with their scores, from those that lack them."""
-        scores = iter(self.scores([views for _, views in looked if views is not None]))
-        return (row if views is None else replace(row, score=next(scores)) for row, views in looked)
+        """Rows with their scores and maps, from those that lack them."""
+        found = iter(self.assess([views for _, views in looked if views is not None]))
+        for row, views in looked:
+            if views is not None:
+                score, quality_map = next(found)
+                row = replace(row, score=score)
+                if quality_map is not None:
+                    row = replace(row, map=self._save_map(row, views, quality_map))
+            yield row
 
-    def scores(self, views: list[Tensor]) -> list[float]:
-        """The score of each `(1, V, 3, h, w)`; those of the same shape share batches, unless on the CPU."""
+    def assess(self, views: list[Tensor]) -> list[tuple[float, Tensor | None]]:
+        """Score of each `(1, V, 3, h, w)`, and its map if wanted; those of the same shape share batches on a GPU."""
         device = self.metric.net.mean.device.type
         size = 1 if device == "cpu" else GPU_BATCH  # as QFMScore has it
         order = sorted(range(len(views)), key=lambda i: views[i].shape)
-        found: dict[int, float] = {}
+        found: dict[int, tuple[float, Tensor | None]] = {}
         with torch.inference_mode(), torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32):
             for _, alike in groupby(order, key=lambda i: views[i].shape):
                 while batch := list(islice(alike, size)):
-                    scores = self.metric.net.score_views(torch.cat([views[i] for i in batch])).float()
-                    found |= zip(batch, scores.tolist(), strict=True)
+                    together = torch.cat([views[i] for i in batch])
+                    maps: Iterable[Tensor | None] = [None] * len(batch)
+                    if self.maps is None:
+                        scores = self.metric.net.score_views(together)
+                    else:
+                        scores, _, maps = self.metric.net.assess_views(together)
+                    found |= zip(batch, zip(scores.float().tolist(), maps, strict=True), strict=True)
         return [found[i] for i in range(len(views))]
 
     @contextmanager
@@ -126,6 +145,16 @@ class _Job:
         with naming(path), torch.inference_mode():
             return preprocess_pixels(self.metric.net, pixels)
 
+    def _save_map(self, row: Row, views: Tensor, quality_map: Tensor) -> str:
+        """Write the overlay over the picture's whole view, in the picture's own shape; its path."""
+        assert self.maps is not None
+        size = row.height or 1, row.width or 1
+        whole = views[:1, 0] * self.metric.net.std + self.metric.net.mean
+        height, width = (max(1, round(side * max(whole.shape[-2:]) / max(size))) for side in size)
+        overlay = draw_overlay(resize(whole, (height, width))[0].clamp(0, 1), quality_map.float(), row.score)
+        folders = [part for part in Path(row.path).parent.parts if part not in (Path(row.path).anchor, os.pardir)]
+        return os.fspath(save_overlay(overlay, row.path, Path(self.maps, *folders)))
+
 
 def score_files(
     paths: Iterable[str | os.PathLike[str]],
@@ -136,6 +165,7 @@ def score_files(
     batch_size: int = 2 * GPU_BATCH,
     dtype: torch.dtype = torch.float32,
     tile: int | None = None,
+    maps: str | os.PathLike[str] | None = None,
     room: int = ROOM,
 ) -> Iterator[Row]:
     """Score files as they come: a row per path, in the order of the paths, whatever is wrong with a file.
@@ -155,13 +185,17 @@ def score_files(
         dtype: Precision in which the network computes most. Anything but float32 changes scores.
         tile: Side of tiles in pixels. A picture is scored as a grid of tiles of about that side instead of as a whole:
             `score` is the mean, `lowest` the worst. A picture smaller than 1.5 tiles is one tile.
+        maps: Folder for an overlay of each picture and its quality map, drawn from the pass that gives the score. The
+            folders of the picture's path stand in it again: `a/b/cat.jpg` gives `maps/a/b/cat-map.png`. No file is
+            overwritten: the next one is `cat-map-2.png`; the row says which.
         room: Pixels that may be decoded at the same time; a picture that is larger is decoded alone.
 
     Yields:
         Rows. Closing the iterator ends the workers.
 
     Raises:
-        ValueError: an option is out of range.
+        ValueError: an option is out of range; maps of tiles.
+        OSError: an overlay cannot be written.
         RuntimeError: worker processes cannot start.
 
     Example:
@@ -173,7 +207,9 @@ def score_files(
     for name, value in (given | {"tile": tile}).items():
         if value is not None and value < least[name]:
             raise ValueError(f"{name}: expected at least {least[name]}, got {value}")
-    job = _Job(QFMScore() if metric is None else metric, tile, dtype)
+    if maps is not None and tile is not None:
+        raise ValueError("maps: expected whole pictures, got tiles; leave one of the two out")
+    job = _Job(QFMScore() if metric is None else metric, tile, dtype, None if maps is None else os.fsdecode(maps))
     names = map(os.fsdecode, paths)
     if job.metric.net.mean.device.type != "cpu":
         return _on_gpu(names, job, workers, batch_size, room)

@@ -1,18 +1,23 @@
 """Lay a map of local quality over its picture, to look at."""
 
+import io
 import itertools
+import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
 LONGEST_SIDE = 1024  # px of an overlay: a map has some 10 x 10 cells, more pixels show nothing more
 OPACITY = 0.5
+VALUES = "qfm_metric quality map"  # a PNG's text of this name is the cells' values, as JSON
+LONGEST_NAME = 200  # bytes of a picture's name; file systems allow 255, with what is added
 # Quality 0, 1/8 ... 1 as in viridis (matplotlib, CC0): ordered by lightness, so that it can be read without colour.
 COLOURS = np.array(
     [
@@ -38,7 +43,8 @@ def draw_overlay(image: Tensor, quality_map: Tensor, score: float | None = None)
         score: Written beside the legend.
 
     Returns:
-        RGB, the picture (reduced to at most 1024 px on the longer side) over a legend.
+        RGB, the picture (reduced to at most 1024 px on the longer side) over a legend. Saved by `save_overlay`, it
+        keeps the values of the map, for `read_map`.
 
     Raises:
         ValueError: wrong shapes.
@@ -53,7 +59,9 @@ def draw_overlay(image: Tensor, quality_map: Tensor, score: float | None = None)
     smooth = F.interpolate(cells.detach().cpu()[None, None].float(), size, mode="bilinear", align_corners=False)
     grey = (picture * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0).numpy()[..., None] * 255
     mixed = (1 - OPACITY) * grey + OPACITY * _colour(smooth[0, 0].numpy())
-    return _with_legend(Image.fromarray(mixed.round().clip(0, 255).astype(np.uint8)), score)
+    overlay = _with_legend(Image.fromarray(mixed.round().clip(0, 255).astype(np.uint8)), score)
+    overlay.info[VALUES] = json.dumps([[round(value, 4) for value in row] for row in cells.tolist()])
+    return overlay
 
 
 def save_overlay(overlay: Image.Image, source: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Path:
@@ -70,18 +78,56 @@ def save_overlay(overlay: Image.Image, source: str | os.PathLike[str], folder: s
     Raises:
         OSError: the folder or the file cannot be written.
     """
-    folder, stem = Path(folder), Path(source).stem
+    folder, stem = Path(folder), os.fsencode(Path(source).stem)[:LONGEST_NAME].decode("utf-8", "ignore")
     folder.mkdir(parents=True, exist_ok=True)
+    texts, encoded = PngImagePlugin.PngInfo(), io.BytesIO()
+    if VALUES in overlay.info:
+        texts.add_text(VALUES, overlay.info[VALUES])
+    overlay.save(encoded, "PNG", pnginfo=texts)
     for number in itertools.count(1):
         path = folder / f"{stem}-map{'' if number == 1 else f'-{number}'}.png"
         try:
             file = path.open("xb")
         except FileExistsError:
             continue
-        with file:
-            overlay.save(file, "PNG")
+        try:
+            with file:
+                file.write(encoded.getvalue())
+        except BaseException as error:
+            with suppress(OSError):
+                path.unlink()
+            if isinstance(error, OSError):  # a full disk, which names no file
+                raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+            raise
         break
     return path
+
+
+def read_map(path: str | os.PathLike[str]) -> Tensor | None:
+    """The quality map that an overlay was drawn from: `(1, h, w)` in [0, 1]; None of any other picture.
+
+    Raises:
+        OSError: the file cannot be read as a picture.
+    """
+    with Image.open(path) as picture:
+        text = picture.info.get(VALUES)
+    if text is None:
+        return None
+    with suppress(ValueError, TypeError):  # somebody else's text of this name
+        cells = torch.tensor(json.loads(text), dtype=torch.float32)
+        return cells[None] if cells.ndim == 2 and cells.numel() else None
+    return None
+
+
+def encode_map(quality_map: Tensor) -> bytes:
+    """A PNG with a pixel per cell in the overlay's colours, to be stretched over a picture.
+
+    Args:
+        quality_map: `(1, h, w)` in [0, 1].
+    """
+    encoded = io.BytesIO()
+    Image.fromarray(_colour(quality_map[0].numpy()).round().astype(np.uint8)).save(encoded, "PNG", optimize=True)
+    return encoded.getvalue()
 
 
 def _reduce(image: Tensor) -> Tensor:

@@ -113,6 +113,15 @@ def common_folder(paths: Iterable[str]) -> str:
 
 
 @contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Whatever cannot be written inside, the error names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), path) from error
+
+
+@contextmanager
 def page_file(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
     """A text file that takes the place of `path` when the block ends, and vanishes if it raises.
 
@@ -124,8 +133,15 @@ def page_file(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
         raise OSError(None, "expected the name of a file to write, got a folder or a device", path)
     part = f"{path}.{os.getpid()}.part"
     try:
-        with open(part, "w", encoding="utf-8", newline="\n") as file:
+        with writing(path):
+            file = open(part, "w", encoding="utf-8", newline="\n")  # noqa: SIM115
+        try:
             yield file
+            with writing(path):
+                file.close()  # a full disk may show only now
+        finally:
+            with suppress(OSError):
+                file.close()
         os.replace(part, path)
     except BaseException:
         with suppress(OSError):
@@ -146,7 +162,7 @@ def write_page(file: IO[str], head: Head, cards: Iterable[Card], folder: str) ->
     content = asdict(head)
     del content["summary"], content["footer"]
     parts = {
-        "title": html.escape(head.title),
+        "title": html.escape(shown(head.title)),
         "policy": f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'",
         "style": style,
         "script": script,

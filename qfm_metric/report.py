@@ -9,8 +9,11 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import IO, Any, TypeVar
 
+from PIL import UnidentifiedImageError
+
 from .bands import BANDS, band_index
 from .images import ImageError
+from .overlay import encode_map, read_map
 from .page import (
     BINS,
     LARGE,
@@ -26,6 +29,7 @@ from .page import (
     paragraph,
     table,
     write_page,
+    writing,
 )
 from .thumbnails import thumbnail
 
@@ -52,8 +56,10 @@ def write_report(
     Args:
         rows: Objects or mappings with `path` (str) and `score` (float in [0, 1], higher is better; None if there is
             `error`, str); optional: `width` and `height` (px), `thumbnail` (bytes of a JPEG; made from the path if
-            absent), `map` (a quality map to lay over the picture: bytes or path of a PNG). Taken one at a time.
-        path: Where to; appears when it is whole. If `rows` raises, the page has the rows so far, and the error goes on.
+            absent), `map` (a quality map to lay over the picture: bytes or path of a PNG, or path of an overlay of
+            `save_overlay`, of which the map is taken). Taken one at a time.
+        path: Where to; appears when it is whole. If `rows` raises, the page has the rows so far, and the error goes on;
+            if it raises before the first row, no page is written and one that was there stays.
         title: Headline.
         report_string: What the scores were made with: `QFMScore().report`.
         limit: Most cards. Of more pictures the page has the worst, and the histogram and the counts of all.
@@ -145,8 +151,11 @@ class ReportWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write the page with the rows so far, whatever happened."""
-        with self._stack:
+        """Write the page with the rows so far, whatever happened; none if it happened before the first."""
+        if error is not None and not sum(self.counts):
+            self._stack.__exit__(kind, error, trace)
+            return
+        with self._stack, writing(self.path):
             quick = isinstance(error, KeyboardInterrupt)  # whoever pressed it waits for the end
             write_page(
                 self._file, self._head(error), self._cards(0 if quick else self.large), os.path.dirname(self.path)
@@ -163,8 +172,9 @@ class ReportWriter:
     def _store(self, data: bytes | None) -> Span | None:
         if data is None:
             return None
-        at = self._spool.seek(0, os.SEEK_END)
-        self._spool.write(data)
+        with writing(self.path):
+            at = self._spool.seek(0, os.SEEK_END)
+            self._spool.write(data)
         return at, len(data)
 
     def _fetch(self, span: Span | None) -> bytes | None:
@@ -222,7 +232,7 @@ class _Attributes:
 
 
 def _read_map(source: bytes | str | os.PathLike[str] | None) -> bytes | None:
-    """The bytes of a map's PNG.
+    """The bytes of a map's PNG; None if its file has gone.
 
     Raises:
         ValueError: no PNG.
@@ -232,8 +242,16 @@ def _read_map(source: bytes | str | os.PathLike[str] | None) -> bytes | None:
     if isinstance(source, bytes):
         data = source
     else:
-        with open(source, "rb") as file:
-            data = file.read()
+        try:
+            with open(source, "rb") as file:
+                data = file.read()
+            values = read_map(source)
+        except UnidentifiedImageError:
+            values = None
+        except OSError:
+            return None
+        if values is not None:
+            return encode_map(values)
     if not data.startswith(b"\x89PNG\r\n\x1a\n"):
         raise ValueError(f"map: expected a PNG, got {data[:8]!r}...; save it as PNG")
     return data

@@ -19,6 +19,8 @@ from typing import Any
 DECIMALS = 4  # the fifth may differ with the batch
 COLUMNS = ("path", "score", "error", "width", "height")
 TILE_COLUMNS = (*COLUMNS, "lowest")
+MAP_COLUMNS = (*COLUMNS, "map")
+TEXTS = ("path", "error", "map")
 UNPRINTABLE = "backslashreplace"  # a file name need not be text in any encoding; no such name may end the run
 RESUMABLE = ("csv", "jsonl", "parquet")
 GROUP = 10_000  # rows of a Parquet row group
@@ -171,17 +173,22 @@ def begin(path: Path, form: str | None, settings: dict[str, Any], resume: bool) 
         ResumeError: the file was begun with other settings, or is damaged.
         OSError: it cannot be written.
     """
-    grows = journal_of(path) if form == "parquet" else path
+    grows, written = growing(path, form)
     if resume and any(file.is_file() and file.stat().st_size for file in (grows, path)):
         check_settings(path, settings)
         if not grows.exists():
             to_journal(path, grows)
-        done = read_rows(grows, "csv" if form == "csv" else "jsonl")
+        done = read_rows(grows, written)
         return RowFile(grows, start=done.end), done
     file = RowFile(grows)
     if form in RESUMABLE and grows.is_file():  # a pipe or a device is not gone on with
         write_settings(path, settings)
     return file, Done()
+
+
+def growing(path: Path, form: str | None) -> tuple[Path, str]:
+    """The file that rows for `path` are appended to, and what is in it: csv or jsonl."""
+    return journal_of(path) if form == "parquet" else path, "csv" if form == "csv" else "jsonl"
 
 
 def run_file(path: Path) -> Path:
@@ -234,16 +241,14 @@ def to_parquet(journal: Path, path: Path, columns: Iterable[str]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = {"path": pa.string(), "error": pa.string(), "width": pa.int32(), "height": pa.int32()}
+    types = {"width": pa.int32(), "height": pa.int32()} | dict.fromkeys(TEXTS, pa.string())
     schema = pa.schema([(name, types.get(name, pa.float64())) for name in columns])
     half = path.with_name(path.name + ".part")
     with journal.open(encoding="utf-8") as lines, pq.ParquetWriter(half, schema) as writer:
         group: list[dict[str, Any]] = []
         for line in lines:
             row = json.loads(line)
-            group.append(
-                row | {"path": key(row["path"]).decode(), "error": row["error"] and key(row["error"]).decode()}
-            )
+            group.append(row | {name: key(row[name]).decode() for name in TEXTS if row.get(name)})
             if len(group) == GROUP:
                 writer.write_table(pa.Table.from_pylist(group, schema))
                 group = []

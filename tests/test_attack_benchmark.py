@@ -207,7 +207,7 @@ def test_no_pictures_is_an_error(modules, tiny_files, tmp_path, capsys):
     assert run(modules[0], tmp_path / "train.csv", tmp_path, tiny_files[:1]) == 2
     assert "no pictures with split val" in capsys.readouterr().err
     assert run(modules[0], tmp_path / "missing.csv", tmp_path, tiny_files[:1]) == 2
-    assert "no such table" in capsys.readouterr().err
+    assert "no such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", ["--pictures 0", "--side 8", "--eps 0", "--pictures 9", "--weights"])

@@ -16,7 +16,9 @@ from PIL import Image
 
 import qfm_metric
 from qfm_metric import cli, load_image
-from qfm_metric.cli import find_pictures, main, write_rows
+from qfm_metric.cli import main
+from qfm_metric.cli_output import write_rows
+from qfm_metric.cli_scan import find_pictures
 from qfm_metric.files import Row, score_files
 from qfm_metric.rows import RowFile
 from qfm_metric.weights import read_manifest

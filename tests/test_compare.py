@@ -238,3 +238,26 @@ def test_what_the_scoring_command_writes_can_be_compared(monkeypatch, capsys):
         assert len(list(csv.DictReader(file))) == 2
     assert main(["compare", "scores.csv", "scores.json"]) == 0
     assert "difference, B - A  +0.2000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_what_scored_a_file_is_told_from_beside_it(monkeypatch, capsys, form):
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+    monkeypatch.setattr("qfm_metric.cli.QFMScore", Mean())
+    Path("B/broken.jpg").write_text("no picture")
+    for folder in "AB":
+        main([folder, f"--{form}", "-o", f"{folder}.{form}"])
+    capsys.readouterr()
+    assert main(["compare", f"A.{form}", f"B.{form}", "--json"]) == 1
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert found["report"] == Mean.report
+    assert (found["difference"], found["failed_b"]) == (pytest.approx(0.2), ["broken.jpg"])
+    assert "scored differently" not in err
+    assert main(["compare", f"A.{form}", "b.json"]) == 0
+    assert f"A by {Mean.report}; B by other" in capsys.readouterr().err
+    for damaged in ("", "[]", "{}"):
+        Path(f"A.{form}.run.json").write_text(damaged)
+        assert main(["compare", f"A.{form}", "b.json", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["report"] == "other"

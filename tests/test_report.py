@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import sys
 import tracemalloc
 from dataclasses import dataclass
 
@@ -307,3 +308,37 @@ def test_report_command(tmp_path, monkeypatch, capsys):
     for wrong in (["none.csv"], ["x.png"], ["scores.json", "--limit", "0"]):
         with pytest.raises(SystemExit):
             main(["report", *wrong])
+
+
+def test_report_of_a_parquet_file(tmp_path, monkeypatch):
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"path": grey("x.png", 100), "score": 0.5, "error": None, "width": 40, "height": 30},
+        {"path": "y.png", "score": None, "error": "broken", "width": None, "height": None},
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows), "scores.parquet")
+    (tmp_path / "scores.parquet.run.json").write_text('{"report": "by me"}')
+    found, report = read_results("scores.parquet")
+    assert [{name: getattr(row, name) for name in rows[0]} for row in found] == rows
+    assert report == "by me"
+    assert main(["report", "scores.parquet"]) == 0
+    text, _, cards = read_page(tmp_path / "report.html")
+    assert names(cards) == ["x.png", "y.png"]
+    assert "by me" in text
+
+
+def test_parquet_that_cannot_be_read(tmp_path, monkeypatch):
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1 cut off")
+    with pytest.raises(ValueError, match=r"a\.parquet: expected a whole Parquet file"):
+        read_results(path)
+    parquet.write_table(pa.table({"path": ["x", "y"], "score": [0.5, 7.0]}), path)
+    with pytest.raises(ValueError, match=r"a\.parquet: row 2: .*got 7\.0"):
+        read_results(path)
+    with pytest.raises(FileNotFoundError):
+        read_results(tmp_path / "none.parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ValueError, match=r"pip install 'qfm-metric\[parquet\]'"):
+        read_results(path)

@@ -36,25 +36,41 @@ class Row:
     split: str = ""
 
 
+def csv_records(path: Path, columns: Iterable[str], layout: str = "") -> Iterator[tuple[str, dict[str, str]]]:
+    """Per line of a CSV file with a header: where it stands ("FILE, line N"), and its fields by column.
+
+    Raises:
+        DataError: no such file, a column of `columns` is missing, or a line ends before it; says what was expected
+            (`layout`; default: a CSV file with the columns).
+    """
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such file; expected {layout or 'a CSV file with the columns ' + ','.join(columns)}"
+        )
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        missing = [column for column in columns if column not in (reader.fieldnames or [])]
+        if missing:
+            raise DataError(f"{path}: column {', '.join(missing)} is missing; found {reader.fieldnames}")
+        for record in reader:
+            where = f"{path}, line {reader.line_num}"
+            absent = [column for column in columns if record[column] is None]
+            if absent:
+                raise DataError(f"{where}: the line ends before {', '.join(absent)}")
+            yield where, record
+
+
 def read_table(path: Path) -> list[Row]:
     """Read a table; image paths come back absolute.
 
     Raises:
         DataError: no such file, a missing column, an MOS that is no number in [0, 1]; names the line.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such table; expected a CSV file with the columns image,mos")
     names = [field.name for field in fields(Row)]
     rows = []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = {"image", "mos"} - set(reader.fieldnames or [])
-        if missing:
-            raise DataError(f"{path}: column {', '.join(sorted(missing))} is missing; found {reader.fieldnames}")
-        for line, record in enumerate(reader, start=2):
-            mos = _mos(record["mos"], where=f"{path}, line {line}")
-            extra = {name: record.get(name) or "" for name in names[2:]}
-            rows.append(Row(str(path.parent.resolve() / record["image"]), mos, **extra))
+    for where, record in csv_records(path, ("image", "mos")):
+        extra = {name: record.get(name) or "" for name in names[2:]}
+        rows.append(Row(str(path.parent.resolve() / record["image"]), _mos(record["mos"], where), **extra))
     if not rows:
         raise DataError(f"{path}: the table has no rows")
     return rows
@@ -75,13 +91,7 @@ def regroup(rows: list[Row], path: Path) -> list[Row]:
     Raises:
         DataError: no such file, a missing column.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; expected a CSV file with the columns image,dup_group")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if not {"image", "dup_group"} <= set(reader.fieldnames or []):
-            raise DataError(f"{path}: expected the columns image,dup_group; found {reader.fieldnames}")
-        group_of = {record["image"].lower(): record["dup_group"] for record in reader}
+    group_of = {record["image"].lower(): record["dup_group"] for _, record in csv_records(path, ("image", "dup_group"))}
     return [replace(row, group=group_of.get(Path(row.image).name.lower(), row.group)) for row in rows]
 
 

@@ -1,9 +1,8 @@
-"""What data sets publish their scores in: CSV, workbooks, MATLAB files, and the scales that the scores are on.
+"""What data sets publish their scores in, beside CSV: workbooks, MATLAB files, and the scales that the scores are on.
 
 Every error is a `DataError` that names the file, and the line where there is one.
 """
 
-import csv
 import math
 import zipfile
 import zlib
@@ -59,25 +58,10 @@ def first_of(paths: Iterable[Path], layout: str) -> Path:
     return need(next((path for path in paths if path.exists()), paths[0]), layout)
 
 
-def csv_records(path: Path, columns: Iterable[str], layout: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Per line of a CSV file with a header: where it stands ("FILE, line N"), and its fields by column."""
-    with need(path, layout).open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = [column for column in columns if column not in (reader.fieldnames or [])]
-        if missing:
-            raise DataError(f"{path}: column {', '.join(missing)} is missing; found {reader.fieldnames}")
-        for record in reader:
-            where = f"{path}, line {reader.line_num}"
-            absent = [column for column in columns if record[column] is None]
-            if absent:
-                raise DataError(f"{where}: the line ends before {', '.join(absent)}")
-            yield where, record
-
-
 def sheet_records(
     path: Path, columns: Iterable[str], layout: str, sheet: str | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """As `csv_records`, of a workbook's sheet (default: its first), whose header may stand below other lines."""
+    """As `data.csv_records`, of a workbook's sheet (default: its first), whose header may stand below other lines."""
     try:
         from openpyxl import load_workbook
     except ImportError as error:

@@ -7,12 +7,11 @@ the official split where there is one. All raise `DataError`, which names the fi
 
 from pathlib import Path
 
-from .data import DataError, Row
+from .data import DataError, Row, csv_records
 from .label_files import (
     Scale,
     by_name,
     complete,
-    csv_records,
     first_of,
     mat_values,
     need,

@@ -8,12 +8,11 @@ scored them. All raise `DataError`, which names the file or the line that is off
 import re
 from pathlib import Path
 
-from .data import DataError, Row
+from .data import DataError, Row, csv_records
 from .label_files import (
     Scale,
     by_name,
     complete,
-    csv_records,
     mat_values,
     need,
     same_length,

@@ -5,7 +5,6 @@ the ends of the data set's own scale, as in "MOS 0..9, higher is better". The me
 tables of scores; how a mean becomes a quality and a target is ours.
 """
 
-import csv
 import math
 import re
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from .data import DataError
+from .data import DataError, csv_records
 from .synthetic import DATA_SETS
 
 Scores = NDArray[np.floating[Any]]
@@ -53,21 +52,13 @@ def read_severity(path: Path) -> list[Cell]:
         DataError: no such file, a missing column, a value that is not what its column holds, a cell given twice;
             names the line and the column.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; expected a CSV file with the columns {','.join(COLUMNS)}")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
-        if missing:
-            raise DataError(f"{path}: column {', '.join(missing)} is missing; found {reader.fieldnames}")
-        cells: dict[tuple[str, int, int], tuple[Cell, float]] = {}
-        for record in reader:
-            where = f"{path}, line {reader.line_num}"
-            cell, bottom = _cell(record, where)
-            key = (cell.data_set, cell.type, cell.level)
-            if key in cells:
-                raise DataError(f"{where}, column level: {cell.data_set} type {cell.type} level {cell.level} was given")
-            cells[key] = (cell, bottom)
+    cells: dict[tuple[str, int, int], tuple[Cell, float]] = {}
+    for where, record in csv_records(path, COLUMNS):
+        cell, bottom = _cell(record, where)
+        key = (cell.data_set, cell.type, cell.level)
+        if key in cells:
+            raise DataError(f"{where}, column level: {cell.data_set} type {cell.type} level {cell.level} was given")
+        cells[key] = (cell, bottom)
     if not cells:
         raise DataError(f"{path}: the table has no rows")
     best = {name: max(c.mean for c, _ in cells.values() if c.data_set == name) for name, _, _ in cells}

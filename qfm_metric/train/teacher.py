@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from ..score import QFMScore
-from .data import DataError, Decoded
+from .data import DataError, Decoded, csv_records
 from .material import to_tensor
 from .objective import Labels
 from .prefix import Views
@@ -93,15 +93,12 @@ def read_labels(decoded: Decoded, members: Sequence[Path]) -> Labels:
 
 
 def _read_member(decoded: Decoded, path: Path) -> Scores:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; expected pseudo-labels image,score as `teacher` and `label` write them")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if not {"image", "score"} <= set(reader.fieldnames or []):
-            raise DataError(f"{path}: expected the columns image,score; found {reader.fieldnames}")
+    score_of: dict[str, float] = {}
+    layout = "pseudo-labels image,score as `teacher` and `label` write them"
+    for where, record in csv_records(path, ("image", "score"), layout):
         try:
-            score_of = {record["image"].lower(): float(record["score"]) for record in reader}
-        except (TypeError, ValueError) as error:  # None: the line ends before the score
-            raise DataError(f"{path}, line {reader.line_num}: expected a score: {error}") from error
+            score_of[record["image"].lower()] = float(record["score"])
+        except ValueError as error:
+            raise DataError(f"{where}: expected a score: {error}") from error
     names = [Path(row.image).name.lower() for row in decoded.rows]
     return np.array([score_of.get(name, np.nan) for name in names], np.float32)

@@ -1,5 +1,7 @@
 """The Gradio demo as a user starts it, in headless Chromium, over loopback alone."""
 
+import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -10,13 +12,19 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
+import torch
 from gradio_client import Client, handle_file
 from hub_server import free_port
+from PIL import Image, ImageChops
 from playwright.sync_api import expect, sync_playwright
 from processes import environment
+from published import TINY
 
-from qfm_metric import load_image
+from qfm_metric import QFMScore, load_image
 from qfm_metric.bands import band
+from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.overlay import draw_overlay
+from qfm_metric.weights import save_weights
 
 DEMO = Path(__file__).parents[2] / "examples" / "gradio_demo.py"
 PATIENCE = 240  # seconds that a crowded machine may take for what takes a few
@@ -37,14 +45,28 @@ print("taking notes", file=sys.stderr, flush=True)
 
 
 @pytest.fixture(scope="module")
-def demo(tiny_files, tmp_path_factory):
+def weights(tmp_path_factory):
+    """The file of a small network that predicts how sure it is."""
+    config, path = TINY | {"uncertainty": True}, tmp_path_factory.mktemp("unsure") / "unsure.safetensors"
+    torch.manual_seed(0)
+    save_weights(path, config, QFMNet(QFMConfig(**config)).state_dict(), torch.float32)
+    return path
+
+
+@pytest.fixture(scope="module")
+def unsure(weights):
+    return QFMScore.from_pretrained(weights)
+
+
+@pytest.fixture(scope="module")
+def demo(weights, tmp_path_factory):
     """Address of the running demo; afterwards its messages show that it used no network."""
     folder = tmp_path_factory.mktemp("demo")
     (folder / "sitecustomize.py").write_text(RECORDER)
     variables = environment(folder) | {"GRADIO_TEMP_DIR": str(folder / "uploads")}
     variables.pop("GRADIO_ANALYTICS_ENABLED", None)  # the demo itself switches it off
     address = f"http://127.0.0.1:{(port := free_port())}"
-    command = [sys.executable, str(DEMO), "--weights", str(tiny_files[0]), "--port", str(port)]
+    command = [sys.executable, str(DEMO), "--weights", str(weights), "--port", str(port)]
     with open(folder / "messages", "w") as messages:
         process = subprocess.Popen(command, env=variables, cwd=folder, stdout=messages, stderr=messages)
         try:
@@ -95,11 +117,20 @@ def page(demo):
 
 
 @pytest.mark.browser
-def test_a_picture_gets_its_score_and_word(page, tiny, photo_path):
-    value = tiny(load_image(photo_path)).item()
+def test_a_picture_gets_its_score_word_uncertainty_and_map(page, unsure, photo_path):
+    found = unsure.assess(load_image(photo_path))
     page.locator("input[type=file]").set_input_files(photo_path)
-    expect(page.get_by_label("Score")).to_have_value(str(round(value, 3)), timeout=PATIENCE * 1000)
-    expect(page.get_by_label("In a word")).to_have_value(band(value))
+    expect(page.get_by_label("Score")).to_have_value(str(round(found.score.item(), 3)), timeout=PATIENCE * 1000)
+    expect(page.get_by_label("In a word")).to_have_value(found.band[0])
+    low, high = (f"{end.item():.2f}" for end in found.interval())
+    expect(page.get_by_label("Uncertainty")).to_have_value(
+        re.compile(rf"± {found.std.item():.3f}: .* between {low} and {high} with 68 % probability")
+    )
+    shown = page.locator("img[src$='image.png']")
+    expect(shown).to_be_visible()
+    overlay = draw_overlay(load_image(photo_path), found.quality_map[0], found.score.item())
+    with urlopen(shown.get_attribute("src"), timeout=PATIENCE) as answer, Image.open(answer) as picture:
+        assert ImageChops.difference(picture.convert("RGB"), overlay).getbbox() is None
     assert page.refused == []  # the page is whole without any other machine
 
 
@@ -109,17 +140,22 @@ def test_a_damaged_picture_is_explained(page, photo_path, tmp_path):
     page.locator("input[type=file]").set_input_files(tmp_path / "cut.png")
     expect(page.get_by_text("expected a whole picture")).to_be_visible(timeout=PATIENCE * 1000)
     expect(page.get_by_label("In a word")).to_have_value("")
+    expect(page.get_by_label("Uncertainty")).to_have_value("")
 
 
-def test_files_are_scored_as_they_came(demo, tiny, tmp_path, photo_path):
+def test_files_are_scored_as_they_came(demo, unsure, tmp_path, photo_path):
     """Turned by EXIF, and a JPEG: no second compression, no orientation lost."""
-    from PIL import Image
-
     with Image.open(photo_path) as picture:
         exif = picture.getexif()
         exif[274] = 6
         picture.crop((0, 0, 300, 200)).save(tmp_path / "turned.jpg", exif=exif, quality=60)
     client = Client(demo, verbose=False)
-    value, _ = client.predict(handle_file(tmp_path / "turned.jpg"), api_name="/score")
+    value, *_ = client.predict(handle_file(tmp_path / "turned.jpg"), api_name="/score")
     client.close()
-    assert value == round(tiny(load_image(tmp_path / "turned.jpg")).item(), 3)
+    assert value == round(unsure(load_image(tmp_path / "turned.jpg")).item(), 3)
+
+
+def test_weights_that_predict_no_uncertainty(tiny, photo_path):
+    value, word, sure, _ = runpy.run_path(str(DEMO))["explain"](tiny, photo_path)
+    assert sure == "these weights predict none"
+    assert word == band(value)

@@ -40,7 +40,7 @@ def test_quality_is_the_share_of_the_best_cell_of_the_data_set(tmp_path):
         (line(level=""), r"line 3, column level"),
         (line(scale="unknown"), r"line 3, column scale"),
         (line(level=5, mean=2), r"line 3, column level: KADID-10k type 1 level 5 was given"),
-        ("KADID-10k,1\n", r"line 3, column level: expected a level from 1 to 5, got None"),
+        ("KADID-10k,1\n", r"line 3: the line ends before name, level"),
     ],
 )
 def test_bad_content_is_named(tmp_path, lines, says):

@@ -90,10 +90,10 @@ def test_a_network_is_a_member_too(decoded):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("image,mos\na.png,0.5\n", r"member\.csv: expected the columns image,score; found \['image', 'mos'\]"),
-        ("", r"member\.csv: expected the columns image,score"),
+        ("image,mos\na.png,0.5\n", r"member\.csv: column score is missing; found \['image', 'mos'\]"),
+        ("", r"member\.csv: column image, score is missing"),
         ("image,score\na.png,0.5\nb.png,good\n", r"member\.csv, line 3: expected a score"),
-        ("image,score\na.png\n", r"member\.csv, line 2: expected a score"),
+        ("image,score\na.png\n", r"member\.csv, line 2: the line ends before score"),
     ],
 )
 def test_files_that_are_no_pseudo_labels_are_named(decoded, tmp_path, content, says):

@@ -164,7 +164,7 @@ def score_files(
         ValueError: an option is out of range.
         RuntimeError: worker processes cannot start.
 
-    Example:
+    Examples:
         >>> [row.error for row in score_files([])]
         []
     """

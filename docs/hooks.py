@@ -49,7 +49,9 @@ def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
 
 def _source(file: File) -> str:
     """The file of the repository that a file of the site is made from."""
-    return PAGES.get(file.src_uri, file.src_uri.removeprefix("source/") if file.generated_by else f"docs/{file.src_uri}")
+    return PAGES.get(
+        file.src_uri, file.src_uri.removeprefix("source/") if file.generated_by else f"docs/{file.src_uri}"
+    )
 
 
 def _places(files: Files) -> dict[str, str]:

@@ -71,11 +71,9 @@ def _linked(page: File) -> set[str]:
 
 
 def _list_of_models(manifest: dict[str, Any]) -> str:
-    rows = [
-        f"| [{name}]({name}.md) | {'yes' if name == manifest['default'] else ''} | {entry['licence']} | {entry['bytes']:,} |"
-        for name, entry in manifest["weights"].items()
-    ]
-    return "\n".join(
-        ["# Model cards", "", "How to load and to save weights: [weights](../weights.md).", ""]
-        + ["| id | default | licence | bytes |", "|---|---|---|--:|", *rows, ""]
-    )
+    lines = ["# Model cards", "", "How to load and to save weights: [weights](../weights.md).", ""]
+    lines += ["| id | licence | bytes |", "|---|---|--:|"]
+    for name, entry in manifest["weights"].items():
+        default = " (default)" if name == manifest["default"] else ""
+        lines.append(f"| [{name}]({name}.md){default} | {entry['licence']} | {entry['bytes']:,} |")
+    return "\n".join(lines) + "\n"

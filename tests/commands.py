@@ -22,7 +22,7 @@ ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 RUN_SECONDS = 600
 
 
-class Parsed(Exception):
+class Parsed(Exception):  # noqa: N818  # nothing is wrong
     """Options were understood; raised in the place of what the command would do next."""
 
 
@@ -37,12 +37,13 @@ def check_commands(text, root):
     """
     ours = [words for words in split_commands(text) if is_ours(words)]
     for words in ours:
-        said = io.StringIO()
+        said, status = io.StringIO(), 0
         try:
             with redirect_stderr(said), redirect_stdout(said):
                 parse(words, root)
-        except SystemExit as status:
-            assert status.code == 0, f"{shlex.join(words)}: {said.getvalue()}"  # 0: --help
+        except SystemExit as ended:
+            status = ended.code  # 0: --help
+        assert status == 0, f"{shlex.join(words)}: {said.getvalue()}"
     return len(ours)
 
 

@@ -32,7 +32,7 @@ def band(score: float) -> str:
     Raises:
         ValueError: not within [0, 1].
 
-    Example:
+    Examples:
         >>> band(0.72)
         'good'
     """

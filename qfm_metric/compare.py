@@ -86,7 +86,7 @@ def compare_scores(
         pair: Compare pairs if any names match (see `match_names`); False: all with all.
         seed: Of the bootstrap.
 
-    Example:
+    Examples:
         >>> compare_scores({"x.png": 0.4, "y.png": 0.5}, {"x.jpg": 0.6, "y.jpg": 0.7}).win_rate
         1.0
     """

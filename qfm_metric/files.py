@@ -198,7 +198,7 @@ def score_files(
         OSError: an overlay cannot be written.
         RuntimeError: worker processes cannot start.
 
-    Example:
+    Examples:
         >>> [row.error for row in score_files([])]
         []
     """

@@ -67,7 +67,7 @@ def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> torch.T
         ImageError: `source` cannot be read as a picture.
         TypeError: `source` is none of the above, for example bytes or a tensor.
 
-    Example:
+    Examples:
         >>> load_image(np.zeros((48, 64), dtype=np.uint8)).shape
         torch.Size([3, 48, 64])
     """

@@ -43,7 +43,7 @@ class QFMLoss(nn.Module):
     Raises:
         ValueError: an argument outside its range.
 
-    Example:
+    Examples:
         >>> loss = QFMLoss(target=0.8)
         >>> loss(torch.rand(2, 3, 64, 64, requires_grad=True)).shape
         torch.Size([])

@@ -119,7 +119,7 @@ def percentile(score: float) -> float:
     Raises:
         ValueError: not within [0, 1].
 
-    Example:
+    Examples:
         >>> round(percentile(0.72))
         50
     """

@@ -69,7 +69,7 @@ def write_report(
         OSError: `path` cannot be written.
         ValueError: a score outside [0, 1], or a map that is no PNG.
 
-    Example:
+    Examples:
         >>> write_report(score_files("photos"), "report.html", report_string=QFMScore().report)  # doctest: +SKIP
     """
     with ReportWriter(path, title=title, report_string=report_string, limit=limit, large=large) as report:

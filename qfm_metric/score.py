@@ -32,7 +32,7 @@ class QFMScore(nn.Module):
     Args:
         net: The network to hold. Default: the student whose weights come with the package; nothing is downloaded.
 
-    Example:
+    Examples:
         >>> score = QFMScore()
         >>> score(torch.rand(2, 3, 224, 224)).shape
         torch.Size([2])
@@ -132,8 +132,7 @@ class QFMScore(nn.Module):
 
         Args:
             images: `(N, 3, H, W)`, one `(3, H, W)`, or a list of `(3, H, W)` of any sizes. RGB; float in [0, 1] or
-            uint8.
-                Moved to the metric's device. Overshoot of [0, 1] up to 0.1 is clamped.
+                uint8. Moved to the metric's device. Overshoot of [0, 1] up to 0.1 is clamped.
 
         Returns:
             `(N,)`, float32 in [0, 1]; higher is better. Differentiable in `images`; the gradient passes the clamp
@@ -142,10 +141,9 @@ class QFMScore(nn.Module):
         Raises:
             TypeError: not a tensor or a list of tensors; integers other than uint8.
             ValueError: wrong rank or channels, nothing to score, NaN, Inf, or values further than 0.1 outside [0, 1].
-            Values
-                are not checked for inputs that require grad, nor while compiling or exporting.
+                Values are not checked for inputs that require grad, nor while compiling or exporting.
 
-        Example:
+        Examples:
             >>> score([torch.rand(3, 64, 96), torch.rand(3, 120, 80)]).shape
             torch.Size([2])
         """
@@ -170,7 +168,7 @@ class QFMScore(nn.Module):
         Raises:
             TypeError, ValueError: see `forward`.
 
-        Example:
+        Examples:
             >>> found = score.assess(torch.rand(2, 3, 320, 256))
             >>> found.score.shape, found.quality_map.shape
             (torch.Size([2]), torch.Size([2, 1, 10, 8]))
@@ -203,7 +201,7 @@ class QFMScore(nn.Module):
         Raises:
             TypeError, ValueError: see `forward`.
 
-        Example:
+        Examples:
             >>> score.quality_map(torch.rand(2, 3, 320, 256)).shape
             torch.Size([2, 1, 10, 8])
         """

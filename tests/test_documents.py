@@ -1,14 +1,24 @@
-"""The documents' Python blocks and the docstrings' examples run, and print what they say they print."""
+"""The documents' blocks and the docstrings' examples run, and print what they say they print."""
 
 import doctest
 import importlib
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from documents import run_blocks
+from commands import check_commands, split_commands
+from documents import ROOT, run_blocks
 
-ROOT = Path(__file__).parent.parent
+ELSEWHERE = {"docs/adapters.md", "docs/export.md"}  # by tests/adapters, section by section, and by test_onnx
+DOCUMENTS = sorted(
+    {
+        path.relative_to(ROOT).as_posix()
+        for pattern in ("*.md", "docs/*.md", "benchmarks/*.md")
+        for path in ROOT.glob(pattern)
+    }
+    - ELSEWHERE
+)
 
 
 @pytest.mark.parametrize("name", [f"qfm_metric{part}" for part in ("", ".bands", ".loss", ".percentiles", ".score")])
@@ -19,8 +29,57 @@ def test_docstring_examples(name, metric):
     assert found.failed == 0
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/explain.md", "docs/loss.md"])
-def test_python_blocks_print_what_they_claim(document, tmp_path, monkeypatch, photo_path):
+@pytest.fixture
+def folder(tmp_path, monkeypatch, photo_path):
+    """What the documents' readers have: a photograph, under the names that the documents give it."""
+    for name in ("photo.png", "b.png", "photos/good.png", "old/x.png", "new/x.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(photo_path, tmp_path / name)
+    shutil.copy(Path(photo_path).with_name("rocket.jpg"), tmp_path / "a.jpg")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "photo.png").write_bytes(Path(photo_path).read_bytes())
-    assert run_blocks((ROOT / document).read_text(encoding="utf-8"), document) >= 1
+    return tmp_path
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_blocks_run_and_commands_are_understood(document, folder):
+    run_blocks(ROOT / document)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("```python\nprint(1)  # <- 2\n```", "printed .*1.*claims .*2"),
+        ('```python\nraise ValueError("no")\n```', "no"),
+        ("<!-- skip: next -->\n```python\n1 / 0\n```", "without a reason"),
+        ("```bash\nqfm-metric photos --no-such-option\n```", "--no-such-option"),
+        ("```bash\ncat x | qfm-metric - \\\n  --top many\n```", "--top"),
+        ("and `qfm-metric export --onnxx x`.", "--onnxx"),
+        ("```bash\nH='--data D'\npython -m qfm_metric.train cache quick $H --set loop.sead=1\n```", "sead"),
+        ("```bash\nPYTHONPATH=. python benchmarks/speed.py --jsn x\n```", "--jsn"),
+        ("```bash\npython examples/rank_photoes.py\n```", "no examples/rank_photoes"),
+        ("<!-- run -->\n```bash\nfalse\n```", "exit status 1"),
+    ],
+)
+def test_what_is_wrong_is_found(tmp_path, text, says):
+    (tmp_path / "page.md").write_text(text + "\n")
+    with pytest.raises(Exception, match=says):
+        run_blocks(tmp_path / "page.md")
+
+
+def test_skips_give_their_reason(tmp_path):
+    (tmp_path / "page.md").write_text(
+        '<!-- skip: next "needs a GPU" -->\n```python\n1 / 0\n```\n\n```python\nx = 1\n```\n'
+    )
+    assert run_blocks(tmp_path / "page.md") == (1, ["needs a GPU"])
+
+
+def test_commands_are_found_in_shell_text():
+    text = "A=1 B=2 qfm-metric a | jq '.x | y' && (cd z; python3 examples/rank_photos.py)  # no\nR='-n 3'\necho $R"
+    assert list(split_commands(text)) == [
+        ["qfm-metric", "a"],
+        ["jq", ".x | y"],
+        ["cd", "z"],
+        ["python3", "examples/rank_photos.py"],
+        ["echo", "-n", "3"],
+    ]
+    assert check_commands(text, ROOT) == 2

@@ -41,7 +41,7 @@ class QFMCallback(Callback):  # type: ignore[misc]  # lightning may be absent wh
         ValueError: counts that are negative, or 0 where one is needed; during validation, images that cannot be scored.
         TypeError, KeyError: during validation, if `validation_step` returns no dict with the key `images`.
 
-    Example:
+    Examples:
         >>> callback = QFMCallback(lambda outputs, batch: batch[0], samples=32)
     """
 

@@ -32,7 +32,7 @@ class QFMMetric(Metric):  # type: ignore[misc]  # torchmetrics may be absent whe
         ValueError: an unknown `reduction`; in `update`, images that cannot be scored.
         TypeError: in `update`, something else than images.
 
-    Example:
+    Examples:
         >>> metric = QFMMetric()
         >>> metric.update(torch.rand(2, 3, 64, 64))
         >>> metric.compute().shape

@@ -48,7 +48,7 @@ class Memory:
         fifos: The entries by token count L. Rows are in order of arrival until a queue is full; from then on a new row
             takes the oldest one's place, so a later `push` changes the tensors read from here.
 
-    Example:
+    Examples:
         >>> memory = Memory(capacity=3)
         >>> for i in range(5):
         ...     memory.push(torch.zeros(1, 4, 8), torch.eye(2)[:1], torch.rand(1), torch.tensor([i]))

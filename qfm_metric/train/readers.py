@@ -1,6 +1,8 @@
 """The data sets that `prepare` knows, by name: their readers and the scales that they publish scores on."""
 
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from . import readers_authentic as authentic
@@ -10,8 +12,12 @@ from .label_files import Scale, complete
 
 
 def read_plain_table(path: Path) -> list[Row]:
-    """A table as `read_table` reads it, with all its pictures there."""
-    return complete(read_table(path), path)
+    """A table as `read_table` reads it, with all its pictures there; one without a group is a group of its own."""
+    folder = path.parent.resolve()
+    return [
+        row if row.group else replace(row, group=os.path.relpath(row.image, folder))
+        for row in complete(read_table(path), path)
+    ]
 
 
 READERS: dict[str, Callable[[Path], list[Row]]] = {

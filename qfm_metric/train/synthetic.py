@@ -37,7 +37,7 @@ def distort(pixels: Pixels, data_set: str, type: int, level: int, seed: int = 0)
 def compose(pixels: Pixels, steps: Sequence[tuple[str, int, int]], seed: int = 0) -> Pixels:
     """Distort by several (data set, type, level) one after the other; each draws other noise than the ones before.
 
-    Example:
+    Examples:
         >>> blurred_and_coded = [("KADID-10k", 1, 3), ("KADID-10k", 10, 2)]
         >>> compose(np.full((48, 64, 3), 128, np.uint8), blurred_and_coded).shape
         (48, 64, 3)

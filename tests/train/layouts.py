@@ -205,7 +205,7 @@ def table(root):
     picture(root / "a.png")
     picture(root / "b.png")
     text(root / "table.csv", "image,mos,group,subset,split", "a.png,0.125,g,s,test", "b.png,1,,,")
-    return [("a.png", 0.125, "g", "s", "test"), ("b.png", 1.0, "", "", "")]
+    return [("a.png", 0.125, "g", "s", "test"), ("b.png", 1.0, "b.png", "", "")]
 
 
 def tid2013(root):

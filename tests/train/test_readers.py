@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from layouts import BUILDERS, csiq, flive, kadid10k, koniq10k, live, live_challe
 from scipy.io import savemat
 
 from qfm_metric.train.__main__ import main
-from qfm_metric.train.data import DataError, read_table
+from qfm_metric.train.data import DataError, read_table, split_by_group
 from qfm_metric.train.label_files import Scale
 from qfm_metric.train.readers import READERS, SCALES
 
@@ -213,3 +214,16 @@ def test_prepare_records_the_scale_and_leaves_the_test_part_undecoded(tmp_path, 
     ]
     assert [row.split for row in read_table(out / "decoded" / "table.csv")] == ["train", "val"]
     assert (out / "decoded" / "pixels.u8").stat().st_size == 2 * 8 * 8 * 3
+
+
+def test_plain_table_without_groups_is_split_by_picture(tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for i in range(60):
+        (pictures / f"{i}.png").touch()
+    lines = [f"pictures/{i}.png,0.5" for i in range(60)]
+    (tmp_path / "my.csv").write_text("\n".join(["image,mos", *lines]) + "\n")
+    rows = READERS["table"](tmp_path / "my.csv")
+    assert [row.group for row in rows] == [f"pictures/{i}.png" for i in range(60)]
+    parts = Counter(row.split for row in split_by_group(rows, 0.15, seed=0, test_share=0.2))
+    assert parts["train"] > parts["test"] > 0 < parts["val"] < 30

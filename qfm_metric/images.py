@@ -128,6 +128,8 @@ def _explain(error: Exception) -> str:
             f"{error} Expected no more, because small files that unpack to huge pictures exhaust the memory; "
             f"if you trust this one, raise PIL.Image.MAX_IMAGE_PIXELS (now {Image.MAX_IMAGE_PIXELS})"
         )
+    if isinstance(error, IsADirectoryError):
+        return "expected a picture file, got a folder; pass the files in it, one at a time"
     if isinstance(error, FileNotFoundError):
         return "expected a file, found none; check the path"
     if isinstance(error, PIL.UnidentifiedImageError):
@@ -146,7 +148,7 @@ def _explain(error: Exception) -> str:
 @contextmanager
 def _open_file(path: str, data: bytes | None) -> Iterator[Image.Image]:
     if data is None and os.path.isdir(path):  # opening a folder fails with a different error on every platform
-        raise ImageError("expected a picture file, got a folder; pass the files in it, one at a time")
+        raise IsADirectoryError(path)
     with open(path, "rb") if data is None else io.BytesIO(data) as file:
         head = file.read(_FTYP_BYTES)
         file.seek(0)

@@ -21,7 +21,6 @@ from .uris import read_image
 
 READERS = 8  # files that a worker reads at the same time: an object store answers slowly, but many at once
 CAREFUL = 64  # batches after a worker was replaced in which a picture that kills its reader is looked for
-TASK_RETRIES = 5  # then the run ends: something other than a picture kills workers
 
 
 class ImageScorer:
@@ -151,13 +150,14 @@ def score_dataset(
     dtype: torch.dtype = torch.float32,
     prefix: str = "",
     filesystem: Any = None,
-    **ray_remote_args: Any,
+    memory: float | None = None,
 ) -> Any:
     """Score the images of a Ray data set; nothing is computed before the result is asked for.
 
     On the CPU the scores are those of `metric(load_image(path))` with as many threads, to the last bit; on a GPU within
     1e-4. Each image gets one row, also if workers or nodes are lost meanwhile: Ray repeats what they were at. A picture
-    whose decoder crashes takes its worker with it at first; then it gets a row with an error.
+    whose decoder crashes takes its worker with it at first; then it gets a row with an error, if it is among the first
+    64 batches of the new worker: so let a block have fewer.
 
     Rows may come in any order, unless `ray.data.DataContext.get_current().execution_options.preserve_order` is True.
 
@@ -169,7 +169,7 @@ def score_dataset(
         threads: CPU cores of a worker, all for the network; on a GPU threads that decode.
         num_gpus: What a worker takes of a GPU: 0.5 puts two workers on each. 0: the CPU.
         batch_size: Images that a worker is handed at a time; it holds their encoded files.
-        ray_remote_args: Further options of the actors, such as `memory`.
+        memory: Bytes that a worker asks of its node; Ray starts no more of them than there is memory for.
 
     Returns:
         A `ray.data.Dataset`: the columns of `dataset` but for encoded images, and those that `ImageScorer` adds.
@@ -197,7 +197,7 @@ def score_dataset(
         compute=ActorPoolStrategy(min_size=least, max_size=most),
         num_cpus=threads,
         num_gpus=num_gpus or None,
-        **{"max_task_retries": TASK_RETRIES} | ray_remote_args,
+        memory=memory,
     )
 
 

@@ -57,8 +57,9 @@ def score(args: argparse.Namespace, metric: QFMScore, done: "Counter[bytes]") ->
             import ray.data
 
             dataset = ray.data.read_parquet(table, columns=_columns(table, args.column or "path"))
+            # Workers that hold every core from the start would leave none to read the table with.
             blocks = dataset.repartition(target_num_rows_per_block=BLOCK * args.batch_size)
-            yield from _rows(args, metric, blocks, args.column or "path")
+            yield from _rows(args, metric, blocks, args.column or "path", (1, args.workers))
 
 
 def _score_places(args: argparse.Namespace, metric: QFMScore, places: list[Place]) -> Iterator[Row]:
@@ -71,17 +72,19 @@ def _score_places(args: argparse.Namespace, metric: QFMScore, places: list[Place
     size = min(share, BLOCK * args.batch_size)
     parts = (places[start : start + size] for start in range(0, len(places), size))
     blocks = [pa.table({"path": [name for name, _ in part], "at": [at for _, at in part]}) for part in parts]
-    yield from _rows(args, metric, ray.data.from_arrow(blocks), "at")
+    yield from _rows(args, metric, ray.data.from_arrow(blocks), "at", args.workers)
 
 
-def _rows(args: argparse.Namespace, metric: QFMScore, dataset: Any, column: str) -> Iterator[Row]:
+def _rows(
+    args: argparse.Namespace, metric: QFMScore, dataset: Any, column: str, workers: int | tuple[int, int]
+) -> Iterator[Row]:
     from .ray import score_dataset
 
     scored = score_dataset(
         dataset,
         metric.to("cpu"),
         column=column,
-        workers=args.workers,
+        workers=workers,
         threads=args.threads or 1,
         num_gpus=0 if args.device == "cpu" else args.num_gpus or 1,
         batch_size=args.batch_size,

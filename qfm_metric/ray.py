@@ -165,7 +165,8 @@ def score_dataset(
         dataset: A `ray.data.Dataset`. Blocks of some hundred rows share work out well; see `Dataset.repartition`.
         metric: Scores. Default: `QFMScore()`. Workers get a copy; they download nothing.
         column, path, tile, dtype, prefix, filesystem: See `ImageScorer`.
-        workers: Actors, or the least and the most of them. Default: from 1 to as many as the cluster has room for.
+        workers: Actors, or the least and the most of them. Default: from 1 to as many as the cluster has room for. A
+            number holds its cores from the start: if the data set has yet to be read, leave some for that.
         threads: CPU cores of a worker, all for the network; on a GPU threads that decode.
         num_gpus: What a worker takes of a GPU: 0.5 puts two workers on each. 0: the CPU.
         batch_size: Images that a worker is handed at a time; it holds their encoded files.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from documents import run_blocks
 from generated_files import generate
 from mean import FATAL, FatalNet, KilledOnceNet, Mean
 from PIL import Image
@@ -25,7 +27,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:`use_.*` is deprecated:Deprecati
 @pytest.fixture(scope="module")
 def cluster():
     """A cluster of this machine."""
-    settings = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])  # workers import `mean`
+    settings = {
+        "PYTHONPATH": path,
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",
+    }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
             patch.setenv(name, value)
@@ -223,3 +231,10 @@ def test_command_refuses(options, message, tiny_files, capsys):
         main(["x.png", *options, "--weights", str(tiny_files[0])])
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_document_prints_what_it_claims(cluster, tmp_path, monkeypatch, photo_path):
+    document = Path(__file__).parents[1] / "docs" / "clusters.md"
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(photo_path, "photo.png")
+    assert run_blocks(document.read_text(encoding="utf-8"), document.name) == 4

@@ -110,10 +110,10 @@ def test_scores_are_those_of_one_process(cluster, paths, tiny, expected):
 
 
 def test_a_killed_worker_costs_no_image(cluster, tmp_path):
-    paths = grey(tmp_path, [8, 8, 8, 8, 8, FATAL, 8, 8, 8, 8] * 4)
+    paths = grey(tmp_path, [8, 8, 8, 8, 8, FATAL, 8, 8, 8, 8] * 2)
     metric, marker = Mean(KilledOnceNet(tmp_path / "killed")), tmp_path / "killed"
     blocks = [pa.table({"path": paths[start : start + 5]}) for start in range(0, len(paths), 5)]
-    scored = score_dataset(cluster.data.from_arrow(blocks), metric, workers=2, batch_size=2).take_all()
+    scored = score_dataset(cluster.data.from_arrow(blocks), metric, workers=2, batch_size=5).take_all()
     assert marker.exists()
     assert sorted(row["path"] for row in scored) == paths
     assert {row["path"]: row["score"] for row in scored} == {

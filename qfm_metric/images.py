@@ -30,6 +30,7 @@ IMAGE_SUFFIXES: frozenset[str] = frozenset(f".{suffix}" for suffix in _SUFFIXES.
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEVC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _HEIF_BRANDS = _HEVC_BRANDS | {b"mif1", b"mif2", b"msf1"}
+_A_FOLDER = "expected a picture file, got a folder; pass the files in it, one at a time"
 _FTYP_BYTES = 256  # real files list a handful of brands; a hostile length is not followed further
 
 _TURNS = {
@@ -129,7 +130,7 @@ def _explain(error: Exception) -> str:
             f"if you trust this one, raise PIL.Image.MAX_IMAGE_PIXELS (now {Image.MAX_IMAGE_PIXELS})"
         )
     if isinstance(error, IsADirectoryError):
-        return "expected a picture file, got a folder; pass the files in it, one at a time"
+        return _A_FOLDER
     if isinstance(error, FileNotFoundError):
         return "expected a file, found none; check the path"
     if isinstance(error, PIL.UnidentifiedImageError):
@@ -148,7 +149,7 @@ def _explain(error: Exception) -> str:
 @contextmanager
 def _open_file(path: str, data: bytes | None) -> Iterator[Image.Image]:
     if data is None and os.path.isdir(path):  # opening a folder fails with a different error on every platform
-        raise IsADirectoryError(path)
+        raise ImageError(_A_FOLDER)
     with open(path, "rb") if data is None else io.BytesIO(data) as file:
         head = file.read(_FTYP_BYTES)
         file.seek(0)

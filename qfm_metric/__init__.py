@@ -14,13 +14,22 @@ from .score import QFMScore
 from .weights import WeightsError
 
 if TYPE_CHECKING:
-    from .files import score_files
+    from .files import EncodedImage, score_files
     from .loss import QFMLoss
 
 __version__ = "0.1.0"
-__all__ = ["Assessment", "ImageError", "QFMLoss", "QFMScore", "WeightsError", "load_image", "score_files"]
+__all__ = [
+    "Assessment",
+    "EncodedImage",
+    "ImageError",
+    "QFMLoss",
+    "QFMScore",
+    "WeightsError",
+    "load_image",
+    "score_files",
+]
 
-_LATER = {"QFMLoss": "loss", "score_files": "files"}  # imported when they are first asked for
+_LATER = {"EncodedImage": "files", "QFMLoss": "loss", "score_files": "files"}  # imported when they are first asked for
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from PIL import Image
 from . import __version__, rows
 from .cli_output import Tally, ranked, to_screen, with_progress, write_rows
 from .cli_scan import find_pictures
-from .files import DTYPES, SMALLEST_TILE, Row, score_files
+from .files import DTYPES, SMALLEST_TILE, score_files
 from .images import IMAGE_SUFFIXES
 from .report import ReportWriter
 from .results import stored_rows
@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv) if "--" in argv else parser.parse_intermixed_args(argv)
     check(args, parser.error)
     try:
-        metric = QFMScore.from_pretrained(args.weights).to(args.device)
+        metric = QFMScore.from_pretrained(args.weights)
+        if args.engine == "local":
+            metric = metric.to(args.device)
     except WeightsError as error:
         parser.error(str(error))
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the error above twice that size stays
@@ -62,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors=rows.UNPRINTABLE)
     try:
         tally = run(args, metric)
-    except rows.ResumeError as error:
+    except rows.UsageError as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         kept = f" in {rows.journal_of(Path(args.output))}; --resume goes on" if args.format == "parquet" else ""
@@ -116,6 +118,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--dtype", choices=DTYPES, default="float32", help="precision of the network; only float32 gives exact scores")
     add("--batch-size", type=int, default=2 * GPU_BATCH, metavar="N", help="pictures at a time, on a GPU (default: 64)")
     add("--weights", metavar="ID", help="weights id, file, saved folder or org/name[@revision]")
+    add("--engine", choices=("local", "ray"), default="local", help="score on a Ray cluster (docs/clusters.md)")
+    add("--num-gpus", type=float, metavar="X", help="ray: part of a GPU that each worker takes (default: 1)")
+    add("--column", metavar="NAME", help="ray: of tables, the column with paths, URIs or images (default: path)")
     add("--quiet", action="store_true", help="no progress")
     add("--version", action="version", version=f"qfm-metric {__version__}")
     return parser
@@ -149,6 +154,9 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
             refuse("--resume: expected -o FILE and --csv, --jsonl or --parquet")
         if args.sort or args.top:
             refuse("--resume: expected rows in the order of the pictures, got --sort or --top; sort FILE afterwards")
+    importlib.import_module(".cli_ray", __package__).check(args, refuse)
+    if args.engine == "ray":  # the device is the workers'
+        return
     try:
         torch.zeros((), device=args.device).item()
     except (RuntimeError, AssertionError, ImportError) as error:  # by the kind of device that torch does not have
@@ -176,8 +184,10 @@ def run(args: argparse.Namespace, metric: QFMScore) -> Tally:
             write = opened.enter_context(file).write
         tally = Tally(done.paths.total(), done.failed, done.lowest)
         paths = rows.skip_done(find_pictures(args.paths, args.recursive, args.map), done.paths)
-        results: Iterator[Row] = tally.count(
-            score_files(
+        if args.engine == "ray":
+            results = importlib.import_module(".cli_ray", __package__).score(args, metric, done.paths)
+        else:
+            results = score_files(
                 paths,
                 metric,
                 workers=args.workers,
@@ -187,7 +197,7 @@ def run(args: argparse.Namespace, metric: QFMScore) -> Tally:
                 tile=args.tile,
                 maps=args.map,
             )
-        )
+        results = tally.count(results)
         if report:
             for row in stored_rows(*rows.growing(Path(args.output), args.format)) if done.end else ():
                 report.add(row)

@@ -45,6 +45,23 @@ Wait = Callable[[int], AbstractContextManager[object]]  # for room for so many p
 
 
 @dataclass(frozen=True)
+class EncodedImage:
+    """A file that is not on a disk: in an archive, a table, an object store.
+
+    Attributes:
+        path: What its row and errors call it.
+        data: The bytes of the file; or a function that returns them, which is called when they are needed. What it
+            raises becomes the error of the row. With worker processes it has to be picklable.
+    """
+
+    path: str
+    data: bytes | Callable[[], bytes]
+
+
+Source = str | EncodedImage
+
+
+@dataclass(frozen=True)
 class Row:
     """What is known of one file: a score, or what went wrong.
 
@@ -80,12 +97,13 @@ class _Job:
     maps: str | None = None
     wait: Wait = _no_wait
 
-    def __call__(self, path: str) -> Row:
+    def __call__(self, source: Source) -> Row:
         """Score one file by itself."""
         if self.tile is None:
-            return next(self.finish([self.look(path)]))
+            return next(self.finish([self.look(source)]))
+        path = _path(source)
         try:
-            with self._pixels(path) as pixels:
+            with self._pixels(source) as pixels:
                 tiles = split_tiles(pixels, self.tile)
                 scores: list[float] = []
                 for i in range(0, len(tiles), GPU_BATCH):  # the views of all tiles would take 8 times the pixels
@@ -95,10 +113,11 @@ class _Job:
         except ImageError as error:
             return Row(path, error=str(error))
 
-    def look(self, path: str) -> tuple[Row, Tensor | None]:
+    def look(self, source: Source) -> tuple[Row, Tensor | None]:
         """A row that lacks its score, and the views; or a row with an error."""
+        path = _path(source)
         try:
-            with self._pixels(path) as pixels:
+            with self._pixels(source) as pixels:
                 return Row(path, width=pixels.shape[1], height=pixels.shape[0]), self._views(path, pixels)
         except ImageError as error:
             return Row(path, error=str(error)), None
@@ -133,10 +152,11 @@ class _Job:
         return [found[i] for i in range(len(views))]
 
     @contextmanager
-    def _pixels(self, path: str) -> Iterator[Pixels]:
+    def _pixels(self, source: Source) -> Iterator[Pixels]:
         """Of a file; there is room for them inside."""
+        data = source.data if isinstance(source, EncodedImage) else None
         with ExitStack() as held:
-            with open_image(path) as image:
+            with open_image(_path(source), data) as image:
                 held.enter_context(self.wait(image.width * image.height))
                 pixels = read_pixels(image)
             yield pixels
@@ -156,8 +176,12 @@ class _Job:
         return os.fspath(save_overlay(overlay, row.path, Path(self.maps, *folders)))
 
 
+def _path(source: Source) -> str:
+    return source.path if isinstance(source, EncodedImage) else source
+
+
 def score_files(
-    paths: Iterable[str | os.PathLike[str]],
+    paths: Iterable[str | os.PathLike[str] | EncodedImage],
     metric: QFMScore | None = None,
     *,
     workers: int = 1,
@@ -175,7 +199,8 @@ def score_files(
     decoded at most about 10 bytes times `room`, and their views, a few MB each.
 
     Args:
-        paths: Files; may be an iterator without end. A folder is not looked into.
+        paths: Files, or `EncodedImage` for those in memory; may be an iterator without end. A folder is not looked
+            into.
         metric: Scores, on the device where it is. Default: `QFMScore()`.
         workers: 1: everything happens in this process. More, on the CPU: so many processes, each of which takes some
             seconds to start and some 400 MB; the calling script needs `if __name__ == "__main__":`. More, on a GPU:
@@ -210,13 +235,13 @@ def score_files(
     if maps is not None and tile is not None:
         raise ValueError("maps: expected whole pictures, got tiles; leave one of the two out")
     job = _Job(QFMScore() if metric is None else metric, tile, dtype, None if maps is None else os.fsdecode(maps))
-    names = map(os.fsdecode, paths)
+    names = (path if isinstance(path, EncodedImage) else os.fsdecode(path) for path in paths)
     if job.metric.net.mean.device.type != "cpu":
         return _on_gpu(names, job, workers, batch_size, room)
     return map(job, names) if workers == 1 else _in_processes(names, job, workers, threads, room)
 
 
-def _on_gpu(names: Iterator[str], job: _Job, workers: int, batch_size: int, room: int) -> Iterator[Row]:
+def _on_gpu(names: Iterator[Source], job: _Job, workers: int, batch_size: int, room: int) -> Iterator[Row]:
     job = replace(job, wait=_Room(room, threading.Condition(), SimpleNamespace(value=room)))
 
     def start() -> Executor:
@@ -230,7 +255,7 @@ def _on_gpu(names: Iterator[str], job: _Job, workers: int, batch_size: int, room
         yield from job.finish(gathered)
 
 
-def _in_processes(names: Iterator[str], job: _Job, workers: int, threads: int, room: int) -> Iterator[Row]:
+def _in_processes(names: Iterator[Source], job: _Job, workers: int, threads: int, room: int) -> Iterator[Row]:
     context = multiprocessing.get_context("spawn")  # a fork would inherit torch's locks without their threads
     settings = pickle.dumps(job)  # as bytes, because torch would move the module's tensors to shared memory
 
@@ -249,21 +274,22 @@ def _in_processes(names: Iterator[str], job: _Job, workers: int, threads: int, r
     return _in_order(names, start, _work, 2 * workers, _died)
 
 
-def _died(path: str) -> Row:
+def _died(source: Source) -> Row:
+    path = _path(source)
     return Row(
         path, error=f"{path!r}: expected a picture, but its decoder crashed or ran out of memory; export it again"
     )
 
 
 def _in_order(
-    names: Iterator[str],
+    names: Iterator[Source],
     start: Callable[[], Executor],
     work: Callable[[Any], T],
     ahead: int,
-    died: Callable[[str], T] | None = None,
+    died: Callable[[Source], T] | None = None,
 ) -> Iterator[T]:
     """`work(name)` of each name, in order, at most `ahead` of them under way."""
-    pool, waiting = start(), deque[tuple[str, Future[T]]]()
+    pool, waiting = start(), deque[tuple[Source, Future[T]]]()
     try:
         while True:
             for name in islice(names, ahead - len(waiting)):
@@ -286,7 +312,7 @@ def _in_order(
         pool.shutdown(cancel_futures=True)
 
 
-def _submit(pool: Executor, work: Callable[[Any], T], name: str) -> "Future[T]":
+def _submit(pool: Executor, work: Callable[[Any], T], name: Source) -> "Future[T]":
     try:
         return pool.submit(work, name)
     except BrokenExecutor as error:
@@ -344,5 +370,5 @@ def _begun() -> None:
     """What a worker that could not begin does not come to."""
 
 
-def _work(path: str) -> Row:
-    return _job(path)
+def _work(source: Source) -> Row:
+    return _job(source)

@@ -11,7 +11,7 @@ The private functions raise ImageError without the name of the picture; `load_im
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeAlias
 
@@ -30,6 +30,7 @@ IMAGE_SUFFIXES: frozenset[str] = frozenset(f".{suffix}" for suffix in _SUFFIXES.
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEVC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _HEIF_BRANDS = _HEVC_BRANDS | {b"mif1", b"mif2", b"msf1"}
+_A_FOLDER = "expected a picture file, got a folder; pass the files in it, one at a time"
 _FTYP_BYTES = 256  # real files list a handful of brands; a hostile length is not followed further
 
 _TURNS = {
@@ -82,9 +83,12 @@ def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> torch.T
 
 
 @contextmanager
-def open_image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
-    """The picture in a file, of which only the header has been read; what fails inside is an ImageError."""
-    with naming(path), _open_file(os.fsdecode(path)) as image:
+def open_image(path: str | os.PathLike[str], data: bytes | Callable[[], bytes] | None = None) -> Iterator[Image.Image]:
+    """The picture in a file, of which only the header has been read; what fails inside is an ImageError.
+
+    With `data`, those bytes (or what it returns) are the file, and `path` is what errors call it.
+    """
+    with naming(path), _open_file(os.fsdecode(path), data() if callable(data) else data) as image:
         yield image
 
 
@@ -125,6 +129,8 @@ def _explain(error: Exception) -> str:
             f"{error} Expected no more, because small files that unpack to huge pictures exhaust the memory; "
             f"if you trust this one, raise PIL.Image.MAX_IMAGE_PIXELS (now {Image.MAX_IMAGE_PIXELS})"
         )
+    if isinstance(error, IsADirectoryError):
+        return _A_FOLDER
     if isinstance(error, FileNotFoundError):
         return "expected a file, found none; check the path"
     if isinstance(error, PIL.UnidentifiedImageError):
@@ -141,10 +147,10 @@ def _explain(error: Exception) -> str:
 
 
 @contextmanager
-def _open_file(path: str) -> Iterator[Image.Image]:
-    if os.path.isdir(path):  # opening a folder fails with a different error on every platform
-        raise ImageError("expected a picture file, got a folder; pass the files in it, one at a time")
-    with open(path, "rb") as file:
+def _open_file(path: str, data: bytes | None) -> Iterator[Image.Image]:
+    if data is None and os.path.isdir(path):  # opening a folder fails with a different error on every platform
+        raise ImageError(_A_FOLDER)
+    with open(path, "rb") if data is None else io.BytesIO(data) as file:
         head = file.read(_FTYP_BYTES)
         file.seek(0)
         if not head:

@@ -26,7 +26,11 @@ RESUMABLE = ("csv", "jsonl", "parquet")
 GROUP = 10_000  # rows of a Parquet row group
 
 
-class ResumeError(ValueError):
+class UsageError(ValueError):
+    """What was asked for cannot be done; says what to do."""
+
+
+class ResumeError(UsageError):
     """A file cannot be gone on with; says what to do."""
 
 

@@ -41,6 +41,20 @@ class FatalNet(MeanNet):
         return super().distinct_views(images)
 
 
+class KilledOnceNet(MeanNet):
+    """Kills its process when it sees a picture of a certain width for the first time, as a lost node would."""
+
+    def __init__(self, marker):
+        super().__init__()
+        self.marker = marker
+
+    def distinct_views(self, images):
+        if images.shape[-1] == FATAL and not self.marker.exists():
+            self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().distinct_views(images)
+
+
 class Mean:
     report = 'the "mean" of ünicode'
     weights_sha256 = "0" * 64

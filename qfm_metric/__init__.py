@@ -14,7 +14,8 @@ from .score import QFMScore
 from .weights import WeightsError
 
 if TYPE_CHECKING:
-    from .files import EncodedImage, score_files
+    from .files import score_files
+    from .job import EncodedImage
     from .loss import QFMLoss
 
 __version__ = "0.1.0"
@@ -29,7 +30,7 @@ __all__ = [
     "score_files",
 ]
 
-_LATER = {"EncodedImage": "files", "QFMLoss": "loss", "score_files": "files"}  # imported when they are first asked for
+_LATER = {"EncodedImage": "job", "QFMLoss": "loss", "score_files": "files"}  # imported when they are first asked for
 
 
 def __getattr__(name: str) -> Any:

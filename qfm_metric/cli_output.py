@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from . import rows
-from .files import Row
+from .job import Row
 
 
 @dataclass

@@ -16,7 +16,8 @@ from typing import Any
 
 from . import rows
 from .cli_scan import find_pictures
-from .files import DTYPES, Row
+from .files import DTYPES
+from .job import Row
 from .score import QFMScore
 from .uris import is_uri, list_images
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from .files import EncodedImage, Row, score_files
+from .files import score_files
+from .job import EncodedImage, Row
 from .rows import COLUMNS, TILE_COLUMNS
 from .score import GPU_BATCH, QFMScore
 from .uris import read_image

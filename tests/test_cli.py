@@ -19,7 +19,8 @@ from qfm_metric import cli, load_image
 from qfm_metric.cli import main
 from qfm_metric.cli_output import write_rows
 from qfm_metric.cli_scan import find_pictures
-from qfm_metric.files import Row, score_files
+from qfm_metric.files import score_files
+from qfm_metric.job import Row
 from qfm_metric.rows import RowFile
 from qfm_metric.weights import read_manifest
 

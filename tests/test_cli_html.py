@@ -11,7 +11,7 @@ from PIL import Image
 
 from qfm_metric import cli
 from qfm_metric.cli import main
-from qfm_metric.files import Row
+from qfm_metric.job import Row
 
 FORMS = ["csv", "jsonl", "parquet"]
 

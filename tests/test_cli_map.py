@@ -14,7 +14,7 @@ from mean import Mean
 from pages import encoded, read_page
 from PIL import Image
 
-from qfm_metric import QFMScore, cli, files, load_image, score_files
+from qfm_metric import QFMScore, cli, files, job, load_image, score_files
 from qfm_metric.cli import main
 from qfm_metric.overlay import draw_overlay, encode_map, read_map, save_overlay
 from qfm_metric.report import ReportWriter
@@ -77,8 +77,8 @@ def test_paths_outside_the_current_folder(tmp_path):
 
 def test_nothing_is_decoded_or_run_twice(mean, monkeypatch):
     opened, seen = [], []
-    open_image, assess = files.open_image, mean.net.assess_views
-    monkeypatch.setattr(files, "open_image", lambda path: opened.append(path) or open_image(path))
+    open_image, assess = job.open_image, mean.net.assess_views
+    monkeypatch.setattr(job, "open_image", lambda path, data: opened.append(path) or open_image(path, data))
     monkeypatch.setattr(mean.net, "score_views", lambda views: views.mean(dim=(1, 2, 3, 4)))
     monkeypatch.setattr(mean.net, "assess_views", lambda views: seen.append(len(views)) or assess(views))
     assert [row.score is None for row in score_files(["a/cat.png", "a/broken.png"], mean, maps="maps")] == [False, True]
@@ -92,11 +92,11 @@ def test_maps_and_scores_are_those_of_assess(tiny_files):
     paths = generate("f", 12, [(64, 64), (96, 128), (200, 150), (40, 300)], broken=0.2)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    job = files._Job(metric, None, torch.float32, "batches")
+    batches = job.Job(metric, None, torch.float32, "batches")
     ways = {
         "alone": list(score_files(paths, metric, maps="alone")),
         "workers": list(score_files(paths, metric, workers=2, maps="workers")),
-        "batches": list(files._on_gpu(iter(paths), job, 2, 5, 2**20)),
+        "batches": list(files._on_gpu(iter(paths), batches, 2, 5, 2**20)),
     }
     plain = list(score_files(paths, metric))
     assert any(row.score is None for row in plain)
@@ -116,7 +116,7 @@ def test_maps_and_scores_are_those_of_assess(tiny_files):
 
 def test_overlay_has_the_shape_of_the_picture_not_of_its_view(small_metric, monkeypatch):
     drawn = []
-    monkeypatch.setattr(files, "draw_overlay", lambda image, *rest: drawn.append(image) or draw_overlay(image, *rest))
+    monkeypatch.setattr(job, "draw_overlay", lambda image, *rest: drawn.append(image) or draw_overlay(image, *rest))
     Image.new("RGB", (1000, 380), (204, 102, 51)).save("wide.png")  # its view is 64 x 64
     Image.new("L", (8, 2)).save("small.png")
     assert all(row.map for row in score_files(["wide.png", "small.png"], small_metric, maps="maps"))

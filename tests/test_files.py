@@ -13,8 +13,8 @@ from mean import FATAL, FatalNet, Mean
 from PIL import Image
 
 from qfm_metric import ImageError, QFMScore, files, load_image, score_files
-from qfm_metric.files import Row
 from qfm_metric.images import to_unit
+from qfm_metric.job import Job, Row
 from qfm_metric.strips import SMALL, preprocess_pixels, split_tiles
 
 SIZES = [(64, 64), (96, 128), (128, 96), (200, 150), (64, 300), (97, 61), (1300, 900)]
@@ -67,7 +67,7 @@ def test_worker_processes_give_the_same_rows(folder, tiny, expected):
 
 def test_threads_and_batches_give_the_same_rows(folder, tiny, expected):
     """The way on a GPU, walked on the CPU."""
-    job = files._Job(tiny, None, torch.float32)
+    job = Job(tiny, None, torch.float32)
     for workers, batch_size in ((1, 1), (3, 7), (2, 500)):
         assert list(files._on_gpu(iter(folder), job, workers, batch_size, 200_000)) == expected
 
@@ -78,7 +78,7 @@ def test_paths_are_taken_as_they_are_needed(tmp_path):
     rows = score_files((tmp_path / "a.png" for _ in taken), Mean())
     assert [row.score for row in islice(rows, 3)] == pytest.approx([0.2] * 3)
     assert next(taken) <= 4
-    job = files._Job(Mean(), None, torch.float32)
+    job = Job(Mean(), None, torch.float32)
     rows = files._on_gpu((str(tmp_path / "a.png") for _ in taken), job, 2, 4, 2**20)
     assert [row.score for row in islice(rows, 9)] == pytest.approx([0.2] * 9)
     rows.close()
@@ -163,7 +163,7 @@ def test_tiles_are_scored_as_pictures_of_their_own(tmp_path, tiny):
     assert (row.width, row.height) == (300, 200)
     assert row.score == pytest.approx(sum(scores) / 6, abs=1e-6)
     assert row.lowest == pytest.approx(min(scores), abs=1e-6)
-    job = files._Job(tiny, 100, torch.float32)
+    job = Job(tiny, 100, torch.float32)
     assert list(files._on_gpu(iter([row.path]), job, 2, 4, 2**20)) == [row]
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from published import TINY
+from scipy.stats import t
 
 from qfm_metric import QFMScore, WeightsError
-from qfm_metric.assessment import Assessment
+from qfm_metric.assessment import Assessment, half_width
 from qfm_metric.model import QFMConfig, QFMNet
 from qfm_metric.percentiles import QUANTILES, percentile
 
@@ -91,13 +92,18 @@ def some(scores, std=None):
     )
 
 
-def test_intervals_are_normal_and_stay_on_the_scale():
+def test_intervals_are_students_and_stay_on_the_scale():
     found = some([0.5, 0.02, 0.95], [0.1, 0.1, 0.1])
     low, high = found.interval(0.95)
-    torch.testing.assert_close(low, torch.tensor([0.5 - 0.19600, 0, 0.95 - 0.19600]), atol=1e-5, rtol=0)
-    torch.testing.assert_close(high, torch.tensor([0.5 + 0.19600, 0.02 + 0.19600, 1]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(low, torch.tensor([0.5 - 0.18374, 0, 0.95 - 0.18374]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(high, torch.tensor([0.5 + 0.18374, 0.02 + 0.18374, 1]), atol=1e-5, rtol=0)
     low, high = found.interval()
-    assert high[0] - low[0] == pytest.approx(2 * 0.099446, abs=1e-5)
+    assert high[0] - low[0] == pytest.approx(2 * 0.0686, abs=2e-4)
+
+
+@pytest.mark.parametrize("coverage", [0.01, 0.5, 0.68, 0.95, 0.9999])
+def test_half_widths_are_students(coverage):
+    assert half_width(coverage) == pytest.approx(t.ppf((1 + coverage) / 2, 3) / 3**0.5, rel=1e-9)
 
 
 @pytest.mark.parametrize("coverage", [0, 1, 68])

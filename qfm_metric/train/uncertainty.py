@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
 
+from ..assessment import half_width
 from .evaluate import Scores, srcc
 
 
@@ -28,7 +28,7 @@ class RiskCoverage(NamedTuple):
 
 
 def coverage(scores: Scores, std: Scores, mos: Scores, level: float) -> float:
-    """Share of the pictures whose MOS lies in the central normal interval of probability `level`, in (0, 1).
+    """Share of the pictures whose MOS lies in the interval of probability `level` (`Assessment.interval`), in (0, 1).
 
     Right is `level` itself: more means that the predicted deviations are too wide, less that they are too narrow.
 
@@ -37,23 +37,22 @@ def coverage(scores: Scores, std: Scores, mos: Scores, level: float) -> float:
     """
     if not 0 < level < 1:
         raise ValueError(f"level: expected a probability between 0 and 1, got {level}")
-    return float(np.mean(np.abs(_deviations(scores, std, mos)) <= norm.ppf((1 + level) / 2)))
+    return float(np.mean(np.abs(_deviations(scores, std, mos)) <= half_width(level)))
 
 
 def fit_scale(scores: Scores, std: Scores, mos: Scores) -> float:
     """The factor on `std` that makes the intervals of 68 % and 95 % hold what they say, as nearly as one number can.
 
-    What the one holds too much the other holds too little: errors have longer tails than the normal distribution, whose
-    most likely factor would make the 68 % interval too wide. Fit it on validation. It changes no order, and so neither
+    What the one holds too much the other holds too little. Fit it on validation. It changes no order, and so neither
     `risk_coverage`'s curve nor a correlation.
 
     Raises:
-        ValueError: see `coverage`; or no error at all, which fits no normal distribution.
+        ValueError: see `coverage`; or no error at all, which fits no distribution.
     """
-    levels = np.array([0.68, 0.95])
+    levels = (0.68, 0.95)
     # An error is inside once the factor reaches error / (std * width): both coverages add up to a count of these.
-    reached = np.outer(np.abs(_deviations(scores, std, mos)), 1 / norm.ppf((1 + levels) / 2))
-    scale = float(np.quantile(reached, levels.mean()))
+    reached = np.outer(np.abs(_deviations(scores, std, mos)), [1 / half_width(level) for level in levels])
+    scale = float(np.quantile(reached, np.mean(levels)))
     if scale == 0:
         raise ValueError("expected scores that differ from the MOS, got none: no deviation is the most likely")
     return scale

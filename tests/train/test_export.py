@@ -104,12 +104,12 @@ def test_the_calibration_is_found_and_exported(tmp_path, random_images):
 def test_calibration_makes_the_uncertainty_the_most_likely():
     torch.manual_seed(0)
     net = QFMNet(replace(CONFIG, uncertainty=True)).eval()
-    answers = torch.randn(400, 2, 16)
+    answers = torch.randn(4000, 2, 16)
     rng = np.random.default_rng(0)
     with torch.inference_mode():
         scores = net.calibration(net.forward_logits(answers)).numpy()
         before = net.forward_std(answers).numpy()
-        mos = scores + rng.normal(0, 3 * before)  # three times as uncertain as it says
+        mos = scores + 3 * before * rng.standard_t(3, len(scores)) / 3**0.5  # three times as uncertain as it says
         export.calibrate(net, scores, mos, before)
         after = net.forward_std(answers).numpy()
     np.testing.assert_allclose(after / before, 3, rtol=0.1)

@@ -270,6 +270,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=15, help="rounds per size, after the warm-ups")
     parser.add_argument("--peers", type=parse_peers, default=list(PEERS), metavar="NAME,...")
+    parser.add_argument("--also", nargs="*", default=[], metavar="ID", help="other weights of ours beside the default")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every single time, too")
     parser.add_argument(
         "--assert",
@@ -287,7 +288,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.manual_seed(0)
     machine = describe_machine()
     score = QFMScore()
-    metrics: dict[str, nn.Module | str] = {OURS: score}
+    metrics: dict[str, nn.Module | str] = {OURS: score, **{name: QFMScore.from_pretrained(name) for name in args.also}}
     for name in args.peers:
         try:
             metrics[name] = build_peer(name)

@@ -253,14 +253,22 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--side", type=int, default=256, help="px; larger pictures are reduced and cut")
     parser.add_argument("--eps", nargs="*", type=int, default=[1, 2, 4], help="in grey levels")
     parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--restarts", type=int, default=3)
+    parser.add_argument(
+        "--restarts", nargs="+", type=int, default=[3], help="starts of APGD: one for all, or one per --eps"
+    )
     parser.add_argument("--ascent", type=int, default=200, help="steps; 0: none")
     parser.add_argument("--down", action="store_true", help="lower the score within --eps, too")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="a picture on each")
     parser.add_argument("--work", type=Path, default=Path("runs/attack"), help="kept pictures and scores")
     parser.add_argument("--write", action="store_true", help="the tables, figures and picture of docs/ and results/")
     args = parser.parse_args(argv)
-    numbers = {name: getattr(args, name) for name in ("pictures", "sample", "steps", "restarts", "threads")}
+    args.restarts = args.restarts * len(args.eps) if len(args.restarts) == 1 else args.restarts
+    if len(args.restarts) != len(args.eps):
+        parser.error(
+            f"--restarts: expected one number, or one for each of {len(args.eps)} --eps, got {len(args.restarts)}"
+        )
+    numbers = {name: getattr(args, name) for name in ("pictures", "sample", "steps", "threads")}
+    numbers["restarts"] = min(args.restarts, default=1)
     if wrong := [f"--{name} {value}" for name, value in numbers.items() if value < 1]:
         parser.error(f"expected at least 1, got {', '.join(wrong)}")
     if args.side < 64 or args.ascent < 0 or any(eps < 1 for eps in args.eps) or args.sample < args.pictures:
@@ -280,10 +288,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(f"error: {error}")
         return 2
     directions = (1, -1) if args.down else (1,)
-    attacks = [Attack(eps, args.steps, args.restarts, direction) for eps in args.eps for direction in directions]
+    starts = list(zip(args.eps, args.restarts, strict=True))
+    attacks = [Attack(eps, args.steps, restarts, direction) for eps, restarts in starts for direction in directions]
     attacks += [Attack(0, args.ascent)] if args.ascent else []
     benchmark = Benchmark(decoded, args.pictures, attacks, Store(args.work), args.threads)
-    settings = {name: getattr(args, name) for name in ("side", "steps", "restarts", "ascent")}
+    settings = {name: getattr(args, name) for name in ("side", "steps", "eps", "restarts", "ascent")}
     target = ROOT / "benchmarks/results/attack.json" if args.write else args.work / "attack.json"
 
     def save() -> None:

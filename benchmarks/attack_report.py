@@ -65,10 +65,13 @@ def tables(found: Results) -> str:
     """Each network under its own attacks, in short and in full, and every network on the others' pictures."""
     networks, attacks = list(found["clean"]), [name for name, made in found["attacked"].items() if made]
     settings = found["settings"]
+    starts = ", ".join(
+        f"{count} within {eps}/255" for eps, count in zip(settings["eps"], settings["restarts"], strict=True)
+    )
     about = (
-        f"{len(found['pictures'])} pictures of {settings['side']} px; APGD: {settings['steps']} steps from each of "
-        f"{settings['restarts']} starts; ascent: {settings['ascent']} steps. SRCC, and standard deviation (SD) of "
-        f"the clean scores: {len(found['sample_mos'])} validation pictures."
+        f"{len(found['pictures'])} pictures of {settings['side']} px; APGD: {settings['steps']} steps from each start "
+        f"({starts}); ascent: {settings['ascent']} steps. SRCC, and standard deviation (SD) of the clean scores: "
+        f"{len(found['sample_mos'])} validation pictures."
     )
     blocks = [about, _short(found, networks, attacks), _full(found, networks, attacks)]
     if len(networks) > 1:

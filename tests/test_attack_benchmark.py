@@ -119,6 +119,16 @@ def test_down_lowers(modules, table, peer):
     assert attack.Attack(2, 5, 1, -1).name == "eps 2/255, down"
 
 
+def test_each_eps_has_its_own_starts(modules, table, peer, tmp_path, capsys):
+    more = ["--eps", "1", "2", "--restarts", "1", "3", "--ascent", "0", "--weights", "--peers", str(peer)]
+    assert modules[0].main(["--data", str(table), "--work", str(tmp_path), *QUICK, *more]) == 0
+    found = json.loads((tmp_path / "attack.json").read_text())
+    assert found["settings"]["restarts"] == [1, 3]
+    printed = capsys.readouterr()
+    assert "each start (1 within 1/255, 3 within 2/255)" in printed.out
+    assert "of 24 gradients" in printed.err  # 3 steps from 1 + 3 starts, 2 pictures
+
+
 def test_figures_are_in_the_judges_deviations(modules):
     report = modules[1]
     found = {
@@ -210,7 +220,9 @@ def test_no_pictures_is_an_error(modules, tiny_files, tmp_path, capsys):
     assert "no such file" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("wrong", ["--pictures 0", "--side 8", "--eps 0", "--pictures 9", "--weights"])
+@pytest.mark.parametrize(
+    "wrong", ["--pictures 0", "--side 8", "--eps 0", "--pictures 9", "--weights", "--restarts 1 3", "--restarts 0"]
+)
 def test_wrong_numbers_are_refused(modules, table, tmp_path, wrong):
     with pytest.raises(SystemExit):
         modules[0].main(["--data", str(table), "--work", str(tmp_path), *QUICK, *wrong.split()])

@@ -246,7 +246,7 @@ def _say(text: str) -> None:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="table with the columns image, mos, split")
-    parser.add_argument("--weights", nargs="*", default=["qfm-lite0-v1", "qfm-lite0-v0"], help="ids or files")
+    parser.add_argument("--weights", nargs="*", default=["qfm-lite0-v3"], help="ids or files")
     parser.add_argument("--peers", nargs="*", type=Path, default=[], help="files of peer_networks.py")
     parser.add_argument("--pictures", type=int, default=20, help="attacked, spread evenly over the MOS")
     parser.add_argument("--sample", type=int, default=200, help="clean ones whose spread is the unit, and the SRCC")

@@ -18,6 +18,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from statistics import median
 
 import torch
 
@@ -33,6 +34,7 @@ KINDS = [
 SMALL = [(64, 64), (96, 128), (200, 150), (320, 240), (64, 300), (512, 384), (130, 97), (224, 224)]
 LARGE = {(1280, 960): 40, (4000, 3000): 400, (8660, 5774): 2000}  # one file in so many; the last has 50 MP
 LARGEST = 5  # files that are scored by single calls besides those drawn by chance
+POINTS = 250  # of the figure
 VARIANTS = 6  # encoded pictures of a kind and size; the files of one are links to it
 MORE_WAYS = {
     "wrong suffix": lambda path, jpeg: path.write_bytes(b"%PDF-1.7\n" + bytes(500)),
@@ -120,18 +122,23 @@ def check_samples(scores: dict[str, float | None], metric: QFMScore, count: int)
 
 
 def draw(samples: list[tuple[float, int, float]], before: float, title: str, figure: Path) -> None:
-    """Memory over rows."""
+    """Highest memory in each of POINTS stretches of rows."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    width = max(1, samples[-1][1] / POINTS)
+    peaks: dict[int, float] = {}
+    for _, rows, mb in samples:
+        peaks[int(rows / width)] = max(mb, peaks.get(int(rows / width), 0))
+    pyplot.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "0"})
     picture, axes = pyplot.subplots(figsize=(8, 3.6), layout="constrained")
-    axes.plot([rows for _, rows, _ in samples], [mb for _, _, mb in samples], linewidth=0.9)
+    axes.plot([width * part for part in peaks], list(peaks.values()), linewidth=0.9)
     axes.axhline(before, color="grey", linestyle="--", linewidth=0.9, label="before: Python, torch, the network")
     axes.set(xlabel="files scored", ylabel="memory of all processes, MB", ylim=(0, None), title=title)
     axes.legend(loc="lower right")
-    picture.savefig(figure, dpi=110)
+    picture.savefig(figure, dpi=110, metadata={"Date": None} if figure.suffix == ".svg" else None)
 
 
 def main() -> None:
@@ -176,16 +183,15 @@ def main() -> None:
             "memory_before_mb": round(before),
             "memory_peak_mb": round(max(mb for *_, mb in watch.samples)),
             "memory_peak_second_half_mb": round(max(half)),
-            "memory_end_mb": round(watch.samples[-1][2]),
+            "memory_median_mb": round(median(mb for *_, mb in watch.samples)),
             "as_single_calls": check_samples(scores, metric, args.samples),
             "load": os.getloadavg()[1],
             "report": metric.report,
         }
         print(json.dumps(found), flush=True)
         if args.figure:
-            draw(
-                watch.samples, before, f"{len(paths)} files, 64 px to 50 MP, {len(broken)} of them broken", args.figure
-            )
+            title = f"{len(paths):,} files, 64 px to 50 MP, {len(broken)} broken, workers={args.workers}"
+            draw(watch.samples, before, title, args.figure)
     finally:
         shutil.rmtree(folder)
 

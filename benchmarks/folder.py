@@ -1,12 +1,12 @@
-"""A folder from end to end: images a second, where the time goes, and how much memory it takes.
+"""Files from end to end: where the time goes, pictures a second beside other metrics, and the memory of a large one.
 
-    PYTHONPATH=. python benchmarks/folder.py stages PICTURES --peer topiq_nr
-    PYTHONPATH=. python benchmarks/folder.py memory --count 10000 --largest 50
+    PYTHONPATH=. python benchmarks/folder.py stages PICTURES
+    PYTHONPATH=. ~/peers/bin/python benchmarks/folder.py peers PICTURES
     PYTHONPATH=. python benchmarks/folder.py large --megapixels 100
 
-`stages` times each step and each whole in every round, in shuffled order, as processor seconds of one thread: a busy
-machine changes them less than seconds by the clock. `memory` scores generated files, of which 1 % are broken, and
-prints the memory as it goes on. `large` is the peak for one large JPEG. benchmarks/README.md says what a peer needs.
+Times are processor seconds of one thread: a busy machine changes them less than seconds by the clock. `stages` times
+each step and each whole in every round, in shuffled order. In `peers` a round is some of the pictures, which every
+metric scores, in shuffled order; benchmarks/README.md says what peers need. `large` is the peak for one large JPEG.
 """
 
 import argparse
@@ -50,11 +50,6 @@ def stages(args: argparse.Namespace) -> None:
         "score_files": lambda i: next(score_files([paths[i]], metric)),
         "load_image, QFMScore": lambda i: metric(load_image(paths[i])),
     }
-    if args.peer:
-        import speed
-
-        peer = speed.build_peer(args.peer)
-        steps[args.peer] = lambda i: peer(load_image(paths[i])[None])
     times: dict[str, list[float]] = {name: [] for name in steps}
     with torch.inference_mode():
         for run in range(args.rounds + 1):  # the first warms up
@@ -73,29 +68,43 @@ def stages(args: argparse.Namespace) -> None:
         print(f"| {name} | {1e3 * median(found):.1f} | {share:.2f} |")
 
 
+def peers(args: argparse.Namespace) -> None:
+    """Pictures a second, from files to scores, and ratios to each of our weights within a round."""
+    import speed
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    paths = sorted(map(str, args.pictures))
+    ours = {weights or "default": QFMScore.from_pretrained(weights) for weights in args.weights or [None]}
+    ways: dict[str, Callable[[list[str]], object]] = {
+        name: lambda part, metric=metric: [row.score for row in score_files(part, metric)]
+        for name, metric in ours.items()
+    }
+    for name in args.peers:
+        peer = speed.build_peer(name)
+        ways[name] = lambda part, peer=peer: [peer(load_image(path)[None]).item() for path in part]
+    parts = [paths[start :: args.rounds] for start in range(min(args.rounds, len(paths)))]
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    with torch.inference_mode():
+        for way in ways.values():
+            way(paths[:1])
+        for part in parts:
+            for name in random.sample(list(ways), len(ways)):
+                started = time.process_time()
+                ways[name](part)
+                times[name].append(time.process_time() - started)
+    print(f"{len(paths)} pictures in {len(parts)} rounds, one thread, float32, torch {torch.__version__}")
+    print("| | pictures a second |", " | ".join(f"times as long as {name}" for name in ours), "|")
+    print("|---" + "|--:" * (1 + len(ours)) + "|")
+    for name, found in times.items():
+        ratios = [median(one / own for one, own in zip(found, times[mine], strict=True)) for mine in ours]
+        print(f"| {name} | {len(paths) / sum(found):.2f} |", " | ".join(f"{ratio:.2f}" for ratio in ratios), "|")
+
+
 def resident() -> dict[str, int]:
     """Resident memory of this process in MB: now, and at most."""
     status = Path("/proc/self/status").read_text()
     return {name: int(re.findall(rf"{name}:\s+(\d+)", status)[0]) // 1024 for name in ("VmRSS", "VmHWM")}
-
-
-def memory(args: argparse.Namespace) -> None:
-    """Memory while many generated files are scored, and whether the rows are as many as the files."""
-    from generated_files import generate
-
-    side = round((args.largest * 1e6 / 1.5) ** 0.5)
-    small = [(64, 64), (96, 128), (200, 150), (320, 240), (64, 300), (512, 384)]
-    with tempfile.TemporaryDirectory() as folder:
-        paths = generate(Path(folder, "f"), args.count, [*small * 20, (side * 3 // 2, side)], 0.01)
-        metric = QFMScore.from_pretrained(args.weights)
-        print(json.dumps({"files": len(paths), "before": resident()}), flush=True)
-        rows = failed = 0
-        for path, row in zip(paths, score_files(iter(paths), metric, workers=args.workers), strict=True):
-            rows, failed = rows + 1, failed + (row.score is None)
-            if row.path != path:
-                raise SystemExit(f"expected a row for {path}, got {row}")
-            if rows % (args.count // 20) == 0:
-                print(json.dumps({"rows": rows, "failed": failed, **resident()}), flush=True)
 
 
 def large(args: argparse.Namespace) -> None:
@@ -132,14 +141,15 @@ def main() -> None:
     sub = commands.add_parser("stages", help=stages.__doc__)
     sub.add_argument("pictures", nargs="+", type=Path)
     sub.add_argument("--rounds", type=int, default=9)
-    sub.add_argument("--peer", help="a metric of pyiqa, without weights")
     sub.set_defaults(run=stages)
-    sub = commands.add_parser("memory", help=memory.__doc__)
-    sub.add_argument("--count", type=int, default=10_000)
-    sub.add_argument("--largest", type=float, default=50, metavar="MP", help="one file in 121 has so many megapixels")
-    sub.add_argument("--workers", type=int, default=1)
-    sub.add_argument("--weights", help="default: the default")
-    sub.set_defaults(run=memory)
+    sub = commands.add_parser("peers", help=peers.__doc__)
+    sub.add_argument("pictures", nargs="+", type=Path)
+    sub.add_argument("--rounds", type=int, default=10, help="parts that the pictures are shared out to, as in a deck")
+    sub.add_argument("--weights", action="append", help="id, file or saved folder; repeatable (default: the default)")
+    sub.add_argument(
+        "--peers", nargs="+", metavar="NAME", default=["topiq_nr", "arniqa", "musiq", "nima"], help="of pyiqa's metrics"
+    )
+    sub.set_defaults(run=peers)
     sub = commands.add_parser("large", help=large.__doc__)
     sub.add_argument("--megapixels", type=float, default=100)
     sub.add_argument("--whole", action="store_true", help="beside it the peak of QFMScore()(load_image(path))")

@@ -59,7 +59,7 @@ def score(args: argparse.Namespace, metric: QFMScore, done: "Counter[bytes]") ->
         for table in tables:
             import ray.data
 
-            dataset = ray.data.read_parquet(table, columns=_columns(table, args.column or "path"))
+            dataset = ray.data.read_parquet(table).select_columns(_columns(table, args.column or "path"))
             # Workers that hold every core from the start would leave none to read the table with.
             blocks = dataset.repartition(target_num_rows_per_block=BLOCK * args.batch_size)
             yield from _rows(args, metric, blocks, args.column or "path", (1, args.workers))

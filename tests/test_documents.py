@@ -10,7 +10,8 @@ import torch
 from commands import check_commands, split_commands
 from documents import ROOT, run_blocks
 
-ELSEWHERE = {"docs/adapters.md", "docs/export.md"}  # by tests/adapters, section by section, and by test_onnx
+# By tests/adapters, section by section; by test_ray, on its cluster; by test_onnx.
+ELSEWHERE = {"docs/adapters.md", "docs/clusters.md", "docs/export.md"}
 DOCUMENTS = sorted(
     {
         path.relative_to(ROOT).as_posix()

@@ -28,10 +28,15 @@ from qfm_metric import images
 from qfm_metric.images import ImageError, load_image
 
 
+def hide_opener(monkeypatch, name):
+    Image.init()  # what registers while the list is replaced would be lost afterwards
+    monkeypatch.setattr(Image, "ID", [each for each in Image.ID if each != name])
+
+
 def test_avif_is_left_to_pillow_whatever_brand_comes_first(tmp_path, monkeypatch):
     assert features.check("avif")
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "HEIF"])  # another package's opener
+    hide_opener(monkeypatch, "HEIF")  # another package's
     path = save(blocks(), tmp_path / "a.avif", quality=95)
     data = path.read_bytes()
     path.write_bytes(data[:8] + b"mif1" + data[12:])
@@ -40,10 +45,9 @@ def test_avif_is_left_to_pillow_whatever_brand_comes_first(tmp_path, monkeypatch
 
 def test_avif_without_its_codec_asks_for_a_newer_pillow(tmp_path, monkeypatch):
     path = save(blocks(), tmp_path / "a.avif")
-    Image.init()  # what registers while the list is replaced would be lost afterwards
+    hide_opener(monkeypatch, "AVIF")
     for table in (Image.OPEN, Image.SAVE):
         monkeypatch.delitem(table, "AVIF")
-    monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "AVIF"])
     with pytest.raises(ImageError, match=r"pip install --upgrade 'pillow>=11\.3'"):
         load_image(path)
 

@@ -135,7 +135,6 @@ def grid(size: tuple[int, int], side: int) -> Iterator[tuple[int, int]]:
 
 
 def main() -> None:
-    Image.MAX_IMAGE_PIXELS = 2**28
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     sub = commands.add_parser("stages", help=stages.__doc__)
@@ -155,6 +154,7 @@ def main() -> None:
     sub.add_argument("--whole", action="store_true", help="beside it the peak of QFMScore()(load_image(path))")
     sub.set_defaults(run=large)
     args = parser.parse_args()
+    Image.MAX_IMAGE_PIXELS = 2**28  # the large picture
     args.run(args)
 
 

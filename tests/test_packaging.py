@@ -149,7 +149,7 @@ def test_wheel_is_the_package_and_nothing_else(tree, built):
     package = {path.relative_to(tree).as_posix() for path in (tree / "qfm_metric").rglob("*") if path.is_file()}
     about = {f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")}
     assert files_of(wheel) == package | about | {"qfm_metric/weights_manifest.json"}
-    weights = {f"qfm_metric/_weights/{entry['file']}" for entry in read_manifest()["weights"].values()}
+    weights = {f"qfm_metric/_weights/{entry['file']}" for entry in read_manifest()["weights"].values() if entry["file"]}
     assert files_of(wheel) >= weights | {"qfm_metric/py.typed", "qfm_metric/cli.py", "qfm_metric/train/__init__.py"}
     assert wheel.name.endswith("-py3-none-any.whl")
     assert wheel.stat().st_size < 20 * MEGABYTE
@@ -167,7 +167,7 @@ def test_metadata(built):
     # An upper pin on torch would hold back the project that a metric is installed into.
     assert {one.operator for requirement in requirements for one in requirement.specifier} == {">="}
     extras = {"heic", "train", "openvino", "examples", "torchmetrics", "pyiqa", "lightning", "hf", "gradio", "onnx"}
-    extras |= {"parquet", "restoration"}
+    extras |= {"parquet", "ray", "restoration"}
     assert set(about.get_all("Provides-Extra")) == extras
 
 

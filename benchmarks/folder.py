@@ -39,7 +39,7 @@ def decode(path: str) -> Any:
 def stages(args: argparse.Namespace) -> None:
     """Processor time per picture of each stage and of the whole."""
     torch.set_num_threads(1)
-    metric, paths = QFMScore(), sorted(map(str, args.pictures))
+    metric, paths = QFMScore.from_pretrained(args.weights), sorted(map(str, args.pictures))
     with torch.inference_mode():
         pixels = [decode(path) for path in paths]
         views = [preprocess_pixels(metric.net, each) for each in pixels]
@@ -62,6 +62,8 @@ def stages(args: argparse.Namespace) -> None:
                     times[name].append((time.process_time() - started) / len(paths))
     whole = times["score_files"]
     print(f"{len(paths)} pictures, {args.rounds} rounds, one thread, torch {torch.__version__}; {metric.report}")
+    rate = 1 / median(whole)
+    print(f"score_files: {rate:.2f} pictures a second, {1e6 / rate / 3600:.1f} hours of a core for a million")
     print("| | ms a picture | of score_files |\n|---|--:|--:|")
     for name, found in times.items():
         share = median(one / all_ for one, all_ in zip(found, whole, strict=True))
@@ -140,6 +142,7 @@ def main() -> None:
     sub = commands.add_parser("stages", help=stages.__doc__)
     sub.add_argument("pictures", nargs="+", type=Path)
     sub.add_argument("--rounds", type=int, default=9)
+    sub.add_argument("--weights", help="id, file or saved folder (default: the default)")
     sub.set_defaults(run=stages)
     sub = commands.add_parser("peers", help=peers.__doc__)
     sub.add_argument("pictures", nargs="+", type=Path)

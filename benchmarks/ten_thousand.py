@@ -1,10 +1,11 @@
 """Ten thousand files of every kind, 1 % of them broken: is each scored, and how much memory does it take?
 
-    PYTHONPATH=. python benchmarks/ten_thousand.py --workers 2 --figure docs/folder-memory.svg
+    PYTHONPATH=. python benchmarks/ten_thousand.py --workers 2 --figure docs/folder-memory.png
 
 Writes the files (seeded), scores them with `score_files`, and checks that there is a row per file, in their order, that
 broken files have an error and no other has, and that the largest files and some drawn by chance have the score of a
-single call, to the last bit. Memory is that of all processes together, each page once (PSS). Linux only.
+single call, to the last bit. Memory is that of all processes together, each page once (PSS), in
+MB of 2^20 bytes. Linux only.
 """
 
 import argparse
@@ -161,14 +162,14 @@ def main() -> None:
         torch.set_num_threads(1)
         metric(torch.zeros(1, 3, 64, 64))
         before, watch, scores, wrong = memory_mb(), Watch(args.every), dict[str, float | None](), list[str]()
-        errors = Counter[str]()
+        errors, largest = Counter[str](), 0
         watch.start()
         for path, row in zip(paths, score_files(iter(paths), metric, workers=args.workers), strict=True):
             if row.path != path or (row.score is None) != (path in broken) or (row.score is None) == (not row.error):
                 wrong.append(f"{path}: {row}")
             if row.error:
                 errors[f"{broken.get(path)}: {row.error.removeprefix(repr(path) + ': ')[:60]}"] += 1
-            scores[path] = row.score
+            scores[path], largest = row.score, max(largest, (row.width or 0) * (row.height or 0))
             watch.rows += 1
         watch.over.set()
         watch.join()
@@ -178,6 +179,7 @@ def main() -> None:
         half = [mb for _, rows, mb in watch.samples if rows >= len(paths) // 2]
         found = {
             "rows": len(scores),
+            "largest_megapixels": round(largest / 1e6, 1),
             "errors": errors,
             "minutes": round(seconds / 60, 1),
             "memory_before_mb": round(before),
@@ -190,7 +192,7 @@ def main() -> None:
         }
         print(json.dumps(found), flush=True)
         if args.figure:
-            title = f"{len(paths):,} files, 64 px to 50 MP, {len(broken)} broken, workers={args.workers}"
+            title = f"{len(paths):,} files, up to {largest / 1e6:.0f} MP, {len(broken)} broken, workers={args.workers}"
             draw(watch.samples, before, title, args.figure)
     finally:
         shutil.rmtree(folder)

@@ -61,7 +61,7 @@ def score_files(
             into.
         metric: Scores, on the device where it is. Default: `QFMScore()`.
         workers: 1: everything happens in this process. More, on the CPU: so many processes, each of which takes some
-            seconds to start and some 400 MB; the calling script needs `if __name__ == "__main__":`. More, on a GPU:
+            seconds to start and some 550 MB; the calling script needs `if __name__ == "__main__":`. More, on a GPU:
             so many threads that decode.
         threads: CPU threads of the network in each worker process, if there are several.
         batch_size: Pictures that are gathered for batches, on a GPU; a row waits for its batch.

@@ -1,4 +1,4 @@
-"""What QFM does as a term of a restoration loss: remove blur and noise with L1, and with L1 + weight * (1 - QFM).
+"""What QFM does as a term of a restoration loss: remove blur and noise with L1, and with QFM's term beside it.
 
     python examples/restoration_loss.py                              # scikit-image's photographs, minutes on a CPU
     python examples/restoration_loss.py --images photos/ --config examples/restoration_gpu.toml
@@ -8,7 +8,8 @@ same crops in the same order and the same number of steps. Written below `--out`
 `results.json`, a table (`--report`) and a figure (`--picture`). A run that is finished is not repeated, so that more
 weights or seeds can be added, and an interrupted command goes on where it was.
 
-With `--perceptual` a distance of deep features runs beside: LPIPS, or one without LPIPS's learned weights.
+The term is 1 - QFM, or `QFMLoss` with jitter and the true pictures' scores as targets, at several weights each. With
+`--perceptual` a distance of deep features runs beside: LPIPS, or one without LPIPS's learned weights.
 """
 
 import argparse
@@ -31,36 +32,38 @@ MOST_LOST = 0.3  # dB of PSNR that a recommended weight may cost
 
 
 def run_all(experiment: Experiment, args: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
-    """Label to runs: every weight with the first seed; L1, its peer and the recommended weight with all."""
+    """Label to runs: every weight with the first seed; L1, its peer and the recommended term with all."""
     losses = {"L1": ("", 0.0)}
     if args.perceptual:
         losses["L1 + perceptual"] = ("perceptual", args.perceptual_weight)
-    losses |= {qfm_label(weight): ("QFM", weight) for weight in sorted({*args.weights, args.recommended})}
+    losses |= {f"L1 + {weight:g} (1 - QFM)": ("QFM", weight) for weight in sorted(args.weights)}
+    asked = sorted({*args.loss_weights, args.recommended})
+    losses |= {loss_label(weight): ("QFMLoss", weight) for weight in asked}
     groups: dict[str, list[dict[str, Any]]] = {
         label: [{"pictures": experiment.judge_all(pictures)}]
         for label, pictures in (("clean", experiment.clean), ("degraded", experiment.degraded))
     }
     for i, seed in enumerate(args.seeds):
         for label, (kind, weight) in losses.items():
-            if i == 0 or kind != "QFM" or weight == args.recommended:
+            if i == 0 or kind in ("", "perceptual") or label == loss_label(args.recommended):
                 groups.setdefault(label, []).append(experiment.run(kind, weight, seed))
     return groups
 
 
-def qfm_label(weight: float) -> str:
-    return f"L1 + {weight:g} (1 - QFM)"
+def loss_label(weight: float) -> str:
+    return f"L1 + {weight:g} QFMLoss"
 
 
 def verdict(groups: Mapping[str, Sequence[Mapping[str, Any]]], recommended: float, judges: Sequence[str]) -> str:
     """Whether the recommended weight does what it should: independent metrics better, PSNR nearly the same."""
-    runs, base = groups[qfm_label(recommended)], groups["L1"]
+    runs, base = groups[loss_label(recommended)], groups["L1"]
     lost = -gain_over(runs, base, "PSNR")[0]
     parts = [f"PSNR loses {lost:.2f} dB ({'at most' if lost <= MOST_LOST else 'more than'} {MOST_LOST})"]
     for name in judges:
         gain, low, high = gain_over(runs, base, name)
         word = "unclear for" if low <= 0 <= high else "better for" if gain < 0 else "worse for"
         parts.append(f"{word} {name} ({gain:+.2f})")
-    return f"At weight {recommended:g}, beside L1: {'; '.join(parts)}."
+    return f"With {recommended:g} QFMLoss, beside L1: {'; '.join(parts)}."
 
 
 def write_report(groups: dict[str, list[dict[str, Any]]], experiment: Experiment, args: argparse.Namespace) -> None:
@@ -81,7 +84,7 @@ def write_report(groups: dict[str, list[dict[str, Any]]], experiment: Experiment
     print(table)
     shown = list(experiment.clean)[:SHOWN]
     columns = {"clean": experiment.clean, "degraded": experiment.degraded}
-    for label in ("L1", qfm_label(args.recommended), qfm_label(max(args.weights))):
+    for label in ("L1", loss_label(args.recommended), f"L1 + {max(args.weights):g} (1 - QFM)"):
         net = experiment.restorer(Path(groups[label][0]["network"]))
         columns[label] = {name: experiment.restore(net, experiment.degraded[name]) for name in shown}
     draw(
@@ -107,10 +110,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--held-out-pictures", type=int, default=24, help="at most (default: 24)")
     parser.add_argument("--weights-id", help="weights of the metric; default: the package's")
     parser.add_argument(
-        "--weights", type=float, nargs="+", default=[0.001, 0.003, 0.01, 0.03, 0.1], metavar="W", help="of 1 - QFM"
+        "--weights",
+        type=float,
+        nargs="+",
+        default=[0.001, 0.003, 0.01, 0.02, 0.03, 0.1],
+        metavar="W",
+        help="of 1 - QFM",
     )
     parser.add_argument(
-        "--recommended", type=float, default=0.01, help="weight that all seeds run with (default: 0.01)"
+        "--loss-weights", type=float, nargs="*", default=[0.01, 0.02, 0.03, 0.05], metavar="W", help="of QFMLoss"
+    )
+    parser.add_argument(
+        "--recommended", type=float, default=0.02, help="of QFMLoss, which all seeds run with (default: 0.02)"
     )
     parser.add_argument(
         "--perceptual", metavar="FILE", help="ImageNet weights of tf_efficientnet_lite0, timm, or lpips"

@@ -16,11 +16,12 @@ from restoration_pictures import centre, choose_pictures, degrade, draw_batch, l
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from qfm_metric import QFMScore
+from qfm_metric import QFMLoss, QFMScore
 from qfm_metric.model import QFMConfig
 from qfm_metric.train.init import build
 
 RATIO_STEPS = 5
+JITTER = 0.05
 HELD_OUT_SEED = 10**6  # of the degradations of held-out pictures; no run has it
 
 Term = Callable[[Tensor, Tensor], Tensor]  # restored and clean crops to a number that L1 is added to
@@ -99,7 +100,7 @@ class Experiment:
         (args.out / "runs").mkdir(parents=True, exist_ok=True)
 
     def run(self, kind: str, weight: float, seed: int) -> dict[str, Any]:
-        """Train with L1 + weight * the term of this `kind` (`QFM`, `perceptual` or none), and judge the pictures."""
+        """Train with L1 + weight * the term of this `kind` (`QFM`, `QFMLoss`, `perceptual` or none); judge the pictures."""
         network = self.trained(kind, weight, seed)
         file = network.with_suffix(".json")
         judged_by = [self.metric.weights_sha256, digest(self.degraded), *self.judges]
@@ -129,12 +130,15 @@ class Experiment:
 
     def trained(self, kind: str, weight: float, seed: int) -> Path:
         """The file of the network that was trained so."""
-        source = {"QFM": self.metric.weights_sha256, "perceptual": self.args.perceptual, "": ""}[kind]
+        ours = self.metric.weights_sha256
+        source = {"QFM": ours, "QFMLoss": ours, "perceptual": self.args.perceptual, "": ""}[kind]
         file = self.file(f"{kind or 'L1'}-{weight:g}", seed, [source])
         if not file.is_file():
             net, optimizer = self.start(seed)
             print(f"{kind or 'L1'} {weight:g}, seed {seed}: steps {self.args.warmup} to {self.args.steps}")
-            self.train(net, optimizer, range(self.args.warmup, self.args.steps), self.term(kind, weight), seed)
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)  # of QFMLoss's jitter
+                self.train(net, optimizer, range(self.args.warmup, self.args.steps), self.term(kind, weight), seed)
             _write(file, lambda path: save_file(net.state_dict(), path))
         return file
 
@@ -192,6 +196,9 @@ class Experiment:
     def term(self, kind: str, weight: float) -> Term | None:
         if kind == "QFM":
             return lambda restored, clean: weight * (1 - self.metric(restored)).mean()
+        if kind == "QFMLoss":
+            loss = QFMLoss(jitter=JITTER, metric=self.metric)
+            return lambda restored, clean: weight * loss(restored, target=self.metric(clean))
         if kind == "perceptual" and (distance := self.perceptual):
             return lambda restored, clean: weight * distance(restored, clean)
         return None

@@ -77,11 +77,13 @@ def run(example, photographs, tiny_files, tmp_path, monkeypatch):
 
 
 def test_losses_differ_in_nothing_else(run, tmp_path):
-    losses, _ = run("--weights", "0", "5", "--recommended", "5")
+    losses, _ = run("--weights", "0", "5", "--loss-weights", "--recommended", "5")
     networks = {label: load_file(runs[0]["network"]) for label, runs in losses.items() if "network" in runs[0]}
-    plain, zero, five = networks.values()
+    plain, zero, five, bounded = networks.values()
     assert all(torch.equal(plain[name], zero[name]) for name in plain)
-    assert not all(torch.equal(plain[name], five[name]) for name in plain)
+    for other in (five, bounded):
+        assert not all(torch.equal(plain[name], other[name]) for name in plain)
+    assert not all(torch.equal(five[name], bounded[name]) for name in plain)
     assert losses["L1"][0]["pictures"] == losses["L1 + 0 (1 - QFM)"][0]["pictures"]
 
     table = (tmp_path / "out" / "table.md").read_text()
@@ -95,26 +97,36 @@ def test_losses_differ_in_nothing_else(run, tmp_path):
 
 
 def test_finished_runs_are_kept(run, example):
-    first, trained = run("--weights", "1", "--recommended", "1")
-    assert trained == [(0, 1, False), (0, 1, False), (0, 1, True)]  # what all share, L1, QFM
-    again, trained = run("--weights", "1", "--recommended", "1")
+    options = ["--loss-weights", "--recommended", "1"]
+    first, trained = run("--weights", "1", *options)
+    # what all share, L1, 1 - QFM, QFMLoss
+    assert trained == [(0, 1, False), (0, 1, False), (0, 1, True), (0, 1, True)]
+    again, trained = run("--weights", "1", *options)
     assert trained == []
     assert again == first
-    more, trained = run("--weights", "1", "2", "--recommended", "1", "--seeds", "0", "1")
+    more, trained = run("--weights", "1", "2", *options, "--seeds", "0", "1")
     assert trained == [(0, 1, True), (1, 1, False), (1, 1, False), (1, 1, True)]
-    assert [len(runs) for runs in more.values()] == [1, 1, 2, 2, 1]  # clean, degraded, L1, recommended, the other
-    _, trained = run("--weights", "1", "--recommended", "1", "--rate", "0.01")
-    assert len(trained) == 3
+    assert [len(runs) for runs in more.values()] == [1, 1, 2, 1, 1, 2]  # clean, degraded, L1, two weights, recommended
+    _, trained = run("--weights", "1", *options, "--rate", "0.01")
+    assert len(trained) == 4
 
 
 def test_peer_and_other_weights_of_the_metric(run, tiny_files, tmp_path):
     """The peer runs with all seeds; other weights of the metric leave the networks alone that did not see it."""
-    options = ["--weights", "1", "--recommended", "1", "--perceptual", "none"]  # features of random weights
+    options = [
+        "--weights",
+        "1",
+        "--loss-weights",
+        "--recommended",
+        "1",
+        "--perceptual",
+        "none",
+    ]  # features of random weights
     losses, trained = run(*options)
-    assert len(trained) == 4
+    assert len(trained) == 5
     assert losses["L1 + perceptual"][0]["network"] != losses["L1"][0]["network"]
     other, trained = run(*options, "--weights-id", str(tiny_files[1]))
-    assert trained == [(0, 1, True)]
+    assert trained == [(0, 1, True)] * 2
     name = next(iter(losses["L1"][0]["pictures"]))
     assert other["L1"][0]["network"] == losses["L1"][0]["network"]
     assert other["L1"][0]["pictures"][name]["PSNR"] == losses["L1"][0]["pictures"][name]["PSNR"]

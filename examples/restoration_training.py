@@ -100,7 +100,7 @@ class Experiment:
         (args.out / "runs").mkdir(parents=True, exist_ok=True)
 
     def run(self, kind: str, weight: float, seed: int) -> dict[str, Any]:
-        """Train with L1 and the term of this `kind` (`QFM`, `QFMLoss`, `perceptual` or none), and judge the pictures."""
+        """Train with L1 and the term `kind` (`QFM`, `QFMLoss`, `perceptual` or none), and judge the pictures."""
         network = self.trained(kind, weight, seed)
         file = network.with_suffix(".json")
         judged_by = [self.metric.weights_sha256, digest(self.degraded), *self.judges]

@@ -123,8 +123,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--onnx",
         action="store_true",
         default=None,  # as in FILE.run.json of a run without it
-        help="the network in ONNX Runtime, on a CPU: a third of the time, scores within 1e-4 (measured: 1e-5); takes "
-        "about a minute to start (pip install 'qfm-metric[onnx]')",
+        help="the network in ONNX Runtime, on a CPU: 0.4 of the time, scores within 1e-4 (measured: 1e-5); takes about "
+        "a minute to start (pip install 'qfm-metric[onnx]')",
     )
     add("--batch-size", type=int, default=2 * GPU_BATCH, metavar="N", help="pictures at a time, on a GPU (default: 64)")
     add("--weights", metavar="ID", help="weights id, file, saved folder or org/name[@revision]")

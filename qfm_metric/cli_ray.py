@@ -42,9 +42,7 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
         refuse(f"--num-gpus: expected more than 0, and --device cuda, got {args.num_gpus} and {args.device}")
 
 
-def score(
-    args: argparse.Namespace, metric: QFMScore, network: Network | None, done: "Counter[bytes]"
-) -> Iterator[Row]:
+def score(args: argparse.Namespace, metric: QFMScore, network: Network | None, done: "Counter[bytes]") -> Iterator[Row]:
     """The rows of all images that have none yet, in the order given; tables of encoded images come last.
 
     Raises:

@@ -74,7 +74,7 @@ def score_files(
             overwritten: the next one is `cat-map-2.png`; the row says which.
         room: Pixels that may be decoded at the same time; a picture that is larger is decoded alone.
         network: What gives views `(1, V, 3, h, w)` their score `(1,)` instead of torch, on the CPU:
-            `qfm_metric.onnx.OnnxNetwork(metric)`, of the same metric, takes a third of the time, with scores within
+            `qfm_metric.onnx.OnnxNetwork(metric)`, of the same metric, takes 0.4 of the time, with scores within
             1e-4. With several workers it has to be picklable.
 
     Yields:

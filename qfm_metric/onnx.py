@@ -1,4 +1,4 @@
-"""The network in ONNX Runtime, for `score_files`: a third of torch's time on the CPU. `pip install "qfm-metric[onnx]"`.
+"""The network in ONNX Runtime, for `score_files`: 0.4 of torch's time on the CPU. `pip install "qfm-metric[onnx]"`.
 
 Views are made as always, from pixels; what is traced begins behind them. A whole file for other programs is
 `qfm_metric.export`'s.
@@ -18,9 +18,9 @@ from .score import QFMScore
 class OnnxNetwork:
     """`QFMNet.score_views` in ONNX Runtime, on the CPU, for pictures one by one.
 
-    Made once, in one to two minutes of processor time for released weights: the network is traced, and its scores are
-    compared with torch's. Then it takes about a third of torch's time, with scores within 1e-4 (measured: 1e-5). Can be
-    pickled: another process starts it in a second. It uses as many threads as torch does when it is first called.
+    Made once, in about 45 s of processor time for released weights: the network is traced, and its scores are compared
+    with torch's. Then it takes 0.4 of torch's time, with scores within 1e-4 (measured: 1e-5). Can be pickled: another
+    process starts it in a tenth of a second. It uses as many threads as torch does when it is first called.
 
     Args:
         metric: On the CPU; score files with this one. Later changes of its weights are not seen.

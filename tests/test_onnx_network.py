@@ -15,9 +15,8 @@ from qfm_metric.model import QFMConfig, QFMNet
 from qfm_metric.onnx import OnnxNetwork
 from qfm_metric.weights import save_weights
 
-# TensorFlow's padding, as in the released weights; views of at most 20,480 px, one or two of them.
-SMALL = {"backbone": "tf_mobilenetv3_small_minimal_100", "native_views": 1, "view_pixels": 20480, "dim": 32, "heads": 2}
-SMALL |= {"mixers": 1, "context": 16}
+CONFIG = {"backbone": "test_efficientnet", "native_views": 1, "view_pixels": 20480, "dim": 16, "queries": 2, "heads": 2}
+CONFIG |= {"mixers": 1, "context": 16}
 SIZES = [(64, 64), (96, 128), (128, 96), (160, 128), (200, 150), (64, 300), (400, 90), (97, 61), (640, 427)]
 TOLERANCE = 1e-5
 
@@ -26,10 +25,10 @@ TOLERANCE = 1e-5
 def weights(tmp_path_factory):
     """A network of random weights whose scores differ from picture to picture."""
     torch.manual_seed(0)
-    net = QFMNet(QFMConfig(**SMALL))
-    net.calibration.slope.fill_(20.0)
+    net = QFMNet(QFMConfig(**CONFIG))
+    net.calibration.slope.fill_(5.0)
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    save_weights(path, SMALL, net.state_dict(), torch.float32)
+    save_weights(path, CONFIG, net.state_dict(), torch.float32)
     return path
 
 
@@ -71,12 +70,9 @@ def test_rows_are_those_of_torch(folder, small, network, expected):
     assert scores.std() > 100 * TOLERANCE  # pictures can be told apart
 
 
-def test_rows_of_worker_processes_and_of_tiles(folder, small, network, expected):
-    assert_near(list(score_files(folder, small, workers=2, network=network)), expected)
-    tiles = {"tile": 100}
-    assert_near(
-        list(score_files(folder, small, network=network, **tiles)), list(score_files(folder, small, **tiles))
-    )
+def test_tiles_in_worker_processes(folder, small, network):
+    found = list(score_files(folder, small, workers=2, tile=100, network=network))
+    assert_near(found, list(score_files(folder, small, tile=100)))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -125,20 +121,25 @@ def test_a_network_that_differs_is_refused(weights, network, monkeypatch):
     monkeypatch.setattr("qfm_metric.onnx.onnx_network", lambda metric: Model)
     other = QFMScore.from_pretrained(weights)
     other.net.calibration.slope.mul_(0.9)
-    with pytest.raises(ExportError, match=r"expected the network's scores within 0\.0001, ONNX Runtime's differ by 0\."):
+    with pytest.raises(
+        ExportError, match=r"expected the network's scores within 0\.0001, ONNX Runtime's differ by 0\."
+    ):
         OnnxNetwork(other)
 
 
-def test_command(folder, weights, expected, tmp_path, monkeypatch, capsys):
+def test_command(folder, weights, small, network, expected, tmp_path, monkeypatch, capsys):
     """The rows are torch's; what was scored with one is not gone on with by the other."""
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    made = []  # of which weights; the graph takes a while
+    monkeypatch.setattr(cli, "OnnxNetwork", lambda metric: made.append(metric.weights_sha256) or network)
     out = tmp_path / "out.jsonl"
     arguments = [*folder, "--weights", str(weights), "--jsonl", "-o", str(out), "--quiet"]
     assert cli.main([*arguments, "--onnx"]) == 1
+    assert made == [small.weights_sha256]
     found = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["path"] for row in found] == [row.path for row in expected]
     assert [row["score"] for row in found] == [
-        None if row.score is None else pytest.approx(row.score, abs=1e-4) for row in expected  # four decimals
+        None if row.score is None else pytest.approx(row.score, abs=1e-4)
+        for row in expected  # four decimals
     ]
     with pytest.raises(SystemExit, match="2"):
         cli.main([*arguments, "--resume"])

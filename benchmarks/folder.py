@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,7 +26,9 @@ import torch
 from PIL import Image
 
 from qfm_metric import QFMScore, load_image, score_files
+from qfm_metric.export import ExportError
 from qfm_metric.images import open_image, read_pixels
+from qfm_metric.onnx import OnnxNetwork
 from qfm_metric.strips import preprocess_pixels
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -50,6 +53,15 @@ def stages(args: argparse.Namespace) -> None:
         "score_files": lambda i: next(score_files([paths[i]], metric)),
         "load_image, QFMScore": lambda i: metric(load_image(paths[i])),
     }
+    with suppress(ExportError):  # the packages of qfm-metric[onnx] are missing
+        started = time.process_time()
+        network = OnnxNetwork(metric)
+        took = f"OnnxNetwork: made in {time.process_time() - started:.0f} s, scores within {network.difference:.0e}; "
+        print(took, end="")
+        steps |= {
+            "network, ONNX Runtime": lambda i: network(views[i]),
+            "score_files, ONNX Runtime": lambda i: next(score_files([paths[i]], metric, network=network)),
+        }
     times: dict[str, list[float]] = {name: [] for name in steps}
     with torch.inference_mode():
         for run in range(args.rounds + 1):  # the first warms up

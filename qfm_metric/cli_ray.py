@@ -17,7 +17,7 @@ from typing import Any
 from . import rows
 from .cli_scan import find_pictures
 from .files import DTYPES
-from .job import Row
+from .job import Network, Row
 from .score import QFMScore
 from .uris import is_uri, list_images
 
@@ -42,7 +42,7 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
         refuse(f"--num-gpus: expected more than 0, and --device cuda, got {args.num_gpus} and {args.device}")
 
 
-def score(args: argparse.Namespace, metric: QFMScore, done: "Counter[bytes]") -> Iterator[Row]:
+def score(args: argparse.Namespace, metric: QFMScore, network: Network | None, done: "Counter[bytes]") -> Iterator[Row]:
     """The rows of all images that have none yet, in the order given; tables of encoded images come last.
 
     Raises:
@@ -55,17 +55,19 @@ def score(args: argparse.Namespace, metric: QFMScore, done: "Counter[bytes]") ->
     with _cluster():
         if tables and args.resume:
             raise rows.UsageError(f"--resume: expected files or tables of paths, got images in {tables[0]}")
-        yield from _score_places(args, metric, [place for place in paths if not _is_done(place[0], done)])
+        yield from _score_places(args, metric, network, [place for place in paths if not _is_done(place[0], done)])
         for table in tables:
             import ray.data
 
             dataset = ray.data.read_parquet(table).select_columns(_columns(table, args.column or "path"))
             # Workers that hold every core from the start would leave none to read the table with.
             blocks = dataset.repartition(target_num_rows_per_block=BLOCK * args.batch_size)
-            yield from _rows(args, metric, blocks, args.column or "path", (1, args.workers))
+            yield from _rows(args, metric, network, blocks, args.column or "path", (1, args.workers))
 
 
-def _score_places(args: argparse.Namespace, metric: QFMScore, places: list[Place]) -> Iterator[Row]:
+def _score_places(
+    args: argparse.Namespace, metric: QFMScore, network: Network | None, places: list[Place]
+) -> Iterator[Row]:
     import pyarrow as pa
     import ray.data
 
@@ -75,11 +77,16 @@ def _score_places(args: argparse.Namespace, metric: QFMScore, places: list[Place
     size = min(share, BLOCK * args.batch_size)
     parts = (places[start : start + size] for start in range(0, len(places), size))
     blocks = [pa.table({"path": [name for name, _ in part], "at": [at for _, at in part]}) for part in parts]
-    yield from _rows(args, metric, ray.data.from_arrow(blocks), "at", args.workers)
+    yield from _rows(args, metric, network, ray.data.from_arrow(blocks), "at", args.workers)
 
 
 def _rows(
-    args: argparse.Namespace, metric: QFMScore, dataset: Any, column: str, workers: int | tuple[int, int]
+    args: argparse.Namespace,
+    metric: QFMScore,
+    network: Network | None,
+    dataset: Any,
+    column: str,
+    workers: int | tuple[int, int],
 ) -> Iterator[Row]:
     from .ray import score_dataset
 
@@ -93,6 +100,7 @@ def _rows(
         batch_size=args.batch_size,
         tile=args.tile,
         dtype=DTYPES[args.dtype],
+        network=network,
     )
     columns = rows.TILE_COLUMNS if args.tile else rows.COLUMNS
     for table in scored.iter_batches(batch_size=None, batch_format="pyarrow"):

@@ -5,6 +5,7 @@ by the graph itself, in double precision as Python does, so that the scores are 
 """
 
 import copy
+import importlib
 import json
 import logging
 import os
@@ -45,8 +46,7 @@ class ExportableScore(nn.Module):
         pixels = net.config.view_pixels
         if pixels % (CELL * SHORTEST_SIDE):
             raise ExportError(f"view_pixels: expected a multiple of {CELL * SHORTEST_SIDE} for an export, got {pixels}")
-        self.net = copy.deepcopy(net).cpu().float().requires_grad_(False).eval()
-        _fix_padding(self.net)
+        self.net = exportable_net(net)
 
     def forward(self, images: Tensor) -> Tensor:
         """As `QFMScore.forward`, for a batch of float images; nothing is checked."""
@@ -87,6 +87,13 @@ def _integer(value: Tensor, least: int, most: int) -> int:
     return size
 
 
+def exportable_net(net: QFMNet) -> QFMNet:
+    """A copy that can be traced, on the CPU and in float32; the sides of its views must be multiples of 32."""
+    net = copy.deepcopy(net).cpu().float().requires_grad_(False).eval()
+    _fix_padding(net)
+    return net
+
+
 def _fix_padding(net: nn.Module) -> None:
     """Replace TensorFlow's padding, computed from each input's size, by what it is for sides that strides divide."""
     from timm.layers import Conv2dSame  # type: ignore[attr-defined]
@@ -124,11 +131,19 @@ def export_program(metric: QFMScore) -> torch.export.ExportedProgram:
     """
     from torch.export import Dim
 
-    module = ExportableScore(metric.net).eval()
     example = torch.rand(2, 3, 300, 500, generator=torch.Generator().manual_seed(0))
     shapes = {0: Dim("N"), 2: Dim("H", max=LONGEST), 3: Dim("W", max=LONGEST)}
+    return trace(ExportableScore(metric.net), example, shapes, metric)
+
+
+def trace(module: nn.Module, example: Tensor, shapes: dict[int, Any], metric: QFMScore) -> torch.export.ExportedProgram:
+    """`module`, made of `metric`, as a program; `shapes` are the dimensions of its one argument that are free.
+
+    Raises:
+        ExportError: torch cannot trace this network.
+    """
     try:
-        program = torch.export.export(module, (example,), dynamic_shapes={"images": shapes}, strict=False)
+        program = torch.export.export(module.eval(), (example,), dynamic_shapes=(shapes,), strict=False)
     except Exception as error:  # torch raises what it likes for what it cannot trace
         backbone = metric.net.config.backbone
         raise ExportError(f"torch {torch.__version__} cannot trace the backbone {backbone!r}: {error}") from error
@@ -181,12 +196,9 @@ def export_onnx(metric: QFMScore, path: str | os.PathLike[str]) -> float:
             by more than 1e-4.
         OSError: `path` cannot be written.
     """
-    try:
-        import onnx
-        import onnxruntime
-        import onnxscript  # noqa: F401 - torch needs it
-    except ImportError as error:
-        raise ExportError(MISSING) from error
+    need_packages()
+    import onnx
+    import onnxruntime
 
     def write(file: Path) -> Callable[[Tensor], Tensor]:
         onnx.save(onnx_model(metric), file)
@@ -196,19 +208,39 @@ def export_onnx(metric: QFMScore, path: str | os.PathLike[str]) -> float:
     return _write_verified(Path(path), ".onnx", write, metric)
 
 
+def need_packages() -> None:
+    """Raises an ExportError unless the packages of `qfm-metric[onnx]` are there."""
+    try:
+        for name in ("onnx", "onnxruntime", "onnxscript"):  # torch needs the last one
+            importlib.import_module(name)
+    except ImportError as error:
+        raise ExportError(MISSING) from error
+
+
 def onnx_model(metric: QFMScore) -> Any:
     """The `onnx.ModelProto` that `export_onnx` writes."""
+    return to_onnx(export_program(metric), {"images": "NCHW", "scores": "N"}, metric)
+
+
+def to_onnx(program: torch.export.ExportedProgram, names: dict[str, str], metric: QFMScore) -> Any:
+    """A program of `metric`, of one argument, as an `onnx.ModelProto`.
+
+    Args:
+        program: What `trace` gave.
+        names: Of the input and of the output, each with a letter for every dimension.
+        metric: Goes into the metadata.
+    """
     import onnx
 
-    program = export_program(metric)
+    source, result = names
     optimizer = logging.getLogger("onnxscript.optimizer")  # warns of what it does not make simpler
     level = optimizer.level
     optimizer.setLevel(logging.ERROR)
     try:
         written = torch.onnx.export(
             program,
-            input_names=["images"],
-            output_names=["scores"],
+            input_names=[source],
+            output_names=[result],
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
@@ -220,8 +252,8 @@ def onnx_model(metric: QFMScore) -> Any:
     for part in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
         del part.metadata_props[:]  # what the exporter remembers of its own steps
     del model.graph.value_info[:]
-    for value, names in ((model.graph.input[0], "NCHW"), (model.graph.output[0], "N")):
-        for dim, name in zip(value.type.tensor_type.shape.dim, names, strict=True):
+    for value in (model.graph.input[0], model.graph.output[0]):
+        for dim, name in zip(value.type.tensor_type.shape.dim, names[value.name], strict=True):
             if not dim.HasField("dim_value"):
                 dim.dim_param = name
     onnx.helper.set_model_props(model, _about(metric))

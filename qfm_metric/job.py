@@ -16,6 +16,7 @@ from .overlay import draw_overlay, save_overlay
 from .score import GPU_BATCH, QFMScore
 from .strips import preprocess_pixels, split_tiles
 
+Network = Callable[[Tensor], Tensor]  # views to scores, as `QFMNet.score_views`
 Wait = Callable[[int], AbstractContextManager[object]]  # for room for so many pixels
 
 
@@ -71,6 +72,7 @@ class Job:
     dtype: torch.dtype
     maps: str | None = None
     wait: Wait = no_wait
+    network: Network | None = None
 
     def __call__(self, source: Source) -> Row:
         """Score one file by itself."""
@@ -114,13 +116,14 @@ class Job:
         size = 1 if device == "cpu" else GPU_BATCH  # as QFMScore has it
         order = sorted(range(len(views)), key=lambda i: views[i].shape)
         found: dict[int, tuple[float, Tensor | None]] = {}
+        score_views = self.metric.net.score_views if self.network is None else self.network
         with torch.inference_mode(), torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32):
             for _, alike in groupby(order, key=lambda i: views[i].shape):
                 while batch := list(islice(alike, size)):
                     together = torch.cat([views[i] for i in batch])
                     maps: Iterable[Tensor | None] = [None] * len(batch)
                     if self.maps is None:
-                        scores = self.metric.net.score_views(together)
+                        scores = score_views(together)
                     else:
                         scores, _, maps = self.metric.net.assess_views(together)
                     found |= zip(batch, zip(scores.float().tolist(), maps, strict=True), strict=True)

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from .files import score_files
-from .job import EncodedImage, Row
+from .files import check_network, score_files
+from .job import EncodedImage, Network, Row
 from .rows import COLUMNS, TILE_COLUMNS
 from .score import GPU_BATCH, QFMScore
 from .uris import read_image
@@ -34,7 +34,7 @@ class ImageScorer:
         path: The column with what an image is called in its error. Where there is none, that is its path or URI.
         device: Where the network goes.
         threads: CPU threads of the network; on a GPU, threads that decode.
-        tile, dtype: See `score_files`.
+        tile, dtype, network: See `score_files`.
         prefix: Of the new columns' names, `path` excepted.
         filesystem: A `pyarrow.fs.FileSystem` that all paths are paths of. Default: strings with `://` are URIs that
             pyarrow knows, others files that every node can open.
@@ -52,13 +52,14 @@ class ImageScorer:
         dtype: torch.dtype = torch.float32,
         prefix: str = "",
         filesystem: Any = None,
+        network: Network | None = None,
     ) -> None:
         import ray
 
         self.metric = (QFMScore() if metric is None else metric).to(device)
         self.column, self.path, self.prefix, self.filesystem = column, path, prefix, filesystem
         self.on_cpu, self.threads = torch.device(device).type == "cpu", threads
-        self.options: dict[str, Any] = {"tile": tile, "dtype": dtype, "threads": threads}
+        self.options: dict[str, Any] = {"tile": tile, "dtype": dtype, "threads": threads, "network": network}
         self.columns = TILE_COLUMNS if tile else COLUMNS
         self.careful = 0
         if ray.is_initialized() and ray.get_runtime_context().get_actor_id():  # the process is ours
@@ -152,6 +153,7 @@ def score_dataset(
     prefix: str = "",
     filesystem: Any = None,
     memory: float | None = None,
+    network: Network | None = None,
 ) -> Any:
     """Score the images of a Ray data set; nothing is computed before the result is asked for.
 
@@ -172,12 +174,13 @@ def score_dataset(
         num_gpus: What a worker takes of a GPU: 0.5 puts two workers on each. 0: the CPU.
         batch_size: Images that a worker is handed at a time; it holds their encoded files.
         memory: Bytes that a worker asks of its node; Ray starts no more of them than there is memory for.
+        network: See `score_files`; made once, workers get a copy.
 
     Returns:
         A `ray.data.Dataset`: the columns of `dataset` but for encoded images, and those that `ImageScorer` adds.
 
     Raises:
-        ValueError: an option is out of range.
+        ValueError: an option is out of range; a network with another precision or a GPU.
     """
     from ray.data import ActorPoolStrategy
 
@@ -189,11 +192,14 @@ def score_dataset(
     least, most = (workers, workers) if isinstance(workers, int) else workers or (1, _most(threads, num_gpus))
     if not 1 <= least <= most:
         raise ValueError(f"workers: expected at least 1, and the most not below the least, got {workers}")
+    device = "cuda" if num_gpus else "cpu"
+    if network is not None:
+        check_network(dtype, device)
     options = {"column": column, "path": path, "threads": threads, "tile": tile, "dtype": dtype, "prefix": prefix}
     return dataset.map_batches(
         ImageScorer,
         fn_constructor_args=(QFMScore() if metric is None else metric,),
-        fn_constructor_kwargs=options | {"device": "cuda" if num_gpus else "cpu", "filesystem": filesystem},
+        fn_constructor_kwargs=options | {"device": device, "filesystem": filesystem, "network": network},
         batch_format="pyarrow",
         batch_size=batch_size,
         compute=ActorPoolStrategy(min_size=least, max_size=most),

@@ -23,7 +23,8 @@ SIBLINGS = {
     "__init__": ({"assessment", "files", "images", "job", "loss", "score", "weights"}, set()),
     "__main__": ({"cli"}, set()),
     "cli": (
-        {"__init__", "cli_output", "cli_scan", "files", "images", "report", "results", "rows", "score", "weights"},
+        {"__init__", "cli_output", "cli_scan", "export", "files", "images", "job", "onnx", "report", "results", "rows"}
+        | {"score", "weights"},
         set(),
     ),
     "cli_output": ({"job", "rows"}, set()),
@@ -35,6 +36,7 @@ SIBLINGS = {
     "bands": (set(), set()),
     "cli_export": ({"export", "score", "weights"}, set()),
     "export": ({"model", "score"}, set()),
+    "onnx": ({"export", "model", "score"}, set()),
     "card": (set(), set()),
     "compare": (set(), set()),
     "compare_page": ({"compare", "images", "page", "thumbnails"}, set()),

@@ -12,10 +12,10 @@ import pytest
 import torch
 from documents import ROOT, run_blocks
 from generated_files import generate
-from mean import FATAL, FatalNet, KilledOnceNet, Mean
+from mean import FATAL, FatalNet, KilledOnceNet, Mean, half
 from PIL import Image
 
-from qfm_metric import QFMScore, load_image, score_files
+from qfm_metric import QFMScore, cli, load_image, score_files
 from qfm_metric.cli import main
 from qfm_metric.ray import ImageScorer, score_dataset
 from qfm_metric.uris import list_images
@@ -216,6 +216,21 @@ def test_command_writes_what_the_local_engine_writes(cluster, folder, paths, tin
     status, text = run(str(images), *on_ray, "--column", "image")
     assert (status, [json.loads(line) for line in text.splitlines()]) == (1, files)
     capsys.readouterr()
+
+
+def test_command_hands_its_network_to_the_workers(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "QFMScore", Mean())
+    monkeypatch.setattr(cli, "OnnxNetwork", lambda metric: half)
+    paths = grey(tmp_path, [8] * 6)
+    assert main([*paths, "--engine", "ray", "--onnx", "--jsonl", "-o", str(tmp_path / "out")]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    assert [row["path"] for row in rows] == paths
+    assert [row["score"] for row in rows] == [round(i / 510, 4) for i in range(6)]
+
+
+def test_a_network_for_the_cpu_is_refused_on_a_gpu():
+    with pytest.raises(ValueError, match="network: expected a metric on the CPU, got cuda"):
+        score_dataset(None, Mean(), workers=1, num_gpus=1, network=half)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,173 @@
+"""Scoring in ONNX Runtime: the rows of torch's network within 1e-5, wherever it runs; else a clear refusal."""
+
+import json
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from generated_files import generate
+
+from qfm_metric import QFMScore, cli, score_files
+from qfm_metric.export import ExportError
+from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.onnx import OnnxNetwork
+from qfm_metric.weights import save_weights
+
+CONFIG = {"backbone": "test_efficientnet", "native_views": 1, "view_pixels": 20480, "dim": 16, "queries": 2, "heads": 2}
+CONFIG |= {"mixers": 1, "context": 16}
+SIZES = [(64, 64), (96, 128), (128, 96), (160, 128), (200, 150), (64, 300), (400, 90), (97, 61), (640, 427)]
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A network of random weights whose scores differ from picture to picture."""
+    torch.manual_seed(0)
+    net = QFMNet(QFMConfig(**CONFIG))
+    net.calibration.slope.fill_(5.0)
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save_weights(path, CONFIG, net.state_dict(), torch.float32)
+    return path
+
+
+@pytest.fixture(scope="module")
+def small(weights):
+    return QFMScore.from_pretrained(weights)
+
+
+@pytest.fixture(scope="module")
+def network(small):
+    return OnnxNetwork(small)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """30 files, a tenth of them broken."""
+    return generate(tmp_path_factory.mktemp("generated"), 30, SIZES, broken=0.1)
+
+
+@pytest.fixture(scope="module")
+def expected(folder, small):
+    return list(score_files(folder, small))
+
+
+def assert_near(found, expected):
+    assert [(row.path, row.error, row.width, row.height) for row in found] == [
+        (row.path, row.error, row.width, row.height) for row in expected
+    ]
+    for name in ("score", "lowest"):
+        assert [getattr(row, name) for row in found] == [
+            None if getattr(row, name) is None else pytest.approx(getattr(row, name), abs=TOLERANCE) for row in expected
+        ]
+
+
+def test_rows_are_those_of_torch(folder, small, network, expected):
+    assert_near(list(score_files(folder, small, network=network)), expected)
+    scores = torch.tensor([row.score for row in expected if row.score is not None])
+    assert len(scores) == 27
+    assert scores.std() > 100 * TOLERANCE  # pictures can be told apart
+
+
+def test_tiles_in_worker_processes(folder, small, network):
+    found = list(score_files(folder, small, workers=2, tile=100, network=network))
+    assert_near(found, list(score_files(folder, small, tile=100)))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_views_of_any_shape(small, network, count):
+    assert network.difference <= TOLERANCE
+    for height, width in ((64, 64), (64, 320), (320, 64), (128, 160)):
+        views = torch.randn(1, count, 3, height, width, generator=torch.Generator().manual_seed(count))
+        score = network(views)
+        assert score.shape == (1,)
+        with torch.inference_mode():
+            torch.testing.assert_close(score, small.net.score_views(views), atol=TOLERANCE, rtol=0)
+
+
+def test_a_copy_for_another_process_scores_the_same(network):
+    views = torch.rand(1, 2, 3, 96, 128)
+    score = network(views)
+    data = pickle.dumps(network)
+    assert len(data) < 1.01 * len(network.model)  # nothing of a session, nor of torch's network
+    assert torch.equal(pickle.loads(data)(views), score)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"maps": "maps"}, "expected no maps"),
+        ({"dtype": torch.bfloat16}, "expected dtype torch.float32, got torch.bfloat16"),
+    ],
+)
+def test_what_only_torch_does_is_refused(small, network, options, message):
+    with pytest.raises(ValueError, match=f"network: {message}"):
+        score_files([], small, network=network, **options)
+
+
+def test_a_metric_elsewhere_is_refused(weights, network):
+    elsewhere = QFMScore.from_pretrained(weights).to("meta")
+    with pytest.raises(ValueError, match="expected a metric on the CPU, got one on meta"):
+        OnnxNetwork(elsewhere)
+    with pytest.raises(ValueError, match="network: expected a metric on the CPU, got meta"):
+        score_files([], elsewhere, network=network)
+
+
+def test_a_network_that_differs_is_refused(weights, network, monkeypatch):
+    class Model:
+        SerializeToString = staticmethod(lambda: network.model)
+
+    monkeypatch.setattr("qfm_metric.onnx.onnx_network", lambda metric: Model)
+    other = QFMScore.from_pretrained(weights)
+    other.net.calibration.slope.mul_(0.9)
+    with pytest.raises(
+        ExportError, match=r"expected the network's scores within 0\.0001, ONNX Runtime's differ by 0\."
+    ):
+        OnnxNetwork(other)
+
+
+def test_command(folder, weights, small, network, expected, tmp_path, monkeypatch, capsys):
+    """The rows are torch's; what was scored with one is not gone on with by the other."""
+    made = []  # of which weights; the graph takes a while
+    monkeypatch.setattr(cli, "OnnxNetwork", lambda metric: made.append(metric.weights_sha256) or network)
+    out = tmp_path / "out.jsonl"
+    arguments = [*folder, "--weights", str(weights), "--jsonl", "-o", str(out), "--quiet"]
+    assert cli.main([*arguments, "--onnx"]) == 1
+    assert made == [small.weights_sha256]
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["path"] for row in found] == [row.path for row in expected]
+    assert [row["score"] for row in found] == [
+        None if row.score is None else pytest.approx(row.score, abs=1e-4)
+        for row in expected  # four decimals
+    ]
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*arguments, "--resume"])
+    assert "onnx was True, now None" in capsys.readouterr().err
+    assert len(out.read_text().splitlines()) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--map", "maps"], "--onnx: expected no --map"),
+        (["--dtype", "bfloat16"], "--onnx: expected --dtype float32, got bfloat16"),
+        (["--device", "cuda:1"], "--onnx: expected --device cpu, got cuda:1"),
+        (["--engine", "ray", "--device", "cuda"], "--onnx: expected --device cpu, got cuda"),
+    ],
+)
+def test_command_refuses(options, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["gone.png", "--onnx", "-o", "out.csv", "--csv", *options])
+    assert message in capsys.readouterr().err
+    assert list(Path().iterdir()) == []
+
+
+def test_missing_packages(small, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ExportError, match="expected the packages onnx, onnxruntime and onnxscript; pip install"):
+        OnnxNetwork(small)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["gone.png", "--onnx"])
+    assert "--onnx: expected the packages onnx, onnxruntime and onnxscript; pip install" in capsys.readouterr().err

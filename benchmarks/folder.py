@@ -1,6 +1,7 @@
 """Files from end to end: where the time goes, pictures a second beside other metrics, and the memory of a large one.
 
     PYTHONPATH=. python benchmarks/folder.py stages PICTURES
+    PYTHONPATH=. python benchmarks/folder.py workers PICTURES
     PYTHONPATH=. ~/peers/bin/python benchmarks/folder.py peers PICTURES
     PYTHONPATH=. python benchmarks/folder.py large --megapixels 100
 
@@ -11,6 +12,7 @@ metric scores, in shuffled order; benchmarks/README.md says what peers need. `la
 
 import argparse
 import json
+import os
 import random
 import re
 import sys
@@ -80,6 +82,25 @@ def stages(args: argparse.Namespace) -> None:
     for name, found in times.items():
         share = median(one / all_ for one, all_ in zip(found, whole, strict=True))
         print(f"| {name} | {1e3 * median(found):.1f} | {share:.2f} |")
+
+
+def workers(args: argparse.Namespace) -> None:
+    """Pictures a second by the clock, by the number of worker processes, once they have started."""
+    torch.set_num_threads(1)
+    metric, paths = QFMScore.from_pretrained(args.weights), sorted(map(str, args.pictures))
+    rates: dict[int, list[float]] = {number: [] for number in args.workers}
+    for _ in range(args.rounds):
+        for number in random.sample(args.workers, len(args.workers)):
+            found = score_files(paths, metric, workers=number)
+            for _ in range(2 * number):  # by then all are at work
+                next(found)
+            started, count = time.perf_counter(), sum(1 for _ in found)
+            rates[number].append(count / (time.perf_counter() - started))
+    print(f"{len(paths)} pictures, {args.rounds} rounds, {len(os.sched_getaffinity(0))} cores; {metric.report}")
+    print(f"| workers | pictures a second | times as many as with {args.workers[0]} |\n|--:|--:|--:|")
+    for number, found_rates in rates.items():
+        ratio = median(one / base for one, base in zip(found_rates, rates[args.workers[0]], strict=True))
+        print(f"| {number} | {median(found_rates):.2f} | {ratio:.2f} |")
 
 
 def peers(args: argparse.Namespace) -> None:
@@ -156,6 +177,12 @@ def main() -> None:
     sub.add_argument("--rounds", type=int, default=9)
     sub.add_argument("--weights", help="id, file or saved folder (default: the default)")
     sub.set_defaults(run=stages)
+    sub = commands.add_parser("workers", help=workers.__doc__)
+    sub.add_argument("pictures", nargs="+", type=Path)
+    sub.add_argument("--rounds", type=int, default=5)
+    sub.add_argument("--weights", help="id, file or saved folder (default: the default)")
+    sub.add_argument("--workers", type=int, nargs="+", default=[1, 2], metavar="N")
+    sub.set_defaults(run=workers)
     sub = commands.add_parser("peers", help=peers.__doc__)
     sub.add_argument("pictures", nargs="+", type=Path)
     sub.add_argument("--rounds", type=int, default=10, help="parts that the pictures are shared out to, as in a deck")

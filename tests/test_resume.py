@@ -220,6 +220,5 @@ def test_ctrl_c_ends_a_run_with_workers(tiny_files):
         time.sleep(0.001)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
     _, err = process.communicate(timeout=900)
-    assert process.returncode == 130
-    assert err == "qfm-metric: interrupted; the rows so far are written\n"
+    assert (process.returncode, err) == (130, "qfm-metric: interrupted; the rows so far are written\n")
     assert read_rows(Path("out"), "csv").end == size_of("out")

@@ -142,7 +142,7 @@ def _in_processes(names: Iterator[Source], job: Job, workers: int, threads: int,
         wait = _Room(room, context.Condition(), context.RawValue("q", room))
         pool = ProcessPoolExecutor(workers, context, _begin, (settings, threads, wait))
         try:
-            pool.submit(_begun).result()
+            _submit(pool, _begun).result()
         except BrokenExecutor as error:
             raise RuntimeError(
                 "worker processes end before they have begun (see above); call score_files under "
@@ -191,13 +191,19 @@ def _in_order(
         pool.shutdown(cancel_futures=True)
 
 
-def _submit(pool: Executor, work: Callable[[Any], T], name: Source) -> "Future[T]":
+def _submit(pool: Executor, work: Callable[..., T], *arguments: Source) -> "Future[T]":
+    """Hand work over; a process started for it inherits what is blocked here, so no Ctrl-C ends it as it begins."""
+    mask = getattr(signal, "pthread_sigmask", None)  # not on Windows
+    before = mask(signal.SIG_BLOCK, [signal.SIGINT]) if mask else ()
     try:
-        return pool.submit(work, name)
+        return pool.submit(work, *arguments)
     except BrokenExecutor as error:
         future: Future[T] = Future()
         future.set_exception(error)
         return future
+    finally:
+        if mask:
+            mask(signal.SIG_SETMASK, before)
 
 
 def _broken(future: "Future[Any]") -> bool:

@@ -206,7 +206,9 @@ def size_of(path):
     return 0
 
 
-def test_ctrl_c_ends_a_run_with_workers(tiny_files):
+@pytest.mark.parametrize("written", [1, 500])
+def test_ctrl_c_ends_a_run_with_workers(tiny_files, written):
+    """At the heading, when the first worker is being started, and among the rows."""
     generate("f", 60, [(64, 64)], broken=0.02)
     process = command(
         *["f"] * 30,  # long enough not to end by itself first
@@ -215,9 +217,10 @@ def test_ctrl_c_ends_a_run_with_workers(tiny_files):
         text=True,
         start_new_session=True,
     )
-    while size_of("out") < 500:
+    while size_of("out") < written:
         assert process.poll() is None
         time.sleep(0.001)
+    time.sleep(0.5 if written == 1 else 0)  # a process has been started then, and imports torch for seconds
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
     _, err = process.communicate(timeout=900)
     assert (process.returncode, err) == (130, "qfm-metric: interrupted; the rows so far are written\n")

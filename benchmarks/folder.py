@@ -11,6 +11,7 @@ metric scores, in shuffled order; benchmarks/README.md says what peers need. `la
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -85,17 +86,18 @@ def stages(args: argparse.Namespace) -> None:
 
 
 def workers(args: argparse.Namespace) -> None:
-    """Pictures a second by the clock, by the number of worker processes, once they have started."""
+    """Pictures a second by the clock, by the number of worker processes, once all of them are at work."""
     torch.set_num_threads(1)
     metric, paths = QFMScore.from_pretrained(args.weights), sorted(map(str, args.pictures))
     rates: dict[int, list[float]] = {number: [] for number in args.workers}
     for _ in range(args.rounds):
         for number in random.sample(args.workers, len(args.workers)):
-            found = score_files(paths, metric, workers=number)
-            for _ in range(2 * number):  # by then all are at work
+            found, began = score_files(itertools.cycle(paths), metric, workers=number), time.perf_counter()
+            while time.perf_counter() - began < args.warm_up:
                 next(found)
-            started, count = time.perf_counter(), sum(1 for _ in found)
+            started, count = time.perf_counter(), sum(1 for _ in itertools.islice(found, 3 * len(paths)))
             rates[number].append(count / (time.perf_counter() - started))
+            del found  # ends the processes
     print(f"{len(paths)} pictures, {args.rounds} rounds, {len(os.sched_getaffinity(0))} cores; {metric.report}")
     print(f"| workers | pictures a second | times as many as with {args.workers[0]} |\n|--:|--:|--:|")
     for number, found_rates in rates.items():
@@ -182,6 +184,7 @@ def main() -> None:
     sub.add_argument("--rounds", type=int, default=5)
     sub.add_argument("--weights", help="id, file or saved folder (default: the default)")
     sub.add_argument("--workers", type=int, nargs="+", default=[1, 2], metavar="N")
+    sub.add_argument("--warm-up", type=float, default=20, metavar="SECONDS", help="for processes to start")
     sub.set_defaults(run=workers)
     sub = commands.add_parser("peers", help=peers.__doc__)
     sub.add_argument("pictures", nargs="+", type=Path)

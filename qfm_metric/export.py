@@ -293,10 +293,16 @@ def largest_difference(exported: Callable[[Tensor], Tensor], metric: QFMScore) -
     noise = torch.Generator().manual_seed(0)
     differences = []
     for n, height, width in ((1, 20, 50), (1, 96, 160), (1, 8, 700), (1, 600, 450), (2, 330, 480)):
-        coarse = torch.rand(n, 3, 8, 8, generator=noise)
-        images = F.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
-        images[..., : width // 2] = torch.rand(n, 3, height, width // 2, generator=noise)
+        images = half_noise(n, height, width, noise)
         with torch.inference_mode():
             expected = metric(images).cpu()
         differences.append((exported(images) - expected).abs().max().item())
     return float(max(differences))
+
+
+def half_noise(n: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+    """Images `(n, 3, height, width)` in [0, 1]: noise on the left, on the right what is smooth."""
+    coarse = torch.rand(n, 3, 8, 8, generator=generator)
+    images = F.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
+    images[..., : width // 2] = torch.rand(n, 3, height, width // 2, generator=generator)
+    return images

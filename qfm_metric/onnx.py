@@ -7,10 +7,9 @@ Views are made as always, from pixels; what is traced begins behind them. A whol
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .export import TOLERANCE, ExportError, exportable_net, need_packages, to_onnx, trace
+from .export import TOLERANCE, ExportError, exportable_net, half_noise, need_packages, to_onnx, trace
 from .model import CELL, QFMNet
 from .score import QFMScore
 
@@ -101,14 +100,13 @@ def _start(model: bytes) -> Any:
 
 
 def _largest_difference(network: OnnxNetwork, metric: QFMScore) -> float:
-    """Between the scores of both, over one view and all, of several shapes, of noise beside what is smooth."""
+    """Between the scores of both, over one view and all, of several shapes."""
     noise, differences = torch.Generator().manual_seed(0), []
     for height, width in ((64, 64), (64, 320), (320, 96), (256, 384)):
         for count in {1, 1 + metric.net.config.native_views}:
-            smooth = F.interpolate(torch.rand(count, 3, 4, 4, generator=noise), (height, width), mode="bicubic")
-            smooth[..., : width // 2] = torch.rand(count, 3, height, width // 2, generator=noise)
+            images = half_noise(count, height, width, noise)
             with torch.inference_mode():
-                views = metric.net.stack_views(smooth[:1], [view[None] for view in smooth[1:]])
+                views = metric.net.stack_views(images[:1], [view[None] for view in images[1:]])
                 expected = metric.net.score_views(views)
                 differences.append((network(views) - expected).abs().max().item())
     return float(max(differences))

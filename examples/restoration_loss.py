@@ -36,7 +36,7 @@ def run_all(experiment: Experiment, args: argparse.Namespace) -> dict[str, list[
     losses = {"L1": ("", 0.0)}
     if args.perceptual:
         losses["L1 + perceptual"] = ("perceptual", args.perceptual_weight)
-    losses |= {f"L1 + {weight:g} (1 - QFM)": ("QFM", weight) for weight in sorted(args.weights)}
+    losses |= {score_label(weight): ("QFM", weight) for weight in sorted(args.weights)}
     asked = sorted({*args.loss_weights, args.recommended})
     losses |= {loss_label(weight): ("QFMLoss", weight) for weight in asked}
     groups: dict[str, list[dict[str, Any]]] = {
@@ -48,6 +48,10 @@ def run_all(experiment: Experiment, args: argparse.Namespace) -> dict[str, list[
             if i == 0 or kind in ("", "perceptual") or label == loss_label(args.recommended):
                 groups.setdefault(label, []).append(experiment.run(kind, weight, seed))
     return groups
+
+
+def score_label(weight: float) -> str:
+    return f"L1 + {weight:g} (1 - QFM)"
 
 
 def loss_label(weight: float) -> str:
@@ -84,7 +88,7 @@ def write_report(groups: dict[str, list[dict[str, Any]]], experiment: Experiment
     print(table)
     shown = list(experiment.clean)[:SHOWN]
     columns = {"clean": experiment.clean, "degraded": experiment.degraded}
-    for label in ("L1", loss_label(args.recommended), f"L1 + {max(args.weights):g} (1 - QFM)"):
+    for label in ("L1", loss_label(args.recommended), score_label(max(args.weights))):
         net = experiment.restorer(Path(groups[label][0]["network"]))
         columns[label] = {name: experiment.restore(net, experiment.degraded[name]) for name in shown}
     draw(

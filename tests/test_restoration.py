@@ -113,15 +113,8 @@ def test_finished_runs_are_kept(run, example):
 
 def test_peer_and_other_weights_of_the_metric(run, tiny_files, tmp_path):
     """The peer runs with all seeds; other weights of the metric leave the networks alone that did not see it."""
-    options = [
-        "--weights",
-        "1",
-        "--loss-weights",
-        "--recommended",
-        "1",
-        "--perceptual",
-        "none",
-    ]  # features of random weights
+    options = ["--weights", "1", "--loss-weights", "--recommended", "1"]
+    options += ["--perceptual", "none"]  # features of random weights
     losses, trained = run(*options)
     assert len(trained) == 5
     assert losses["L1 + perceptual"][0]["network"] != losses["L1"][0]["network"]

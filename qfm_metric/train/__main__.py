@@ -84,7 +84,8 @@ def label(args: argparse.Namespace) -> None:
     """Score all decoded pictures with a trained network, as a teacher's member; write its pseudo-labels."""
     torch.set_num_threads(args.threads)
     decoded = data.Decoded.open(args.data / "decoded")
-    teacher.write_member(decoded, teacher.score_decoded(QFMScore.from_pretrained(args.weights), decoded), args.out)
+    scores, _ = evaluate.score_images(QFMScore.from_pretrained(args.weights), map(material.to_tensor, decoded.pixels))
+    teacher.write_member(decoded, scores, args.out)
 
 
 def student(args: argparse.Namespace) -> None:
@@ -110,7 +111,11 @@ def student(args: argparse.Namespace) -> None:
     net = loop.train(net, frozen, drawn, decoded, labels, found.objective, found.loop, args.out, say)
     predicted = objective.predict_cached(net, frozen, drawn.validation)  # by all ranks together
     if not dist.is_initialized() or dist.get_rank() == 0:
-        export.calibrate(net, predicted[0], decoded.mos[drawn.validation_indices], predicted[1])
+        mos = decoded.mos[drawn.validation_indices]
+        scores = export.calibrate(net, predicted[0], mos)
+        if found.network.uncertainty:
+            growth = teacher.error_growth(decoded, args.members)
+            export.calibrate_std(net, scores, predicted[1], mos, growth)
         path = args.out / f"{args.id}.safetensors"
         net.cpu()
         print(f"{path}  sha256 {export.export(net, path)}")
@@ -119,13 +124,21 @@ def student(args: argparse.Namespace) -> None:
 
 
 def calibrate_command(args: argparse.Namespace) -> None:
-    """Fit a weights file's calibration to the MOS of decoded pictures; no order changes. Writes another file."""
+    """Fit a weights file's calibration and deviations to MOS of decoded pictures; no order changes. Writes a file."""
     torch.set_num_threads(args.threads)
     decoded = data.Decoded.open(args.data / "decoded")
     metric = QFMScore.from_pretrained(args.weights)
     chosen = decoded.select(args.split)
-    part = data.Decoded([decoded.rows[i] for i in chosen], decoded.pixels[chosen])
-    export.calibrate(metric.net, teacher.score_decoded(metric, part), part.mos)
+    mos = decoded.mos[chosen]
+    scores, stds = evaluate.score_images(metric, (material.to_tensor(decoded.pixels[i]) for i in chosen))
+    if args.keep_scores and stds is None:
+        raise ValueError(
+            "--keep-scores: expected weights that predict a deviation, these do not; nothing is left to fit"
+        )
+    if not args.keep_scores:
+        scores = export.calibrate(metric.net, scores, mos)
+    if stds is not None:
+        export.calibrate_std(metric.net, scores, stds, mos, teacher.error_growth(decoded, args.members))
     print(f"{args.out}  sha256 {export.export(metric.net, args.out)}")
 
 
@@ -268,7 +281,7 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command("student", student)
     _add_recipe_options(sub)
-    sub.add_argument("--members", type=Path, nargs="*", default=[], help="the teacher: CSV files of pseudo-labels")
+    _add_members_option(sub)
     sub.add_argument("--out", type=Path, required=True, help="folder for checkpoints, logs and the weights")
     sub.add_argument("--weights", help="go on from released weights (id or file) of the same shape")
     sub.add_argument("--id", default="student", help="name of the weights file")
@@ -277,6 +290,8 @@ def parser() -> argparse.ArgumentParser:
     sub = command("calibrate", calibrate_command)
     sub.add_argument("--data", type=Path, required=True, help="what `prepare` wrote")
     sub.add_argument("--split", default="val", help="the part whose MOS are fitted")
+    sub.add_argument("--keep-scores", action="store_true", help="fit the predicted deviations alone")
+    _add_members_option(sub)
     sub.add_argument("--weights", help="id or .safetensors file; default: the shipped weights")
     sub.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
 
@@ -330,6 +345,10 @@ def _add_recipe_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--data", type=Path, required=True, help="what `prepare` wrote; cached views are added to it")
     sub.add_argument("--init", help="of the backbone: a safetensors file, an id, `timm` (its download) or `none`")
     sub.add_argument("--severity", type=Path, help="CSV of human means per distortion cell; without it, no series")
+
+
+def _add_members_option(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--members", type=Path, nargs="*", default=[], help="the teacher: CSV files of pseudo-labels")
 
 
 def _add_caching_options(sub: argparse.ArgumentParser) -> None:

@@ -1,6 +1,6 @@
 """Agreement with people: SRCC, PLCC, KRCC and RMSE, overall, by subset, and without near-duplicates."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 from scipy.stats import kendalltau, pearsonr, spearmanr
+from torch import Tensor
 
 from ..images import load_image
 from ..score import QFMScore
@@ -123,11 +124,18 @@ def brief(scores: Scores, rows: Sequence[Row]) -> str:
 def score_rows(
     metric: QFMScore, rows: Sequence[Row], progress: Callable[[int], None] = lambda done: None
 ) -> tuple[Scores, Scores | None]:
-    """Score the pictures' files one at a time, as a user's call would: `(N,)`, and the deviations `(N,)` if known."""
+    """`score_images` of the pictures' files."""
+    return score_images(metric, (load_image(row.image) for row in rows), progress)
+
+
+def score_images(
+    metric: QFMScore, images: Iterable[Tensor], progress: Callable[[int], None] = lambda done: None
+) -> tuple[Scores, Scores | None]:
+    """Score pictures one at a time, as a user's call would: `(N,)`, and the deviations `(N,)` if known."""
     scores, stds = [], []
     with torch.inference_mode():
-        for done, row in enumerate(rows, start=1):
-            found = metric.assess(load_image(row.image))
+        for done, image in enumerate(images, start=1):
+            found = metric.assess(image)
             scores.append(found.score.item())
             if found.std is not None:
                 stds.append(found.std.item())

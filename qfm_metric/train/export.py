@@ -19,16 +19,16 @@ from .evaluate import Scores
 from .uncertainty import fit_scale
 
 
-def calibrate(net: QFMNet, scores: Scores, mos: Scores, stds: Scores | None = None) -> None:
+def calibrate(net: QFMNet, scores: Scores, mos: Scores) -> Scores:
     """Fit the calibration's slope and offset on validation: least squares between calibrated score and MOS.
-
-    A network that predicts an uncertainty gets a factor on it too (`uncertainty.fit_scale`).
 
     Args:
         net: Changed in place.
         scores: `(N,)` of `net` as it is now, in (0, 1).
         mos: `(N,)`, in [0, 1].
-        stds: `(N,)` of `net` as it is now, if it predicts them.
+
+    Returns:
+        `(N,)`, the calibrated scores.
     """
     clipped = np.clip(np.asarray(scores, dtype=float), 1e-6, 1 - 1e-6)
     logits = np.log(clipped / (1 - clipped))
@@ -42,9 +42,21 @@ def calibrate(net: QFMNet, scores: Scores, mos: Scores, stds: Scores | None = No
     before = net.calibration
     before.offset.mul_(float(np.exp(log_slope))).add_(float(offset))
     before.slope.mul_(float(np.exp(log_slope)))
-    if net.config.uncertainty and stds is not None:
-        bias: Tensor = net.uncertainty[1].bias  # type: ignore[assignment]
-        bias.data += math.log(fit_scale(calibrated(found), np.asarray(stds, float), np.asarray(mos, float)))
+    return calibrated(found)
+
+
+def calibrate_std(net: QFMNet, scores: Scores, stds: Scores, mos: Scores, growth: float = 1.0) -> None:
+    """Fit the factor on a network's predicted deviations on validation (`uncertainty.fit_scale`); no score moves.
+
+    Args:
+        net: Changed in place; one that predicts an uncertainty.
+        scores: `(N,)`, calibrated.
+        stds: `(N,)` of `net` as it is now.
+        mos: `(N,)`, in [0, 1].
+        growth: How much larger errors are elsewhere than on validation (`teacher.error_growth`).
+    """
+    bias: Tensor = net.uncertainty[1].bias  # type: ignore[assignment]
+    bias.data += math.log(growth * fit_scale(scores, stds, mos))
 
 
 @torch.inference_mode()
@@ -53,10 +65,13 @@ def golden_stages(net: QFMNet, image: Tensor) -> dict[str, Tensor]:
     views = net.preprocess(image[None])
     maps = net.pyramid(views)
     tokens = net.embed(net.cells(maps), n=1)
-    logits = net.forward_head(tokens)
+    answers = net.decoder(tokens)
+    logits = net.forward_logits(answers)
     stages = {"1 views": F.adaptive_avg_pool2d(views[0], 8)}
     stages |= {f"2 map {i}": features[0].mean(dim=(-2, -1)) for i, features in enumerate(maps)}
     stages |= {"3 tokens": tokens[0, ::12], "4 logit": logits, "5 score": net.calibration(logits)}
+    if net.config.uncertainty:
+        stages["6 deviation"] = net.forward_std(answers)
     return {name: tensor.contiguous() for name, tensor in stages.items()}
 
 

@@ -14,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from ..score import QFMScore
 from .data import DataError, Decoded, csv_records
-from .material import to_tensor
 from .objective import Labels
 from .prefix import Views
+from .uncertainty import fit_scale
 
 GAMMA, ALPHA = 0.25, 0.1  # kernel width per standardised feature, and ridge; of four settings the best on validation
 
@@ -59,12 +58,6 @@ def cross_fit(
     return held_out.astype(np.float32), (fit.fit(features, mos - centre).predict(others) + centre).astype(np.float32)
 
 
-def score_decoded(metric: QFMScore, decoded: Decoded) -> Scores:
-    """Scores `(N,)` of all decoded pictures by one trained network."""
-    with torch.inference_mode():
-        return np.array([metric(to_tensor(pixels)).item() for pixels in decoded.pixels], np.float32)
-
-
 def write_member(decoded: Decoded, scores: Scores, path: Path) -> None:
     """Write one member's pseudo-labels: a CSV file `image,score`, by file name; small enough to commit."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,6 +83,33 @@ def read_labels(decoded: Decoded, members: Sequence[Path]) -> Labels:
     mean = np.nanmean(filled, axis=0)
     spread = np.nanstd(filled, axis=0)
     return Labels(labels.mos, mean.astype(np.float32), spread.astype(np.float32), labels.features)
+
+
+def error_growth(decoded: Decoded, members: Sequence[Path]) -> float:
+    """How many times as large the teacher's errors are on training pictures as on validation; at least 1.
+
+    A validation part may be an easy draw, and a student's deviations that are fitted on it alone too narrow elsewhere.
+    Its own errors on training pictures do not say so, because it has seen their MOS; a cross-fitted member's do. A
+    member that has seen them too errs less there: such members say nothing. Both parts' errors are measured by the
+    factor that `uncertainty.fit_scale` finds for them. Ours.
+
+    Args:
+        members: As `read_labels`; none: 1.
+
+    Raises:
+        DataError: as `read_labels`; or the members know no picture of one of the two parts.
+    """
+    if not members:
+        return 1.0
+    known = np.array([_read_member(decoded, path) for path in members])
+    factors = []
+    for split in ("train", "val"):
+        chosen = [i for i in decoded.select(split) if np.isfinite(known[:, i]).any()]
+        if not chosen:
+            raise DataError(f"{', '.join(map(str, members))}: expected pseudo-labels of pictures of {split}, got none")
+        scores = np.nanmean(known[:, chosen], axis=0)
+        factors.append(fit_scale(scores, np.ones(len(chosen)), decoded.mos[chosen]))
+    return max(1.0, factors[0] / factors[1])
 
 
 def _read_member(decoded: Decoded, path: Path) -> Scores:

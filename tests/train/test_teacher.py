@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from qfm_metric.train import teacher
 from qfm_metric.train.data import DataError, Decoded, Row
@@ -82,9 +81,31 @@ def test_what_is_written_is_read(decoded, tmp_path):
     np.testing.assert_allclose(teacher.read_labels(decoded, [path]).teacher, [0.1234, 0.5, 1])
 
 
-def test_a_network_is_a_member_too(decoded):
-    scores = teacher.score_decoded(lambda image: image.mean() + torch.tensor(0.5), decoded)
-    assert scores.tolist() == [0.5] * 3
+def parts(tmp_path, **errors):
+    """Pictures of two splits, and a member that misses each by the given errors."""
+    found = [(f"{split}{i}.png", split, error) for split, part in errors.items() for i, error in enumerate(part)]
+    rows = [Row(name, 0.5, split=split) for name, split, _ in found]
+    text = "".join(f"{name},{0.5 + error:.6f}\n" for name, _, error in found)
+    return Decoded(rows, np.zeros((len(rows), 8, 8, 3), np.uint8)), [member(tmp_path, 0, text)]
+
+
+def test_errors_elsewhere_are_compared_with_validation(tmp_path):
+    errors = np.random.default_rng(0).standard_t(3, 400) / 50
+    decoded, members = parts(tmp_path, train=1.3 * errors, val=errors)
+    assert teacher.error_growth(decoded, members) == pytest.approx(1.3, rel=1e-3)
+
+
+def test_a_part_that_the_member_has_seen_narrows_nothing(tmp_path):
+    errors = np.random.default_rng(0).standard_t(3, 400) / 50
+    decoded, members = parts(tmp_path, train=errors / 2, val=errors)
+    assert teacher.error_growth(decoded, members) == 1
+    assert teacher.error_growth(decoded, []) == 1
+
+
+def test_a_member_that_knows_one_part_alone_is_refused(tmp_path):
+    decoded, members = parts(tmp_path, val=[0.1, 0.2])
+    with pytest.raises(DataError, match=r"0\.csv: expected pseudo-labels of pictures of train, got none"):
+        teacher.error_growth(decoded, members)
 
 
 @pytest.mark.parametrize(

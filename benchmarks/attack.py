@@ -30,6 +30,7 @@ from qfm_metric import QFMScore, WeightsError
 from qfm_metric.train.attacks import ScoreFn, apgd, ascend, value_and_gradient
 from qfm_metric.train.data import Decoded, Row
 from qfm_metric.train.material import to_tensor
+from qfm_metric.weights import read_manifest
 
 ROOT = Path(__file__).parent.parent
 SHOWN = ("astronaut", "coffee", "chelsea")
@@ -246,7 +247,7 @@ def _say(text: str) -> None:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="table with the columns image, mos, split")
-    parser.add_argument("--weights", nargs="*", default=["qfm-lite0-v3"], help="ids or files")
+    parser.add_argument("--weights", nargs="*", default=[read_manifest()["default"]], help="ids or files")
     parser.add_argument("--peers", nargs="*", type=Path, default=[], help="files of peer_networks.py")
     parser.add_argument("--pictures", type=int, default=20, help="attacked, spread evenly over the MOS")
     parser.add_argument("--sample", type=int, default=200, help="clean ones whose spread is the unit, and the SRCC")

@@ -2,11 +2,11 @@
 
 photographs  -> tokens -> scores     against their MOS, and against the teacher
                     \\-> + noise -> scores    against the MOS again, and against the scores without noise
-photographs  + attack                -> scores    against the scores without attack
+photographs  + attack                -> scores    against MOS, and against the scores without attack
 series       -> tokens -> scores     against what people say that each version keeps
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -70,7 +70,8 @@ class Objective:
             "feature_distillation": 0.0,
             "severity": 5.0,
             "difference": 10.0,
-            "adversarial": 5.0,
+            "attacked": 10.0,
+            "adversarial": 0.0,
             "uncertainty": 0.1,
         }
     )
@@ -145,8 +146,6 @@ class CachedForward(nn.Module):
             attack: See `Objective`; above 0 the first batch's cut map must be its views.
         """
         net, first = self.net, batches[0]
-        if attack:
-            first[0].requires_grad_()
         cells = [self.cells(*batch, views) for batch in batches]
         tokens = [self.embed(c, views) for c in cells]
         answers = [net.decoder(t) for t in tokens]
@@ -156,8 +155,11 @@ class CachedForward(nn.Module):
         noisy = noise(tokens[0], semantics) if noise else None
         attacked = None
         if attack:
-            moved = one_step_attack(net, first[0], scores[0], attack)
-            attacked = self.score(self.embed(self.cells(moved, first[1], views), views))
+
+            def score(moved: Tensor) -> Tensor:
+                return self.score(self.embed(self.cells(moved, first[1], views), views))
+
+            attacked = score(one_step_attack(net, score, first[0], attack))
         return Outputs(scores, stds, tokens[0], semantics, None if noisy is None else self.score(noisy), attacked)
 
     def embed(self, cells: Tensor, views: int) -> Tensor:
@@ -179,18 +181,24 @@ class CachedForward(nn.Module):
         return self.net.calibration(self.net.forward_head(tokens))  # type: ignore[no-any-return]
 
 
-def one_step_attack(net: QFMNet, views: Tensor, scores: Tensor, size: float) -> Tensor:
+def one_step_attack(net: QFMNet, score: Callable[[Tensor], Tensor], views: Tensor, size: float) -> Tensor:
     """Views moved by at most `size` a pixel so that each picture's score rises, or for half of them falls.
 
-    `x + size * sign(+-grad s(x))`, kept in [0, 1]: FGSM (Goodfellow et al. 2015), with the score in place of a loss.
+    From a random point `z` of the ball, `z + 1.25 size * sign(+-grad s(z))`, brought back into the ball and [0, 1]:
+    Wong et al., *Fast is better than free*, ICLR 2020, with the score in place of a loss. Without the random start a
+    network learns to look safe where the step ends, and is not.
 
     Args:
-        views: `(N * V, 3, h, w)`, normalised, from which `scores` `(N,)` came.
+        score: Views to scores `(N,)`.
+        views: `(N * V, 3, h, w)`, normalised.
     """
+    step, low, high = size / net.std, -net.mean / net.std, (1 - net.mean) / net.std
+    start = (views + step * (2 * torch.rand_like(views) - 1)).clamp(low, high).requires_grad_()
+    scores = score(start)
     ways = torch.randint(0, 2, scores.shape, device=scores.device) * 2.0 - 1
-    (gradient,) = torch.autograd.grad((ways * scores).sum(), views, retain_graph=True)
-    moved = views.detach() + size / net.std * gradient.sign()
-    return moved.clamp(min=-net.mean / net.std, max=(1 - net.mean) / net.std)
+    (gradient,) = torch.autograd.grad((ways * scores).sum(), start)
+    moved = start.detach() + 1.25 * step * gradient.sign()
+    return moved.clamp(views - step, views + step).clamp(low, high)
 
 
 def describe(net: QFMNet, cells: Tensor, views: int) -> Tensor:
@@ -312,6 +320,7 @@ def _photo_terms(
         terms["perturbed"] = losses.regression(out.noisy, mos)
         terms["consistency"] = losses.consistency(out.noisy, scores)
     if out.attacked is not None:
+        terms["attacked"] = losses.regression(out.attacked, mos)
         terms["adversarial"] = losses.consistency(out.attacked, scores)
     if config.weights.get("distillation"):
         terms["distillation"] = losses.score_distillation(scores, teacher, spread)

@@ -169,7 +169,11 @@ def test_every_step_is_in_the_metrics_and_on_the_board(whole):
     written, validated = read(whole[0] / "losses.csv"), read(whole[0] / "validation.csv")
     assert {step for step, *_ in written} == set(range(1, 7))
     asked = {name for name, weight in OBJECTIVE.weights.items() if weight}
-    assert {name for _, name, _ in written} == asked - {"adversarial", "uncertainty"}  # no attack, and no such head
+    assert {name for _, name, _ in written} == asked - {
+        "attacked",
+        "adversarial",
+        "uncertainty",
+    }  # no attack, and no such head
     assert sorted({step for step, *_ in validated}) == [2, 4, 6]
     assert {name for _, name, _ in validated} == {"srcc", "plcc", "within_srcc", "s0", "s1"}
     assert all(math.isfinite(value) for *_, value in written + validated)
@@ -279,7 +283,7 @@ def test_training_against_attacks_reaches_every_layer(world, tmp_path):
     loop.train(net, 0, drawn, decoded, Labels.of(decoded), objective, config, tmp_path, lambda text: None)
     with (tmp_path / "losses.csv").open() as file:
         terms = {row["name"]: float(row["value"]) for row in csv.DictReader(file)}
-    assert terms["adversarial"] > 0
+    assert terms["attacked"] > 0
     assert math.isfinite(terms["uncertainty"])
     moved = {name for name, parameter in net.named_parameters() if not torch.equal(parameter, before[name])}
     assert {"backbone.conv_stem.weight", "project.weight", "uncertainty.1.weight"} <= moved

@@ -254,20 +254,28 @@ def test_noise_enters_at_the_seam_behind_the_gate(net):
 def test_an_attack_moves_each_score_its_way_within_its_size(net):
     images = torch.rand(4, 3, 96, 128)
     images[0] = 0  # black: cannot be moved down
-    views = net.preprocess(images).flatten(0, 1).requires_grad_()
-    scores = CachedForward(net, 0)([(views, views.new_zeros(len(views), 0, 1, 1))], 2).scores[0]
-    torch.manual_seed(3)
-    ways = torch.randint(0, 2, (4,)) * 2 - 1
+    views = net.preprocess(images).flatten(0, 1)
+
+    def score(views):
+        return net.score_views(views.unflatten(0, (4, 2)))
+
+    def drawn():  # what decides an attack: the start within the ball, and the ways
+        torch.manual_seed(4)
+        return 2 * torch.rand_like(views) - 1, torch.randint(0, 2, (4,)) * 2 - 1
+
+    start, ways = drawn()
     assert set(ways.tolist()) == {-1, 1}
-    torch.manual_seed(3)
-    moved = one_step_attack(net, views, scores, 1 / 255)
-    pixels, before = (v.detach() * net.std + net.mean for v in (moved, views))
+    torch.manual_seed(4)
+    moved = one_step_attack(net, score, views, 1 / 255)
+    pixels, before = (v * net.std + net.mean for v in (moved, views))
     assert (pixels - before).abs().max() <= 1 / 255 + 1e-6
     assert pixels.min() >= -1e-6
     assert pixels.max() <= 1 + 1e-6
+    assert not torch.equal(moved, one_step_attack(net, score, views, 1 / 255))  # another start
     with torch.no_grad():
-        after = net.score_views(moved.unflatten(0, (4, 2)))
-    assert torch.equal((after - scores).sign(), ways.float())
+        assert torch.equal((score(moved) - score(views)).sign(), ways.float())
+        # The gradient is worth more than the random start alone.
+        assert ((score(moved) - score(views + start / 255 / net.std)) * ways).min() > 0
 
 
 def test_the_attacked_score_is_of_the_attacked_views(net):
@@ -277,7 +285,7 @@ def test_the_attacked_score_is_of_the_attacked_views(net):
     torch.manual_seed(0)
     out = forward([batch], 2, attack=2 / 255)
     torch.manual_seed(0)
-    moved = one_step_attack(net, views, forward([batch], 2).scores[0], 2 / 255)
+    moved = one_step_attack(net, lambda views: net.score_views(views.unflatten(0, (3, 2))), views, 2 / 255)
     torch.testing.assert_close(out.attacked, net.score_views(moved.unflatten(0, (3, 2))))
     terms = losses.consistency(out.attacked, out.scores[0])
     (gradient,) = torch.autograd.grad(terms, [net.backbone.conv_stem.weight])

@@ -103,6 +103,8 @@ def student(args: argparse.Namespace) -> None:
     drawn = _gather(args, found, net, decoded)
     net.to(device)
     labels = teacher.read_labels(decoded, args.members)
+    # Before hours of training: members may be refused.
+    growth = teacher.error_growth(decoded, args.members) if found.network.uncertainty else 1.0
     if args.weights:
         init.start_from(net, args.weights, frozen)
     else:
@@ -114,7 +116,6 @@ def student(args: argparse.Namespace) -> None:
         mos = decoded.mos[drawn.validation_indices]
         scores = export.calibrate(net, predicted[0], mos)
         if found.network.uncertainty:
-            growth = teacher.error_growth(decoded, args.members)
             export.calibrate_std(net, scores, predicted[1], mos, growth)
         path = args.out / f"{args.id}.safetensors"
         net.cpu()
@@ -128,17 +129,18 @@ def calibrate_command(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     decoded = data.Decoded.open(args.data / "decoded")
     metric = QFMScore.from_pretrained(args.weights)
-    chosen = decoded.select(args.split)
-    mos = decoded.mos[chosen]
-    scores, stds = evaluate.score_images(metric, (material.to_tensor(decoded.pixels[i]) for i in chosen))
-    if args.keep_scores and stds is None:
+    if args.keep_scores and not metric.net.config.uncertainty:
         raise ValueError(
             "--keep-scores: expected weights that predict a deviation, these do not; nothing is left to fit"
         )
+    growth = teacher.error_growth(decoded, args.members) if metric.net.config.uncertainty else 1.0
+    chosen = decoded.select(args.split)
+    mos = decoded.mos[chosen]
+    scores, stds = evaluate.score_images(metric, (material.to_tensor(decoded.pixels[i]) for i in chosen))
     if not args.keep_scores:
         scores = export.calibrate(metric.net, scores, mos)
     if stds is not None:
-        export.calibrate_std(metric.net, scores, stds, mos, teacher.error_growth(decoded, args.members))
+        export.calibrate_std(metric.net, scores, stds, mos, growth)
     print(f"{args.out}  sha256 {export.export(metric.net, args.out)}")
 
 

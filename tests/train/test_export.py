@@ -120,6 +120,14 @@ def test_calibrate_command_can_fit_the_deviations_alone(tmp_path, monkeypatch):
     torch.testing.assert_close(wider, 2 * after.std, rtol=1e-2, atol=0)
 
 
+def test_label_command_makes_a_network_a_member(weights, tmp_path, monkeypatch):
+    data, images = decoded_noise(tmp_path, lambda images: torch.full((len(images),), 0.5))
+    out = tmp_path / "member.csv"
+    assert run(monkeypatch, "label", "--data", data, "--weights", weights, "--out", out) == 0
+    expected = [f"{i}.png,{score:.4f}" for i, score in enumerate(QFMScore.from_pretrained(weights)(images).tolist())]
+    assert out.read_text().splitlines() == ["image,score", *expected]
+
+
 def test_weights_without_deviations_have_none_to_fit(weights, tmp_path, monkeypatch, capsys):
     data, _ = decoded_noise(tmp_path, lambda images: torch.full((len(images),), 0.5))
     out = tmp_path / "calibrated.safetensors"

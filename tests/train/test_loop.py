@@ -169,11 +169,8 @@ def test_every_step_is_in_the_metrics_and_on_the_board(whole):
     written, validated = read(whole[0] / "losses.csv"), read(whole[0] / "validation.csv")
     assert {step for step, *_ in written} == set(range(1, 7))
     asked = {name for name, weight in OBJECTIVE.weights.items() if weight}
-    assert {name for _, name, _ in written} == asked - {
-        "attacked",
-        "adversarial",
-        "uncertainty",
-    }  # no attack, and no such head
+    absent = {"attacked", "adversarial", "uncertainty"}  # no attack, and no such head
+    assert {name for _, name, _ in written} == asked - absent
     assert sorted({step for step, *_ in validated}) == [2, 4, 6]
     assert {name for _, name, _ in validated} == {"srcc", "plcc", "within_srcc", "s0", "s1"}
     assert all(math.isfinite(value) for *_, value in written + validated)

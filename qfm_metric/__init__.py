@@ -15,6 +15,7 @@ from .weights import WeightsError
 
 if TYPE_CHECKING:
     from .files import score_files
+    from .guard import GuardedScore
     from .job import EncodedImage
     from .loss import QFMLoss
 
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Assessment",
     "EncodedImage",
+    "GuardedScore",
     "ImageError",
     "QFMLoss",
     "QFMScore",
@@ -30,7 +32,8 @@ __all__ = [
     "score_files",
 ]
 
-_LATER = {"EncodedImage": "job", "QFMLoss": "loss", "score_files": "files"}  # imported when they are first asked for
+# Imported when they are first asked for.
+_LATER = {"EncodedImage": "job", "GuardedScore": "guard", "QFMLoss": "loss", "score_files": "files"}
 
 
 def __getattr__(name: str) -> Any:

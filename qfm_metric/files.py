@@ -97,11 +97,15 @@ def score_files(
     if maps is not None and tile is not None:
         raise ValueError("maps: expected whole pictures, got tiles; leave one of the two out")
     metric, maps = QFMScore() if metric is None else metric, None if maps is None else os.fsdecode(maps)
+    if not hasattr(metric, "net"):  # a GuardedScore has two networks, and files are made into views for one
+        raise TypeError(
+            f"metric: expected a QFMScore, got {type(metric).__name__}; score images from load_image with it"
+        )
     job = Job(metric, tile, dtype, maps, network=network)
     if network is not None:
-        check_network(dtype, metric.net.mean.device.type, maps)
+        check_network(dtype, metric.device.type, maps)
     names = (path if isinstance(path, EncodedImage) else os.fsdecode(path) for path in paths)
-    if job.metric.net.mean.device.type != "cpu":
+    if job.metric.device.type != "cpu":
         return _on_gpu(names, job, workers, batch_size, room)
     return map(job, names) if workers == 1 else _in_processes(names, job, workers, threads, room)
 

@@ -112,7 +112,7 @@ class Job:
 
     def assess(self, views: list[Tensor]) -> list[tuple[float, Tensor | None]]:
         """Score of each `(1, V, 3, h, w)`, and its map if wanted; those of the same shape share batches on a GPU."""
-        device = self.metric.net.mean.device.type
+        device = self.metric.device.type
         size = 1 if device == "cpu" else GPU_BATCH  # as QFMScore has it
         order = sorted(range(len(views)), key=lambda i: views[i].shape)
         found: dict[int, tuple[float, Tensor | None]] = {}

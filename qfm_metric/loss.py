@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from .guard import GuardedScore
 from .inputs import check_images
 from .score import QFMScore
 
@@ -38,7 +39,7 @@ class QFMLoss(nn.Module):
             Drawn from torch's generator. 0: none.
         checkpoint: Images scored at a time; their activations are computed again in the backward pass rather than kept
             (`torch.utils.checkpoint`), so memory does not grow with the batch. 0: they are kept.
-        metric: The metric to use. Default: `QFMScore()`.
+        metric: `GuardedScore()` is held against gaming and takes longer. Default: `QFMScore()`.
 
     Raises:
         ValueError: an argument outside its range.
@@ -49,7 +50,7 @@ class QFMLoss(nn.Module):
         torch.Size([])
     """
 
-    metric: QFMScore
+    metric: QFMScore | GuardedScore
     step: Tensor
 
     def __init__(
@@ -61,7 +62,7 @@ class QFMLoss(nn.Module):
         warmup_steps: int = 0,
         jitter: float = 0.0,
         checkpoint: int = 0,
-        metric: QFMScore | None = None,
+        metric: QFMScore | GuardedScore | None = None,
     ) -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
@@ -98,7 +99,7 @@ class QFMLoss(nn.Module):
         images = images.unsqueeze(0) if images.ndim == 3 else images
         if self.training and self.jitter:
             check_images(images, "images")
-            with torch.autocast(self.metric.net.mean.device.type, enabled=False):
+            with torch.autocast(self.metric.device.type, enabled=False):
                 images = self.metric.to_net(look_through_windows(self.metric.to_net(images), self.jitter))
         scores = self._score(images)
         bound = self._target(target, scores) + self.margin

@@ -38,7 +38,7 @@ class OnnxNetwork:
     """
 
     def __init__(self, metric: QFMScore) -> None:
-        device = metric.net.mean.device
+        device = metric.device
         if device.type != "cpu":
             raise ValueError(f"expected a metric on the CPU, got one on {device}; metric.to('cpu') moves it")
         need_packages()

@@ -147,7 +147,7 @@ class QFMScore(nn.Module):
             >>> score([torch.rand(3, 64, 96), torch.rand(3, 120, 80)]).shape
             torch.Size([2])
         """
-        with torch.autocast(self.net.mean.device.type, enabled=False):
+        with torch.autocast(self.device.type, enabled=False):
             if torch.compiler.is_compiling() and isinstance(images, Tensor):
                 return self.net(self.to_net(as_batch(images))).float()  # type: ignore[no-any-return]
             scores: dict[int, Tensor] = {}
@@ -176,7 +176,7 @@ class QFMScore(nn.Module):
         scores: dict[int, Tensor] = {}
         stds: dict[int, Tensor] = {}
         maps: dict[int, Tensor] = {}
-        with torch.autocast(self.net.mean.device.type, enabled=False):
+        with torch.autocast(self.device.type, enabled=False):
             for places, views in self._passes(images):
                 score, std, quality_map = self.net.assess_views(views)
                 scores |= zip(places, score.float(), strict=True)
@@ -230,9 +230,14 @@ class QFMScore(nn.Module):
         return std
 
     @property
+    def device(self) -> torch.device:
+        """Where images are moved to."""
+        return self.net.mean.device
+
+    @property
     def _batch(self) -> int:
         # Larger batches of feature maps fall out of a CPU's cache: 8 at a time take 2-4x as long as 8 times one.
-        return 1 if self.net.mean.device.type == "cpu" else GPU_BATCH
+        return 1 if self.device.type == "cpu" else GPU_BATCH
 
     def _passes(self, images: Tensor | Sequence[Tensor]) -> Iterator[tuple[Sequence[int], Tensor]]:
         """Check images and make their views; yields those that share a forward pass, with their places in `images`."""

@@ -63,6 +63,7 @@ def half(views):
 class Mean:
     report = 'the "mean" of ünicode'
     weights_sha256 = "0" * 64
+    device = torch.device("cpu")
 
     def __init__(self, net=None):
         self.net = net or MeanNet()

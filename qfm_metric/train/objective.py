@@ -2,7 +2,7 @@
 
 photographs  -> tokens -> scores     against their MOS, and against the teacher
                     \\-> + noise -> scores    against the MOS again, and against the scores without noise
-photographs  + attack                -> scores    against MOS, and against the scores without attack
+photographs  + attack                -> scores    against MOS and teacher, and against the scores without attack
 series       -> tokens -> scores     against what people say that each version keeps
 """
 
@@ -312,15 +312,15 @@ def _noise(config: Objective, memory: Memory, mos: Tensor, ids: Tensor, generato
 def _photo_terms(
     config: Objective, out: Outputs, mos: Tensor, labels: Labels, source: NDArray[np.int64]
 ) -> dict[str, Tensor]:
-    known = (torch.from_numpy(values[source]) for values in (labels.teacher, labels.spread, labels.features))
-    teacher, spread, features = to(mos.device, *known)
+    known = (labels.teacher, labels.spread, labels.features, labels.clean)
+    teacher, spread, features, clean = to(mos.device, *(torch.from_numpy(values[source]) for values in known))
     scores = out.scores[0]
     terms = {"regression": losses.regression(scores, mos), "correlation": losses.correlation(scores, mos)}
     if out.noisy is not None:
         terms["perturbed"] = losses.regression(out.noisy, mos)
         terms["consistency"] = losses.consistency(out.noisy, scores)
     if out.attacked is not None:
-        terms["attacked"] = losses.regression(out.attacked, mos)
+        terms["attacked"] = losses.regression(out.attacked, clean)
         terms["adversarial"] = losses.consistency(out.attacked, scores)
     if config.weights.get("distillation"):
         terms["distillation"] = losses.score_distillation(scores, teacher, spread)

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from scipy.stats import spearmanr
 
-from qfm_metric import QFMScore
+from qfm_metric import GuardedScore, QFMScore, load_image
 from qfm_metric.train import __main__ as command
-from qfm_metric.train import evaluate
+from qfm_metric.train import cli_weights, evaluate
 from qfm_metric.train.cells import cell_agreement, clean_pictures, heat_map, score_cells, score_image, table
 from qfm_metric.train.data import DataError, Decoded, Row, decode, write_table
 from qfm_metric.train.evaluate import scatter
@@ -179,13 +179,37 @@ def test_severity_command(tmp_path, data_folder, tiny_files, monkeypatch, capsys
     assert (tmp_path / "out" / "severity.png").stat().st_size > 1000
 
 
-def test_evaluate_command_draws(tmp_path, data_folder, tiny_files, monkeypatch, capsys):
+@pytest.fixture
+def evaluate_three(tmp_path, data_folder, monkeypatch, capsys):
+    """Runs `evaluate` on three pictures with more options; returns what it printed."""
     # Some draws with replacement from three pictures are constant.
     monkeypatch.setattr(evaluate, "bootstrap_interval", lambda scores, mos: (-1.0, 1.0))
     rows = [Row(str(data_folder / f"{i}.png"), 0.2 * i, group=str(i), split="test") for i in range(3)]
     write_table(rows, tmp_path / "all.csv")
-    options = ["--split", "test", "--weights", tiny_files[0], "--plot", tmp_path / "plot.png"]
-    monkeypatch.setattr(sys, "argv", ["train", "evaluate", *map(str, [tmp_path / "all.csv", *options])])
-    assert command.main() == 0
-    assert json.loads(capsys.readouterr().out)["all"]["n"] == 3
+
+    def run(*options):
+        words = ["train", "evaluate", tmp_path / "all.csv", "--split", "test", *options]
+        monkeypatch.setattr(sys, "argv", [*map(str, words)])
+        assert command.main() == 0
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_evaluate_command_draws(evaluate_three, tmp_path, tiny_files):
+    assert evaluate_three("--weights", tiny_files[0], "--plot", tmp_path / "plot.png")["all"]["n"] == 3
     assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def test_evaluate_command_holds_scores(evaluate_three, tmp_path, data_folder, tiny_files, monkeypatch):
+    monkeypatch.setattr(cli_weights, "GuardedScore", partial(GuardedScore, margin=(-0.1, -0.1)))
+    scores = tmp_path / "scores.txt"
+    found = evaluate_three("--weights", tiny_files[0], "--guarded", tiny_files[1], "--scores", scores)
+    assert [found["weights"], found["guarded by"]] == [path.name for path in tiny_files]
+    assert found["margin"] == [-0.1, -0.1]
+    guard = GuardedScore(*(QFMScore.from_pretrained(path) for path in tiny_files), margin=(-0.1, -0.1))
+    images = [load_image(data_folder / f"{i}.png") for i in range(3)]
+    assert not np.allclose(
+        [guard(image).item() for image in images], [guard.accurate(image).item() for image in images]
+    )
+    np.testing.assert_allclose(np.loadtxt(scores), [guard(image).item() for image in images], atol=2e-6)

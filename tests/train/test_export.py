@@ -51,7 +51,7 @@ def test_entry_is_what_the_schema_asks_for(weights, evaluation):
         evaluation["subsets"]["ss01"]["srcc"], abs=5e-5
     )
     assert entry["figures"]["BIQ2021 test without near-duplicates"]["images"] == 38
-    schema = json.loads((commands.Path(export.__file__).parents[1] / "weights_manifest.schema.json").read_text())
+    schema = json.loads((Path(export.__file__).parents[1] / "weights_manifest.schema.json").read_text())
     jsonschema.validate({**manifest, "weights": {"ours": json.loads(json.dumps(entry))}, "default": "ours"}, schema)
 
 

@@ -5,8 +5,11 @@
 
 Held-out photographs (the table's part `val`) are attacked on every network: APGD within 1, 2 and 4 grey levels, and
 gradient ascent without a bound; then every network scores the pictures made on the others. docs/attacks.md explains the
-figures. The tables go to stdout; what it will cost, and progress, to stderr. Attacked pictures and scores are kept in
-`--work`: the same command again, with more weights or after a break, does only what is missing.
+figures. `--guarded` adds, for each of `--weights`, a GuardedScore of it, and pictures that are made to raise both of
+its networks at once, which is what somebody would do who knows that it is a guarded one.
+
+The tables go to stdout; what it will cost, and progress, to stderr. Attacked pictures and scores are kept in `--work`:
+the same command again, with more weights or after a break, does only what is missing.
 """
 
 import argparse
@@ -26,7 +29,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from qfm_metric import QFMScore, WeightsError
+from qfm_metric import GuardedScore, QFMScore, WeightsError
 from qfm_metric.train.attacks import ScoreFn, apgd, ascend, value_and_gradient
 from qfm_metric.train.data import Decoded, Row
 from qfm_metric.train.material import to_tensor
@@ -102,20 +105,25 @@ class Store:
         part.replace(path)
 
 
-def load_networks(weights: Sequence[str], peers: Sequence[Path]) -> list[Network]:
-    """QFMScore's and peers' networks.
+def load_networks(
+    weights: Sequence[str], peers: Sequence[Path], guarded: str = "", margin: Sequence[float] = ()
+) -> list[Network]:
+    """QFMScore's and peers' networks, and each of `weights` guarded by the weights `guarded`, if given.
 
     Raises:
         ValueError: unknown weights, no peer's file, or two of the same name.
     """
-    found = []
+    found, options = [], {"margin": margin} if margin else {}
+    robust = _metric(guarded) if guarded else None
     for source in weights:
-        try:
-            metric = QFMScore.from_pretrained(source)
-        except WeightsError as error:
-            raise ValueError(str(error)) from error
+        metric = _metric(source)
         name = Path(source).stem if Path(source).exists() else source
         found.append(Network(name, metric, _digest(metric.net)))
+        if robust is not None:
+            guard = GuardedScore(metric, robust, **options)
+            digest = _digest(guard)
+            found.append(Network(f"{name}, guarded", guard, f"{digest} {guard.extra_repr()}"))
+            found.append(Network(f"{name} + robust", _both(metric, robust), digest))
     for path in peers:
         peer = peer_networks.load_peer(path)
         found.append(Network(path.stem, peer, _digest(peer)))
@@ -123,6 +131,18 @@ def load_networks(weights: Sequence[str], peers: Sequence[Path]) -> list[Network
     if len(set(names)) < len(names):
         raise ValueError(f"networks are told apart by name, got {', '.join(names)}; rename a file")
     return found
+
+
+def _metric(source: str) -> QFMScore:
+    try:
+        return QFMScore.from_pretrained(source)
+    except WeightsError as error:
+        raise ValueError(str(error)) from error
+
+
+def _both(metric: QFMScore, robust: QFMScore) -> ScoreFn:
+    """Their mean: where a guarded score holds one of them, it has a gradient in the other alone."""
+    return lambda image: (metric(image) + robust(image)) / 2
 
 
 def _digest(network: nn.Module) -> str:
@@ -249,6 +269,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="table with the columns image, mos, split")
     parser.add_argument("--weights", nargs="*", default=[read_manifest()["default"]], help="ids or files")
     parser.add_argument("--peers", nargs="*", type=Path, default=[], help="files of peer_networks.py")
+    parser.add_argument("--guarded", default="", help="id or file: each of --weights is also held below these")
+    parser.add_argument("--margin", nargs=2, type=float, default=[], metavar="M", help="of --guarded")
     parser.add_argument("--pictures", type=int, default=20, help="attacked, spread evenly over the MOS")
     parser.add_argument("--sample", type=int, default=200, help="clean ones whose spread is the unit, and the SRCC")
     parser.add_argument("--side", type=int, default=256, help="px; larger pictures are reduced and cut")
@@ -283,7 +305,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     torch.set_num_threads(1)
     try:
-        networks = load_networks(args.weights, args.peers)
+        networks = load_networks(args.weights, args.peers, args.guarded, args.margin)
         decoded = peer_networks.pictures(args.data, args.side, {"val": args.sample}, args.work)
     except ValueError as error:
         _say(f"error: {error}")

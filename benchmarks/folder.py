@@ -174,14 +174,15 @@ def grid(size: tuple[int, int], side: int) -> Iterator[tuple[int, int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
+    timed = {}
     for run, rounds in ((stages, 9), (workers, 5)):
-        sub = commands.add_parser(run.__name__, help=run.__doc__)
+        timed[run] = sub = commands.add_parser(run.__name__, help=run.__doc__)
         sub.add_argument("pictures", nargs="+", type=Path)
         sub.add_argument("--rounds", type=int, default=rounds)
         sub.add_argument("--weights", help="id, file or saved folder (default: the default)")
         sub.set_defaults(run=run)
-    sub.add_argument("--workers", type=int, nargs="+", default=[1, 2], metavar="N")
-    sub.add_argument("--warm-up", type=float, default=20, metavar="SECONDS", help="for processes to start")
+    timed[workers].add_argument("--workers", type=int, nargs="+", default=[1, 2], metavar="N")
+    timed[workers].add_argument("--warm-up", type=float, default=20, metavar="SECONDS", help="for processes to start")
     sub = commands.add_parser("peers", help=peers.__doc__)
     sub.add_argument("pictures", nargs="+", type=Path)
     sub.add_argument("--rounds", type=int, default=10, help="parts that the pictures are shared out to, as in a deck")

@@ -9,7 +9,8 @@ same crops in the same order and the same number of steps. Written below `--out`
 weights or seeds can be added, and an interrupted command goes on where it was.
 
 The term is 1 - QFM, or `QFMLoss` with jitter and the true pictures' scores as targets, at several weights each. With
-`--perceptual` a distance of deep features runs beside: LPIPS, or one without LPIPS's learned weights.
+`--guarded-weights` it runs with a `GuardedScore`, too; with `--perceptual` a distance of deep features runs beside:
+LPIPS, or one without LPIPS's learned weights.
 """
 
 import argparse
@@ -39,13 +40,15 @@ def run_all(experiment: Experiment, args: argparse.Namespace) -> dict[str, list[
     losses |= {score_label(weight): ("QFM", weight) for weight in sorted(args.weights)}
     asked = sorted({*args.loss_weights, args.recommended})
     losses |= {loss_label(weight): ("QFMLoss", weight) for weight in asked}
+    losses |= {guarded_label(weight): ("guarded", weight) for weight in sorted(args.guarded_weights)}
+    everywhere = {loss_label(args.recommended), guarded_label(args.recommended)}
     groups: dict[str, list[dict[str, Any]]] = {
         label: [{"pictures": experiment.judge_all(pictures)}]
         for label, pictures in (("clean", experiment.clean), ("degraded", experiment.degraded))
     }
     for i, seed in enumerate(args.seeds):
         for label, (kind, weight) in losses.items():
-            if i == 0 or kind in ("", "perceptual") or label == loss_label(args.recommended):
+            if i == 0 or kind in ("", "perceptual") or label in everywhere:
                 groups.setdefault(label, []).append(experiment.run(kind, weight, seed))
     return groups
 
@@ -56,6 +59,10 @@ def score_label(weight: float) -> str:
 
 def loss_label(weight: float) -> str:
     return f"L1 + {weight:g} QFMLoss"
+
+
+def guarded_label(weight: float) -> str:
+    return f"L1 + {weight:g} QFMLoss, guarded"
 
 
 def verdict(groups: Mapping[str, Sequence[Mapping[str, Any]]], recommended: float, judges: Sequence[str]) -> str:
@@ -124,6 +131,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--loss-weights", type=float, nargs="*", default=[0.01, 0.02, 0.03, 0.05], metavar="W", help="of QFMLoss"
     )
+    parser.add_argument("--guarded-weights", type=float, nargs="*", default=[], metavar="W", help="of QFMLoss, guarded")
     parser.add_argument(
         "--recommended", type=float, default=0.02, help="of QFMLoss, which all seeds run with (default: 0.02)"
     )

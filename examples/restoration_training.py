@@ -16,7 +16,7 @@ from restoration_pictures import centre, choose_pictures, degrade, draw_batch, l
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from qfm_metric import QFMLoss, QFMScore
+from qfm_metric import GuardedScore, QFMLoss, QFMScore
 from qfm_metric.model import QFMConfig
 from qfm_metric.train.init import build
 
@@ -86,6 +86,7 @@ class Experiment:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.metric = QFMScore.from_pretrained(args.weights_id).to(args.device)
+        self.guarded = GuardedScore(self.metric).to(args.device) if args.guarded_weights else None
         self.perceptual = perceptual_distance(args.perceptual, args.device) if args.perceptual else None
         self.judges = find_judges()
         limits = (args.train_pictures, args.held_out_pictures)
@@ -100,7 +101,7 @@ class Experiment:
         (args.out / "runs").mkdir(parents=True, exist_ok=True)
 
     def run(self, kind: str, weight: float, seed: int) -> dict[str, Any]:
-        """Train with L1 and the term `kind` (`QFM`, `QFMLoss`, `perceptual` or none), and judge the pictures."""
+        """Train with L1 and the term `kind` (QFM, QFMLoss, guarded, perceptual or none), and judge the pictures."""
         network = self.trained(kind, weight, seed)
         file = network.with_suffix(".json")
         judged_by = [self.metric.weights_sha256, digest(self.degraded), *self.judges]
@@ -131,8 +132,9 @@ class Experiment:
     def trained(self, kind: str, weight: float, seed: int) -> Path:
         """The file of the network that was trained so."""
         ours = self.metric.weights_sha256
-        source = {"QFM": ours, "QFMLoss": ours, "perceptual": self.args.perceptual, "": ""}[kind]
-        file = self.file(f"{kind or 'L1'}-{weight:g}", seed, [source])
+        held = (guard.robust.weights_sha256, guard.extra_repr()) if (guard := self.guarded) else ()
+        sources = {"QFM": ours, "QFMLoss": ours, "guarded": [ours, *held], "perceptual": self.args.perceptual, "": ""}
+        file = self.file(f"{kind or 'L1'}-{weight:g}", seed, [sources[kind]])
         if not file.is_file():
             net, optimizer = self.start(seed)
             print(f"{kind or 'L1'} {weight:g}, seed {seed}: steps {self.args.warmup} to {self.args.steps}")
@@ -196,9 +198,9 @@ class Experiment:
     def term(self, kind: str, weight: float) -> Term | None:
         if kind == "QFM":
             return lambda restored, clean: weight * (1 - self.metric(restored)).mean()
-        if kind == "QFMLoss":
-            loss = QFMLoss(jitter=JITTER, metric=self.metric)
-            return lambda restored, clean: weight * loss(restored, target=self.metric(clean))
+        if kind in ("QFMLoss", "guarded"):
+            loss = QFMLoss(jitter=JITTER, metric=self.metric if kind == "QFMLoss" else self.guarded)
+            return lambda restored, clean: weight * loss(restored, target=loss.metric(clean))
         if kind == "perceptual" and (distance := self.perceptual):
             return lambda restored, clean: weight * distance(restored, clean)
         return None

@@ -100,6 +100,20 @@ def test_a_run_reports_every_pair_and_keeps_what_is_done(modules, table, tiny_fi
     assert "all attacks are kept" in capsys.readouterr().err
 
 
+def test_a_guarded_score_is_attacked_and_so_are_both_its_networks_at_once(modules, table, tiny_files, tmp_path):
+    attack, work = modules[0], tmp_path / "work"
+    more = ["--weights", str(tiny_files[0]), "--guarded", str(tiny_files[1]), "--margin", "-0.01", "-0.01"]
+    assert attack.main(["--data", str(table), "--work", str(work), *QUICK, *more]) == 0
+    found = json.loads((work / "attack.json").read_text())
+    assert list(found["clean"]) == ["0", "0, guarded", "0 + robust"]
+    accurate, guarded, mean = (np.array(found["sample"][name]) for name in found["sample"])
+    robust = 2 * mean - accurate
+    assert guarded == pytest.approx(np.minimum(accurate, robust - 0.01), abs=2e-4)
+    assert {len(made) for made in found["attacked"].values()} == {3}
+    networks = [attack.load_networks([tiny_files[0]], [], tiny_files[1], margin)[1] for margin in ((0, 0), (0, 0.1))]
+    assert networks[0].digest != networks[1].digest  # other margins are other networks
+
+
 def test_other_weights_under_a_known_name_are_attacked_anew(modules, table, tiny_files, tmp_path):
     attack = modules[0]
     path = tmp_path / "mine.safetensors"
@@ -204,6 +218,12 @@ def test_cnniqa_learns_from_patches(modules, table, tmp_path):
         ([], ["missing.safetensors"], "train one with peer_networks.py"),
         (["tiny_file"], ["tiny_file"], "not written by peer_networks.py"),
         (["tiny_file", "tiny_file"], [], "told apart by name"),
+        (["tiny_file", "--guarded", "nonsense-v9"], [], "nonsense-v9"),
+        (
+            ["tiny_file", "--guarded", "tiny_file", "--margin", "2", "0"],
+            [],
+            "margin: expected two numbers from -1 to 1",
+        ),
     ],
 )
 def test_what_cannot_be_attacked_is_named(modules, table, tiny_files, tmp_path, capsys, weights, peers, message):

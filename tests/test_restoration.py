@@ -77,13 +77,14 @@ def run(example, photographs, tiny_files, tmp_path, monkeypatch):
 
 
 def test_losses_differ_in_nothing_else(run, tmp_path):
-    losses, _ = run("--weights", "0", "5", "--loss-weights", "--recommended", "5")
+    losses, _ = run("--weights", "0", "5", "--loss-weights", "--recommended", "5", "--guarded-weights", "5")
     networks = {label: load_file(runs[0]["network"]) for label, runs in losses.items() if "network" in runs[0]}
-    plain, zero, five, bounded = networks.values()
+    plain, zero, five, bounded, guarded = networks.values()
     assert all(torch.equal(plain[name], zero[name]) for name in plain)
-    for other in (five, bounded):
+    for other in (five, bounded, guarded):
         assert not all(torch.equal(plain[name], other[name]) for name in plain)
     assert not all(torch.equal(five[name], bounded[name]) for name in plain)
+    assert not all(torch.equal(guarded[name], bounded[name]) for name in plain)
     assert losses["L1"][0]["pictures"] == losses["L1 + 0 (1 - QFM)"][0]["pictures"]
 
     table = (tmp_path / "out" / "table.md").read_text()

@@ -4,15 +4,18 @@ import importlib
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from small import make_small_metric
 
+from qfm_metric import GuardedScore, QFMLoss
 from qfm_metric.train.data import Row, write_table
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -77,14 +80,13 @@ def run(example, photographs, tiny_files, tmp_path, monkeypatch):
 
 
 def test_losses_differ_in_nothing_else(run, tmp_path):
-    losses, _ = run("--weights", "0", "5", "--loss-weights", "--recommended", "5", "--guarded-weights", "5")
+    losses, _ = run("--weights", "0", "5", "--loss-weights", "--recommended", "5")
     networks = {label: load_file(runs[0]["network"]) for label, runs in losses.items() if "network" in runs[0]}
-    plain, zero, five, bounded, guarded = networks.values()
+    plain, zero, five, bounded = networks.values()
     assert all(torch.equal(plain[name], zero[name]) for name in plain)
-    for other in (five, bounded, guarded):
+    for other in (five, bounded):
         assert not all(torch.equal(plain[name], other[name]) for name in plain)
     assert not all(torch.equal(five[name], bounded[name]) for name in plain)
-    assert not all(torch.equal(guarded[name], bounded[name]) for name in plain)
     assert losses["L1"][0]["pictures"] == losses["L1 + 0 (1 - QFM)"][0]["pictures"]
 
     table = (tmp_path / "out" / "table.md").read_text()
@@ -110,6 +112,32 @@ def test_finished_runs_are_kept(run, example):
     assert [len(runs) for runs in more.values()] == [1, 1, 2, 1, 1, 2]  # clean, degraded, L1, two weights, recommended
     _, trained = run("--weights", "1", *options, "--rate", "0.01")
     assert len(trained) == 4
+
+
+def test_guarded_runs_are_kept_apart_by_their_margin(run, example, monkeypatch):
+    options = ["--weights", "0", "--loss-weights", "--recommended", "5", "--guarded-weights", "5"]
+    losses, trained = run(*options)
+    assert list(losses)[-2:] == ["L1 + 5 QFMLoss", "L1 + 5 QFMLoss, guarded"]
+    assert len(trained) == 5
+    assert run(*options)[1] == []
+    monkeypatch.setattr(example["training"], "GuardedScore", partial(GuardedScore, margin=(0, 0)))
+    assert run(*options)[1] == [(0, 1, True)]
+
+
+def test_guarded_term_is_the_loss_of_the_guarded_score(example, small_metric):
+    robust = make_small_metric()
+    robust.net.calibration.offset.add_(-1)
+    guarded = GuardedScore(small_metric, robust, margin=(0, 0))
+    clean = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    term = example["training"].Experiment.term(SimpleNamespace(metric=small_metric, guarded=guarded), "guarded", 3.0)
+    loss = QFMLoss(jitter=example["training"].JITTER, metric=guarded)
+    worse = min((0.3 * clean, clean), key=lambda images: guarded(images).mean().item())
+    better = clean if worse is not clean else 0.3 * clean
+    found = []
+    for distance in (lambda: term(worse, better), lambda: 3 * loss(worse, target=guarded(better))):
+        torch.manual_seed(0)  # of the jitter
+        found.append(distance())
+    assert found[0] == found[1] > 0.01
 
 
 def test_peer_and_other_weights_of_the_metric(run, tiny_files, tmp_path):

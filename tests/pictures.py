@@ -1,4 +1,6 @@
-"""Small pictures with known values, for the tests of `load_image`."""
+"""Small pictures with known values."""
+
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +15,13 @@ HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 
 def one(mode, *samples):
     return Image.frombytes(mode, (1, 1), bytes(samples))
+
+
+def grey(path, level=51):
+    """Write 8 x 8 px of one level, by default of 0.2; returns the path."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (8, 8), level).save(path)
+    return str(path)
 
 
 def palette(mode, *samples):

@@ -23,13 +23,13 @@ class GuardedScore(nn.Module):
     Scores mean what those of `QFMScore` mean, and images are taken as it takes them. Both networks are frozen. It costs
     the time of both.
 
-    The robust network looks at no more than 192 x 192 px. Of a larger image the accurate one sees more than it does, so
-    the margin grows with the share of the pixels that the robust one does not see, `1 - 192 * 192 / (H * W)`.
+    The robust network looks at no more than 256 x 256 px. Of a larger image the accurate one sees more than it does, so
+    the margin grows with the share of the pixels that the robust one does not see, `1 - 256 * 256 / (H * W)`.
 
     Args:
         accurate: Default: `QFMScore()`.
         robust: Default: `qfm-robust-v1`, which comes with the package.
-        margin: In units of the score, below 0 too: for images of 192 x 192 px and less, and for ones so large that the
+        margin: In units of the score, below 0 too: for images of 256 x 256 px and less, and for ones so large that the
             robust network sees next to nothing of them; between the two, evenly by that share. Wider margins lose less
             accuracy and hold less. The default was chosen on validation, for the default weights.
 
@@ -51,7 +51,7 @@ class GuardedScore(nn.Module):
         accurate: QFMScore | None = None,
         robust: QFMScore | None = None,
         *,
-        margin: tuple[float, float] = (-0.03, 0.08),
+        margin: tuple[float, float] = (0.02, 0.07),
     ) -> None:
         super().__init__()
         numbers = isinstance(margin, tuple | list) and all(isinstance(x, int | float) and -1 <= x <= 1 for x in margin)

@@ -152,7 +152,7 @@ def test_wheel_is_the_package_and_nothing_else(tree, built):
     weights = {f"qfm_metric/_weights/{entry['file']}" for entry in read_manifest()["weights"].values() if entry["file"]}
     assert files_of(wheel) >= weights | {"qfm_metric/py.typed", "qfm_metric/cli.py", "qfm_metric/train/__init__.py"}
     assert wheel.name.endswith("-py3-none-any.whl")
-    assert wheel.stat().st_size < 20 * MEGABYTE
+    assert wheel.stat().st_size < 22 * MEGABYTE  # three networks of 7
 
 
 def test_metadata(built):

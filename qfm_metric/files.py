@@ -152,6 +152,9 @@ def _in_processes(names: Iterator[Source], job: Job, workers: int, threads: int,
                 "worker processes end before they have begun (see above); call score_files under "
                 "`if __name__ == '__main__':`, or with workers=1"
             ) from error
+        except BaseException:  # Ctrl-C: a process that is still starting must find the lock that it was given
+            pool.shutdown(cancel_futures=True)
+            raise
         return pool
 
     return _in_order(names, start, _work, 2 * workers, _died)

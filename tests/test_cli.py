@@ -12,6 +12,7 @@ import pytest
 from mean import Mean
 from pictures import grey
 from PIL import Image
+from processes import NOT_TEXT
 
 import qfm_metric
 from qfm_metric import cli
@@ -23,7 +24,6 @@ from qfm_metric.job import Row
 from qfm_metric.rows import RowFile
 from qfm_metric.weights import read_manifest
 
-NOT_TEXT = os.fsdecode(b"bad\xff.png")  # a legal file name on Linux, with a lone surrogate in Python
 FORMATS = [None, "csv", "json", "jsonl"]
 
 

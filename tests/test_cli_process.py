@@ -2,28 +2,18 @@
 
 import os
 import re
-import subprocess
-import sys
 import threading
 
 import pytest
 from pictures import grey
-from processes import environment
+from processes import NOT_TEXT, command
 
 from qfm_metric import load_image
-
-NOT_TEXT = os.fsdecode(b"bad\xff.png")  # a legal file name on Linux, with a lone surrogate in Python
 
 
 @pytest.fixture(autouse=True)
 def in_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def command(*args, env=None, **options):
-    """Takes seconds, to import torch."""
-    words = [sys.executable, "-m", "qfm_metric", *args]
-    return subprocess.Popen(words, env=environment() | (env or {}), **options)
 
 
 def test_process_scores_what_the_library_scores(metric, photo_path):

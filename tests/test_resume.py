@@ -15,7 +15,7 @@ import pytest
 from generated_files import generate
 from mean import Mean
 from PIL import Image
-from test_cli import NOT_TEXT, command
+from processes import NOT_TEXT, command
 
 from qfm_metric import cli, rows
 from qfm_metric.cli import main

@@ -51,7 +51,7 @@ class GuardedScore(nn.Module):
         accurate: QFMScore | None = None,
         robust: QFMScore | None = None,
         *,
-        margin: tuple[float, float] = (0.02, 0.07),
+        margin: tuple[float, float] = (0.02, 0.06),
     ) -> None:
         super().__init__()
         numbers = isinstance(margin, tuple | list) and all(isinstance(x, int | float) and -1 <= x <= 1 for x in margin)

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from qfm_metric import GuardedScore, QFMScore, WeightsError
 from qfm_metric.train.attacks import ScoreFn, apgd, ascend, value_and_gradient
-from qfm_metric.train.data import Decoded, Row
+from qfm_metric.train.datasets.table import Decoded, Row
 from qfm_metric.train.material import to_tensor
 from qfm_metric.weights import read_manifest
 

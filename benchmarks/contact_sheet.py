@@ -16,8 +16,8 @@ import numpy as np
 import skimage
 from PIL import Image, ImageDraw
 
-from qfm_metric.train.ladders import Distortion, psnr
-from qfm_metric.train.synthetic import DATA_SETS
+from qfm_metric.train.distortions import DATA_SETS
+from qfm_metric.train.distortions.type import Distortion, psnr
 
 PHOTOS = {"astronaut": (130, 40), "chelsea": (140, 60), "coffee": (150, 120)}  # left and top of the detail
 SIZE = (512, 384)  # what the data sets' parameters are made for

@@ -12,7 +12,7 @@ from PIL import Image
 
 from qfm_metric import QFMScore, load_image
 from qfm_metric.overlay import draw_overlay
-from qfm_metric.train.distortions import degrade
+from qfm_metric.train.distortions.simple import degrade
 
 
 def main(path: str) -> None:

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from qfm_metric import QFMScore, load_image
 from qfm_metric.export import export_onnx
-from qfm_metric.train.data import read_table
+from qfm_metric.train.datasets.table import read_table
 from qfm_metric.train.evaluate import plcc, srcc
 
 Variant = Callable[[Tensor], float]

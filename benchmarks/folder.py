@@ -30,9 +30,9 @@ from PIL import Image
 
 from qfm_metric import QFMScore, load_image, score_files
 from qfm_metric.export import ExportError
+from qfm_metric.folder.views import preprocess_pixels
 from qfm_metric.images import open_image, read_pixels
 from qfm_metric.onnx import OnnxNetwork
-from qfm_metric.strips import preprocess_pixels
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 

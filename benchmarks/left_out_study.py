@@ -19,9 +19,13 @@ import numpy as np
 import torch
 
 from qfm_metric.model import QFMNet
-from qfm_metric.train import cells, data, init, loop, material, objective, recipe, severity
-from qfm_metric.train.prefix import CachedViews, Prefix, run_rest
-from qfm_metric.train.synthetic import distort
+from qfm_metric.train import loop, material, recipe, severity
+from qfm_metric.train import severity_check as cells
+from qfm_metric.train import start as init
+from qfm_metric.train import step as objective
+from qfm_metric.train.datasets import table as data
+from qfm_metric.train.distortions import distort
+from qfm_metric.train.frozen import CachedViews, Prefix, run_rest
 
 
 def frozen_through(net: QFMNet, frozen: int, pool: material.Pool) -> material.Pool:

@@ -19,8 +19,8 @@ import torch
 from scipy.stats import pearsonr, rankdata, spearmanr
 
 from qfm_metric import QFMScore, load_image
-from qfm_metric.train.data import read_table
-from qfm_metric.train.distortions import degrade
+from qfm_metric.train.datasets.table import read_table
+from qfm_metric.train.distortions.simple import degrade
 
 KINDS = ("blur", "noise", "jpeg", "underexpose")
 

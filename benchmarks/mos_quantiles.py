@@ -1,4 +1,4 @@
-"""Print the quantiles of BIQ2021's training part that `qfm_metric/percentiles.py` holds.
+"""Print the quantiles of BIQ2021's training part that `qfm_metric/scale.py` holds.
 
 python benchmarks/mos_quantiles.py DATA/all.csv      # the table that `python -m qfm_metric.train prepare` wrote
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qfm_metric.train.data import read_table
+from qfm_metric.train.datasets.table import read_table
 
 
 def main() -> None:

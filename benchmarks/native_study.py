@@ -18,10 +18,12 @@ from scipy.stats import spearmanr
 from sklearn.model_selection import GroupKFold
 
 from qfm_metric.model import QFMConfig
-from qfm_metric.train import data, init, recipe, teacher
+from qfm_metric.train import recipe, teacher
+from qfm_metric.train import start as init
+from qfm_metric.train.datasets import table as data
 from qfm_metric.train.evaluate import brief
+from qfm_metric.train.frozen import CachedViews, Prefix, run_rest
 from qfm_metric.train.material import to_tensor
-from qfm_metric.train.prefix import CachedViews, Prefix, run_rest
 
 SIDES = (256, 320, 384)
 

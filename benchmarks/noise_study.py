@@ -15,7 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from qfm_metric.train import data, init, loop, objective, recipe, teacher
+from qfm_metric.train import loop, recipe, teacher
+from qfm_metric.train import start as init
+from qfm_metric.train import step as objective
+from qfm_metric.train.datasets import table as data
 
 
 def main() -> int:

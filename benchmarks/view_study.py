@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from scipy.stats import spearmanr
 
 from qfm_metric.model import QFMConfig, QFMNet, pool_cells, view_size
-from qfm_metric.train.data import Decoded
-from qfm_metric.train.init import load_backbone
+from qfm_metric.train.datasets.table import Decoded
+from qfm_metric.train.start import load_backbone
 
 SIDES = (224, 288, 384, 448)
 

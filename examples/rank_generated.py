@@ -26,7 +26,7 @@ from PIL import Image
 from torch import Tensor
 
 from qfm_metric import QFMScore, WeightsError, load_image, score_files
-from qfm_metric.cli_scan import find_pictures
+from qfm_metric.cli.paths import find_pictures
 
 STAND_INS = {"a portrait": "astronaut", "a cat": "chelsea", "a cup of coffee": "coffee"}
 
@@ -88,7 +88,7 @@ def make_stand_ins(count: int, seed: int) -> Iterator[tuple[str, list[Image.Imag
     """What stands for a pipeline's output where there is none: photographs, damaged by different amounts."""
     from rank_photos import load_photos
 
-    from qfm_metric.train.distortions import KINDS, degrade
+    from qfm_metric.train.distortions.simple import KINDS, degrade
 
     rng = np.random.default_rng(seed)
     for prompt, name in STAND_INS.items():

@@ -18,7 +18,7 @@ import skimage
 import torch
 
 from qfm_metric import QFMScore, load_image
-from qfm_metric.train.distortions import degrade
+from qfm_metric.train.distortions.simple import degrade
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

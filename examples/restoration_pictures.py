@@ -13,8 +13,8 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from qfm_metric import ImageError, load_image
-from qfm_metric.cli_scan import find_pictures
-from qfm_metric.train.data import read_table
+from qfm_metric.cli.paths import find_pictures
+from qfm_metric.train.datasets.table import read_table
 
 BLUR = (0.6, 2.0)  # standard deviation of the Gaussian, px
 NOISE = (5 / 255, 25 / 255)  # standard deviation

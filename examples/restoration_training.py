@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from qfm_metric import GuardedScore, QFMLoss, QFMScore
 from qfm_metric.model import QFMConfig
-from qfm_metric.train.init import build
+from qfm_metric.train.start import build
 
 RATIO_STEPS = 5
 JITTER = 0.05

@@ -8,16 +8,15 @@ torch.Size([2])
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .assessment import Assessment
-from .images import ImageError, load_image
-from .score import QFMScore
-from .weights import WeightsError
-
 if TYPE_CHECKING:
-    from .files import score_files
+    from .assessment import Assessment
+    from .folder import score_files
+    from .folder.one_file import EncodedImage
     from .guard import GuardedScore
-    from .job import EncodedImage
+    from .images import ImageError, load_image
     from .loss import QFMLoss
+    from .score import QFMScore
+    from .weights import WeightsError
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,11 +31,25 @@ __all__ = [
     "score_files",
 ]
 
-# Imported when they are first asked for.
-_LATER = {"EncodedImage": "job", "GuardedScore": "guard", "QFMLoss": "loss", "score_files": "files"}
+# Imported when they are first asked for: torch takes seconds, and nobody waits for it to read a version.
+_MODULES = {
+    "Assessment": "assessment",
+    "EncodedImage": "folder.one_file",
+    "GuardedScore": "guard",
+    "ImageError": "images",
+    "QFMLoss": "loss",
+    "QFMScore": "score",
+    "WeightsError": "weights",
+    "load_image": "images",
+    "score_files": "folder",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        return getattr(import_module(f".{_LATER[name]}", __name__), name)
+    if name in _MODULES:
+        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .bands import band
-from .percentiles import percentile
+from .scale import band, percentile
 
 
 def half_width(coverage: float) -> float:
@@ -66,7 +65,7 @@ class Assessment:
 
     @property
     def band(self) -> list[str]:
-        """A word per image: bad, poor, fair, good or excellent, see `qfm_metric.bands`."""
+        """A word per image: bad, poor, fair, good or excellent, see `qfm_metric.scale`."""
         return [band(score) for score in self.score.tolist()]
 
     @property

@@ -10,9 +10,9 @@ import tempfile
 
 import pytest
 import torch
-from hub_server import Hub, free_port
-from published import TINY, promise, publish_tiny
-from small import make_small_metric
+from helpers.hub_server import Hub, free_port
+from helpers.published import TINY, promise, publish_tiny
+from helpers.small import make_small_metric
 
 from qfm_metric import QFMScore, load_image, weights
 from qfm_metric.export import export_onnx

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from published import TINY
+from helpers.published import TINY
 from scipy.stats import t
 
 from qfm_metric import QFMScore, WeightsError
 from qfm_metric.assessment import Assessment, half_width
 from qfm_metric.model import QFMConfig, QFMNet
-from qfm_metric.percentiles import QUANTILES, percentile
+from qfm_metric.scale import QUANTILES, percentile
 
 
 @pytest.fixture(scope="module")

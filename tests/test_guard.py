@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from small import make_small_metric
+from helpers.small import make_small_metric
 
 from qfm_metric import GuardedScore, QFMLoss, score_files
 

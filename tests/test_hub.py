@@ -10,8 +10,8 @@ import time
 
 import pytest
 import torch
-from hub_server import sha256
-from published import REPO, TOKEN, commit_of, publish_another
+from helpers.hub_server import sha256
+from helpers.published import REPO, TOKEN, commit_of, publish_another
 
 from qfm_metric import QFMScore, WeightsError
 from qfm_metric.hub import find_weights, load_weights

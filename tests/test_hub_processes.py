@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from published import REPO, commit_of
+from helpers.published import REPO, commit_of
 
 import qfm_metric
 from qfm_metric.hub import load_weights

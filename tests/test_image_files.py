@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from pictures import (
+from helpers.pictures import (
     FLOAT32,
     LOSSY,
     NOISE,

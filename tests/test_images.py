@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 import torch
-from pictures import (
+from helpers.pictures import (
     FLOAT32,
     LOSSY,
     NOISE,

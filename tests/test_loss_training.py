@@ -127,7 +127,7 @@ import sys
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from small import make_small_metric
+from helpers.small import make_small_metric
 from qfm_metric import QFMLoss
 
 class Restorer(nn.Module):

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from helpers.published import TINY
 from PIL import Image
-from published import TINY
 
 from qfm_metric import QFMScore, load_image
 from qfm_metric.model import QFMConfig, QFMNet
 from qfm_metric.overlay import LONGEST_SIDE, draw_overlay, save_overlay
-from qfm_metric.train.distortions import degrade
+from qfm_metric.train.distortions.simple import degrade
 
 TOP_LEFT, BOTTOM_RIGHT = (slice(None), slice(0, 200), slice(0, 300)), (slice(None), slice(200, 400), slice(300, 600))
 

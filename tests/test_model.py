@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pytest
 import torch
 import torch.nn.functional as F
-from published import TINY
+from helpers.published import TINY
 
 from qfm_metric import QFMScore
 from qfm_metric.model import (

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from generated_files import generate
+from helpers.generated_files import generate
 
-from qfm_metric import QFMScore, cli, score_files
+from qfm_metric import QFMScore, score_files
+from qfm_metric.cli import score as cli
 from qfm_metric.export import ExportError
 from qfm_metric.model import QFMConfig, QFMNet
 from qfm_metric.onnx import OnnxNetwork

@@ -4,8 +4,9 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from . import cli_student, cli_weights
-from .cli_student import say
+from .cli import student as cli_student
+from .cli import weights as cli_weights
+from .cli.student import say
 
 
 def parser() -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..images import load_image
 from ..score import QFMScore
-from .data import Row
+from .datasets.table import Row
 
 Scores = NDArray[np.floating[Any]]
 

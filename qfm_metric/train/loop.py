@@ -23,11 +23,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..model import QFMNet
 from . import losses, matching
-from .data import DataError, Decoded
+from .datasets.table import DataError, Decoded
 from .evaluate import figures_to_choose_by
+from .frozen import Views, freeze_prefix, keep_statistics, run_rest
 from .material import Material
-from .objective import CachedForward, Labels, Objective, predict_cached, step_losses, to
-from .prefix import Views, freeze_prefix, keep_statistics, run_rest
+from .step import CachedForward, Labels, Objective, predict_cached, step_losses, to
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from PIL import Image
 from torch import Tensor
 
 from ..model import QFMConfig, QFMNet
-from .colour import Pixels
-from .data import DataError, Decoded
-from .prefix import Views, cache_views
+from .datasets.table import DataError, Decoded
+from .distortions import compose, distort
+from .distortions.colour import Pixels
+from .frozen import Views, cache_views
 from .severity import Cell
-from .synthetic import compose, distort
 
 RUNGS = 4  # of a series: the clean picture and three versions
 CLEAN_MOS = 0.65  # a picture this good is worth degrading

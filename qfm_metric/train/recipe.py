@@ -20,11 +20,11 @@ from typing import Any, TypeVar
 
 from ..model import QFMConfig, QFMNet
 from . import material
-from .data import DataError, Decoded
+from .datasets.table import DataError, Decoded
 from .loop import LoopConfig
 from .material import MaterialConfig
-from .objective import Objective
 from .severity import read_severity
+from .step import Objective
 
 if sys.version_info >= (3, 11):
     import tomllib

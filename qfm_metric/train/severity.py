@@ -15,8 +15,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from .data import DataError, csv_records
-from .synthetic import DATA_SETS
+from .datasets.table import DataError, csv_records
+from .distortions import DATA_SETS
 
 Scores = NDArray[np.floating[Any]]
 FLOOR = 0.1  # MOS where nothing is kept: about the worst that BIQ2021's pictures get

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from .data import DataError, Decoded, csv_records
-from .objective import Labels
-from .prefix import Views
+from .datasets.table import DataError, Decoded, csv_records
+from .frozen import Views
+from .step import Labels
 from .uncertainty import fit_scale
 
 GAMMA, ALPHA = 0.25, 0.1  # kernel width per standardised feature, and ridge; of four settings the best on validation

@@ -14,16 +14,16 @@ from urllib.request import urlopen
 import pytest
 import torch
 from gradio_client import Client, handle_file
-from hub_server import free_port
+from helpers.hub_server import free_port
+from helpers.processes import environment
+from helpers.published import TINY
 from PIL import Image, ImageChops
 from playwright.sync_api import expect, sync_playwright
-from processes import environment
-from published import TINY
 
 from qfm_metric import QFMScore, load_image
-from qfm_metric.bands import band
 from qfm_metric.model import QFMConfig, QFMNet
 from qfm_metric.overlay import draw_overlay
+from qfm_metric.scale import band
 from qfm_metric.weights import save_weights
 
 DEMO = Path(__file__).parents[2] / "examples" / "gradio_demo.py"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from processes import environment
+from helpers.processes import environment
 from torchmetrics import MetricCollection
 from torchmetrics.aggregation import MeanMetric
 from torchmetrics.wrappers import MetricTracker

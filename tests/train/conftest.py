@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_world import cells, fresh_net, gather, write_decoded
+from helpers.small_world import cells, fresh_net, gather, write_decoded
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
-from qfm_metric.train.data import Row
+from qfm_metric.train.datasets.table import Row
 from qfm_metric.train.evaluate import agreement, bootstrap_interval, logistic_fit, report
 
 

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_world
 import torch
-from hub_server import free_port
-from small_world import CONFIG, FROZEN, LOOP, OBJECTIVE, cells, fresh_net, gather, open_decoded
+from helpers import small_world
+from helpers.hub_server import free_port
+from helpers.small_world import CONFIG, FROZEN, LOOP, OBJECTIVE, cells, fresh_net, gather, open_decoded
 
 import qfm_metric
 from qfm_metric.train import loop, losses, material
-from qfm_metric.train.data import DataError
+from qfm_metric.train.datasets.table import DataError
+from qfm_metric.train.frozen import freeze_prefix, keep_statistics, run_rest
 from qfm_metric.train.matching import Memory
-from qfm_metric.train.objective import CachedForward, Labels, predict_cached, step_losses
-from qfm_metric.train.prefix import freeze_prefix, keep_statistics, run_rest
+from qfm_metric.train.step import CachedForward, Labels, predict_cached, step_losses
 
 
 @pytest.fixture(scope="module")

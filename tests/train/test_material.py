@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_world import CONFIG, DRAWN, FROZEN, cells, fresh_net, gather, open_decoded
+from helpers.small_world import CONFIG, DRAWN, FROZEN, cells, fresh_net, gather, open_decoded
 
-from qfm_metric.train import material, synthetic
+from qfm_metric.train import distortions as synthetic
+from qfm_metric.train import material
 
 QUALITY = {(cell.data_set, cell.type, cell.level): cell.quality for cell in cells()}
 

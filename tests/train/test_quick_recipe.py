@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import qfm_metric
-from qfm_metric.train.synthetic import DATA_SETS
+from qfm_metric.train.distortions import DATA_SETS
 
 SCALES = {"KADID-10k": (1, 5), "TID2013": (0, 9)}
 

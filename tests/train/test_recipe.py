@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from qfm_metric.train import init
-from qfm_metric.train.data import DataError
+from qfm_metric.train import start as init
+from qfm_metric.train.datasets.table import DataError
 from qfm_metric.train.recipe import FOLDER, Recipe, read_recipe
 
 SHIPPED = sorted(path.stem for path in FOLDER.glob("*.toml"))

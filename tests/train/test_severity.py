@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from qfm_metric.train.data import DataError
+from qfm_metric.train.datasets.table import DataError
 from qfm_metric.train.severity import read_severity, target
 
 HEADER = "data_set,type,name,level,mean_score,std_between_images,images,scale\n"

@@ -1,0 +1,132 @@
+"""`qfm-metric compare A B`: which of two sets of pictures is better, and by how much.
+
+The figures go to standard output (or `-o FILE`); messages to standard error. Exit status: 0 compared, 1 some picture
+failed, nothing to compare or the output cannot be written, 2 wrong usage.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+
+from ..compare import Comparison, compare_scores
+from ..folder.formats import RESULT_SUFFIXES, ScoredFile, read_results
+from ..html.comparison import facts, left_out, write_comparison
+from ..html.document import common_folder, shown
+from ..score import QFMScore
+from ..weights import WeightsError
+from .paths import find_pictures
+
+NAMES = 5  # listed of those that were left out
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two sets: name to row, and what scored it ("" if it is not known)."""
+
+    title: str
+    rows: Mapping[str, ScoredFile]
+    report: str
+
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """Name to score."""
+        return {name: row.score for name, row in self.rows.items()}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    try:
+        metric = None
+        if any(os.path.isdir(source) for source in (args.a, args.b)):
+            metric = QFMScore.from_pretrained(args.weights).to(args.device)
+        a, b = (_read(source, metric, args.recursive) for source in (args.a, args.b))
+    except (OSError, ValueError, RuntimeError, WeightsError) as error:
+        parser.error(str(error))
+    if a.report and b.report and a.report != b.report:
+        print(f"qfm-metric: scored differently: A by {a.report}; B by {b.report}", file=sys.stderr)
+    comparison = compare_scores(a.scores, b.scores, pair=not args.unpaired, seed=args.seed)
+    titles, report = (a.title, b.title), a.report or b.report
+    try:
+        with open(args.output, "w", encoding="utf-8") if args.output else nullcontext(sys.stdout) as file:
+            file.write(to_json(comparison, titles, report) if args.json else to_text(comparison, titles, args.top))
+        if args.html:
+            write_comparison(comparison, a.rows, b.rows, args.html, titles=titles, report_string=report)
+    except OSError as error:
+        print(f"qfm-metric: cannot write {error.filename or 'the output'}: {error.strerror}", file=sys.stderr)
+        return 1
+    if comparison.difference is None:
+        print("qfm-metric: nothing to compare: one side has no scores, or no pair has two", file=sys.stderr)
+    return int(comparison.difference is None or bool(comparison.failed_a or comparison.failed_b))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="qfm-metric compare",
+        description="Compare two folders of pictures, or two files of scores: paired by name (the suffix may differ) "
+        "where names match, else all with all.",
+        epilog="Exit status: 0 compared, 1 some picture failed or nothing to compare, 2 wrong usage.",
+    )
+    what = f"a folder, or scores that qfm-metric wrote ({', '.join(RESULT_SUFFIXES)})"
+    parser.add_argument("a", metavar="A", help=what)
+    parser.add_argument("b", metavar="B", help="the other one; differences are B - A")
+    parser.add_argument("--json", action="store_true", help="one JSON document with all pairs")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write to FILE instead of standard output")
+    parser.add_argument("--html", metavar="FILE", help="write a page with the pictures side by side, too")
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="pairs that differ most (default: 10)")
+    parser.add_argument("--unpaired", action="store_true", help="compare all with all, even where names match")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    parser.add_argument("-r", "--recursive", action="store_true", help="look into the folders of folders, too")
+    parser.add_argument("--device", default="cpu", help="torch device, such as cpu, cuda, mps (default: cpu)")
+    parser.add_argument("--weights", metavar="ID", help="weights id, file, saved folder or org/name[@revision]")
+    return parser
+
+
+def to_text(comparison: Comparison, titles: tuple[str, str], top: int) -> str:
+    """The figures, what was left out, and the `top` pairs that differ most, as lines."""
+    rows = facts(comparison, titles)
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name:{width}}  {value}" for name, value in rows]
+    for why, names in left_out(comparison):
+        more = ", ..." if len(names) > NAMES else ""
+        lines.append(f"{why}: {', '.join(names[:NAMES])}{more}")
+    if most := comparison.pairs[: max(0, top)]:
+        lines += ["", "   B - A      A      B  pairs that differ most"]
+        lines += [f"{pair.difference:+8.4f} {pair.a:6.3f} {pair.b:6.3f}  {shown(pair.name_a)}" for pair in most]
+    return "\n".join(lines) + "\n"
+
+
+def to_json(comparison: Comparison, titles: tuple[str, str], report: str) -> str:
+    """Everything, as JSON in ASCII; the attributes of `Comparison`, the pairs with their difference."""
+    content = asdict(comparison) | {"verdict": comparison.verdict, "a": titles[0], "b": titles[1], "report": report}
+    content["pairs"] = [asdict(pair) | {"difference": pair.difference} for pair in comparison.pairs]
+    return json.dumps(content, indent=1) + "\n"
+
+
+def _read(source: str, metric: QFMScore | None, recursive: bool) -> Side:
+    """Score a folder, or read a file of scores.
+
+    Raises:
+        OSError, ValueError: it is neither.
+    """
+    if metric is not None and os.path.isdir(source):
+        rows, base, report = _score(metric, source, recursive), os.path.join(source, ""), metric.report
+    else:
+        if not source.lower().endswith(RESULT_SUFFIXES):
+            raise ValueError(f"{source}: expected a folder or a file of scores ({', '.join(RESULT_SUFFIXES)})")
+        rows, report = read_results(source)
+        base = common_folder(row.path for row in rows)
+    return Side(source, {row.path.removeprefix(base): row for row in rows}, report)
+
+
+def _score(metric: QFMScore, folder: str, recursive: bool) -> list[ScoredFile]:
+    from ..folder.pool import score_files
+
+    found = find_pictures([folder], recursive)
+    return [ScoredFile(row.path, row.score, row.error) for row in score_files(found, metric)]

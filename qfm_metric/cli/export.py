@@ -1,0 +1,52 @@
+"""`qfm-metric export`: write the metric, preprocessing included, for programs without this package.
+
+A row per file goes to standard output: its path and the largest difference to the metric's scores that was seen, tab-
+separated; messages go to standard error. Exit status: 0 fine, 1 a file could not be made, 2 wrong usage.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from ..export import ExportError, export_onnx, export_pt2
+from ..score import QFMScore
+from ..weights import WeightsError
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    wanted = [(export_onnx, args.onnx), (export_pt2, args.pt2)]
+    if not any(path for _, path in wanted):
+        parser.error("expected --onnx FILE, --pt2 FILE or both")
+    try:
+        metric = QFMScore.from_pretrained(args.weights)
+    except WeightsError as error:
+        parser.error(str(error))
+    failed = 0
+    for export, path in wanted:
+        if not path:
+            continue
+        try:
+            print(path, f"{export(metric, path):.1e}", sep="\t", flush=True)
+        except ExportError as error:
+            print(f"qfm-metric: {error}", file=sys.stderr)
+            failed += 1
+        except OSError as error:
+            print(f"qfm-metric: cannot write {path}: {error.strerror or error}", file=sys.stderr)
+            failed += 1
+    return 1 if failed else 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="qfm-metric export",
+        description="Write the metric, preprocessing included, for programs without this package. Each file is run and "
+        "compared with the metric before it gets its name.",
+    )
+    parser.add_argument("--onnx", metavar="FILE", help='ONNX, opset 18; needs pip install "qfm-metric[onnx]"')
+    parser.add_argument("--pt2", metavar="FILE", help="a program of torch.export")
+    parser.add_argument("--weights", metavar="ID", help="weights id, file, saved folder or org/name[@revision]")
+    return parser

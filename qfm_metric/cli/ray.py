@@ -1,0 +1,174 @@
+"""`qfm-metric --engine ray`: the same rows in the same order, scored on a Ray cluster.
+
+Everything that the cluster does not score is the same code as without it: what is written, and going on after a crash.
+"""
+
+import argparse
+import importlib.util
+import logging
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..folder import journal as rows
+from ..folder.one_file import Network, Row
+from ..folder.pool import DTYPES
+from ..folder.uris import is_uri, list_images
+from ..score import QFMScore
+from .paths import find_pictures
+
+TABLE = ".parquet"
+BLOCK = 8  # batches that a worker takes on at a time, and does again if it is lost
+Place = tuple[str, str]  # what an image is called, and where every worker finds it
+
+
+def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
+    """Refuse options that do not fit, and a Python without Ray."""
+    if args.engine != "ray":
+        for name in ("column", "num_gpus"):
+            if getattr(args, name) is not None:
+                refuse(f"--{name.replace('_', '-')}: expected --engine ray")
+        return
+    for name in ("ray", "pyarrow"):
+        if importlib.util.find_spec(name) is None:
+            refuse(f"--engine ray: expected {name} to be installed; pip install 'qfm-metric[ray]'")
+    if args.map:
+        refuse("--map: expected --engine local; workers of a cluster may not share a folder")
+    if args.num_gpus is not None and (args.num_gpus <= 0 or args.device == "cpu"):
+        refuse(f"--num-gpus: expected more than 0, and --device cuda, got {args.num_gpus} and {args.device}")
+
+
+def score(args: argparse.Namespace, metric: QFMScore, network: Network | None, done: "Counter[bytes]") -> Iterator[Row]:
+    """The rows of all images that have none yet, in the order given; tables of encoded images come last.
+
+    Raises:
+        rows.UsageError: a folder, a store or a table cannot be read; a table of images is to be gone on with.
+    """
+    try:
+        paths, tables = _take_apart(args)
+    except (OSError, ValueError) as error:  # pyarrow's, too
+        raise rows.UsageError(str(error)) from error
+    with _cluster():
+        if tables and args.resume:
+            raise rows.UsageError(f"--resume: expected files or tables of paths, got images in {tables[0]}")
+        yield from _score_places(args, metric, network, [place for place in paths if not _is_done(place[0], done)])
+        for table in tables:
+            import ray.data
+
+            dataset = ray.data.read_parquet(table).select_columns(_columns(table, args.column or "path"))
+            # Workers that hold every core from the start would leave none to read the table with.
+            blocks = dataset.repartition(target_num_rows_per_block=BLOCK * args.batch_size)
+            yield from _rows(args, metric, network, blocks, args.column or "path", (1, args.workers))
+
+
+def _score_places(
+    args: argparse.Namespace, metric: QFMScore, network: Network | None, places: list[Place]
+) -> Iterator[Row]:
+    import pyarrow as pa
+    import ray.data
+
+    if not places:
+        return
+    share = math.ceil(len(places) / (2 * args.workers))  # a few images are shared out, too
+    size = min(share, BLOCK * args.batch_size)
+    parts = (places[start : start + size] for start in range(0, len(places), size))
+    blocks = [pa.table({"path": [name for name, _ in part], "at": [at for _, at in part]}) for part in parts]
+    yield from _rows(args, metric, network, ray.data.from_arrow(blocks), "at", args.workers)
+
+
+def _rows(
+    args: argparse.Namespace,
+    metric: QFMScore,
+    network: Network | None,
+    dataset: Any,
+    column: str,
+    workers: int | tuple[int, int],
+) -> Iterator[Row]:
+    from ..adapters.ray import score_dataset
+
+    scored = score_dataset(
+        dataset,
+        metric.to("cpu"),
+        column=column,
+        workers=workers,
+        threads=args.threads or 1,
+        num_gpus=0 if args.device == "cpu" else args.num_gpus or 1,
+        batch_size=args.batch_size,
+        tile=args.tile,
+        dtype=DTYPES[args.dtype],
+        network=network,
+    )
+    columns = rows.TILE_COLUMNS if args.tile else rows.COLUMNS
+    for table in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
+        for row in table.select(list(columns)).to_pylist():
+            yield Row(**row)
+
+
+def _take_apart(args: argparse.Namespace) -> tuple[list[Place], list[str]]:
+    """The images that have a place, and the tables that hold images themselves."""
+    places: list[Place] = []
+    tables: list[str] = []
+    for given in args.paths:
+        for path in list_images(given, args.recursive) if is_uri(given) else find_pictures([given], args.recursive):
+            if not path.lower().endswith(TABLE):
+                places.append(_place(path))
+            elif (found := _paths_in(path, args.column or "path")) is None:
+                tables.append(path if is_uri(path) else os.path.abspath(path))
+            else:
+                places += map(_place, found)
+    return places, tables
+
+
+def _place(path: str) -> Place:
+    """Names are text; what is none is escaped, as in files of rows."""
+    return rows.key(path).decode(), path if is_uri(path) else Path(os.path.abspath(path)).as_uri()
+
+
+def _paths_in(table: str, column: str) -> list[str] | None:
+    """A table's paths; None if it holds images."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(table)
+    if column not in schema.names:
+        raise ValueError(f"{table}: expected a column {column!r}, got {schema.names}; give --column")
+    if not (pa.types.is_string(schema.field(column).type) or pa.types.is_large_string(schema.field(column).type)):
+        return None
+    found: list[str] = pq.read_table(table, columns=[column])[column].to_pylist()
+    return found
+
+
+def _columns(table: str, column: str) -> list[str]:
+    import pyarrow.parquet as pq
+
+    return [name for name in pq.read_schema(table).names if name in (column, "path")]
+
+
+def _is_done(name: str, done: "Counter[bytes]") -> bool:
+    key = rows.key(name)
+    done[key] -= 1
+    return done[key] >= 0
+
+
+@contextmanager
+def _cluster() -> Iterator[None]:
+    """The cluster of RAY_ADDRESS, one on this machine, or one that lasts as long as the command; rows in order."""
+    import ray
+    from ray.data import DataContext
+
+    ours = not ray.is_initialized()
+    if ours:
+        ray.init(include_dashboard=False, logging_level=logging.WARNING)
+    context = DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False  # the command counts by itself
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        if ours:
+            ray.shutdown()

@@ -1,0 +1,185 @@
+"""The page of a comparison: pairs side by side, or both sets in one list; the same kind of page as `report`'s."""
+
+import html
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from ..compare import Comparison
+from ..images import ImageError
+from .document import (
+    BINS,
+    LARGE,
+    SCORES,
+    SMALL,
+    Card,
+    Group,
+    Head,
+    Picture,
+    Scale,
+    bin_of,
+    page_file,
+    paragraph,
+    shown,
+    table,
+    write_page,
+)
+from .thumbnails import thumbnail
+
+LIMIT = 5_000  # cards of a page
+LARGE_LIMIT = 50  # the first ones have large pictures
+NAMES = 1_000  # listed of those that were left out
+WINNERS = {"A": ("A better", 1), "B": ("B better", 4), "": ("equal", 5)}  # word and colour
+SIDES = {"A": ("A", 1), "B": ("B", 4)}
+RANGES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of differences in a histogram
+PAIR_SORTS = [
+    ("largest difference first", "order"),
+    ("B better first", "falling"),
+    ("A better first", "rising"),
+    ("name", "name"),
+]
+SINGLE_SORTS = [("worst first", "order"), ("best first", "falling"), ("name", "name")]
+
+
+def write_comparison(
+    comparison: Comparison,
+    a: Mapping[str, Any],
+    b: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    titles: tuple[str, str] = ("A", "B"),
+    report_string: str = "",
+    limit: int = LIMIT,
+    large: int = LARGE_LIMIT,
+) -> None:
+    """Write one self-contained HTML page: the figures, a histogram, and the pictures, read from their paths.
+
+    Args:
+        comparison: What `compare_scores` found.
+        a: Name, as in the comparison, to its row: `path`, `score`, `width` and `height`.
+        b: As `a`.
+        path: Where to; appears when it is whole.
+        titles: What A and B are.
+        report_string: What the scores were made with: `QFMScore().report`.
+        limit: Most cards: the pairs that differ most, or the worst pictures if there are no pairs.
+        large: How many of them, from the first, get large pictures.
+
+    Raises:
+        OSError: `path` cannot be written.
+    """
+    path = os.path.abspath(path)
+    if comparison.paired:
+        cards, scale, kinds = _pairs(comparison, a, b), _differences(comparison), list(WINNERS.values())
+    else:
+        cards, scale, kinds = _singles(a, b), SCORES, list(SIDES.values())
+    histogram = [[0] * len(kinds) for _ in range(BINS)]
+    for card in cards:
+        histogram[bin_of(card.value or 0.0, scale)][card.group] += 1
+    counts = [sum(column) for column in zip(*histogram, strict=True)]
+    head = Head(
+        title=shown(" and ".join(titles)),
+        scale=scale,
+        groups=[Group(name, colour, count) for (name, colour), count in zip(kinds, counts, strict=True)],
+        histogram=histogram,
+        sorts=PAIR_SORTS if comparison.paired else SINGLE_SORTS,
+        total=len(cards),
+        kept="those that differ most" if comparison.paired else "the worst",
+        summary=table(facts(comparison, titles)) + _left_out(comparison),
+        footer=paragraph(report_string) if report_string else "",
+    )
+    with page_file(path) as file:
+        write_page(file, head, _with_pictures(cards[:limit], large), os.path.dirname(path))
+
+
+def facts(comparison: Comparison, titles: tuple[str, str]) -> list[tuple[str, str]]:
+    """The comparison as names and values to show."""
+    found = [
+        (f"{side}: {shown(title)}", "nothing scored" if mean is None else f"mean {mean:.3f} of {count:,}")
+        for side, title, mean, count in (
+            ("A", titles[0], comparison.mean_a, comparison.count_a),
+            ("B", titles[1], comparison.mean_b, comparison.count_b),
+        )
+    ]
+    if comparison.difference is not None:
+        found.append(("difference, B - A", f"{comparison.difference:+.4f}"))
+        interval = "none from so few"
+        if comparison.interval:
+            interval = f"{comparison.interval[0]:+.4f} to {comparison.interval[1]:+.4f}: {comparison.verdict}"
+        found.append(("95 % interval", interval))
+    if comparison.win_rate is not None:
+        of = "pairs" if comparison.paired else "all combinations"
+        found.append(("B wins", f"{comparison.win_rate:.1%} of {of}, ties counted half"))
+    how = f"by name: {len(comparison.pairs):,} pairs" if comparison.paired else "no: all of A with all of B"
+    return [*found, ("paired", how)]
+
+
+def left_out(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
+    """What was not compared: why, and which names."""
+    for why, names in (
+        ("only in A", comparison.unmatched_a),
+        ("only in B", comparison.unmatched_b),
+        ("not scored in A", comparison.failed_a),
+        ("not scored in B", comparison.failed_b),
+    ):
+        if names:
+            yield f"{why}: {len(names):,}", [shown(name) for name in names]
+
+
+def _left_out(comparison: Comparison) -> str:
+    def details(why: str, names: list[str]) -> str:
+        more = [f"and {len(names) - NAMES:,} more"] if len(names) > NAMES else []
+        items = "".join(f"<li>{html.escape(name)}</li>" for name in [*names[:NAMES], *more])
+        return f"<details><summary>{html.escape(why)}</summary><ul>{items}</ul></details>"
+
+    return "".join(details(why, names) for why, names in left_out(comparison))
+
+
+def _pairs(comparison: Comparison, a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Card]:
+    winners = list(WINNERS)
+    return [
+        Card(
+            pair.name_a,
+            pair.difference,
+            winners.index(pair.winner),
+            [_picture(a[pair.name_a], "A"), _picture(b[pair.name_b], "B")],
+        )
+        for pair in comparison.pairs
+    ]
+
+
+def _singles(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Card]:
+    """The scored pictures of both, worst first."""
+    cards = [
+        Card(name, row.score, group, [_picture(row, side)])
+        for group, (side, rows) in enumerate(zip(SIDES, (a, b), strict=True))
+        for name, row in rows.items()
+        if row.score is not None
+    ]
+    return sorted(cards, key=lambda card: card.value or 0.0)
+
+
+def _picture(row: Any, label: str) -> Picture:
+    return Picture(row.path, row.score, label=label, width=row.width, height=row.height)
+
+
+def _differences(comparison: Comparison) -> Scale:
+    """As wide as the largest difference asks for."""
+    most = max((abs(pair.difference) for pair in comparison.pairs), default=0.0)
+    side = next((side for side in RANGES if most <= side), RANGES[-1])
+    words = [{"name": WINNERS[winner][0], "centre": at} for winner, at in (("A", -side / 2), ("B", side / 2))]
+    return Scale("difference, B - A", -side, side, [-side, -side / 2, 0.0, side / 2, side], words, signed=True)
+
+
+def _with_pictures(cards: Sequence[Card], large: int) -> Iterator[Card]:
+    """Cards with their pictures' bytes, made one at a time."""
+
+    def look(picture: Picture, more: bool) -> Picture:
+        with suppress(ImageError):  # scored once, gone now
+            small = thumbnail(picture.path, **SMALL)
+            return replace(picture, thumbnail=small, large=thumbnail(picture.path, **LARGE) if more else None)
+        return picture
+
+    for i, card in enumerate(cards):
+        yield replace(card, pictures=[look(picture, i < large) for picture in card.pictures])

@@ -1,0 +1,36 @@
+"""Small pictures to look at, not to score."""
+
+import io
+import os
+
+import numpy as np
+from PIL import Image
+
+from ..images import open_image, read_pixels, to_unit
+
+
+def thumbnail(path: str | os.PathLike[str], side: int, quality: int) -> bytes:
+    """Read one file as a small JPEG: upright, sRGB, over white. JPEG is decoded at a fraction of its size.
+
+    Args:
+        path: A file that `load_image` reads.
+        side: The longer side at most, in pixels; nothing is enlarged.
+        quality: Of the JPEG, 1 to 95.
+
+    Raises:
+        ImageError: the file cannot be read as a picture.
+    """
+    encoded = io.BytesIO()
+    with open_image(path) as image:
+        image.draft(image.mode, (2 * side, 2 * side))  # enough for the resampling that follows
+        pixels = read_pixels(image)
+        if pixels.dtype.kind == "f":
+            pixels = np.rint(pixels.clip(0, 1) * 255).astype(np.uint8)
+        elif pixels.dtype.itemsize == 2:
+            pixels = (pixels >> 8).astype(np.uint8)
+        small = Image.fromarray(pixels)
+        small.thumbnail((side, side))
+        unit = to_unit(np.asarray(small))  # over white only now: large pictures in floating point are four times larger
+        shown = np.rint(unit.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+        Image.fromarray(shown).save(encoded, "JPEG", quality=quality, optimize=True)
+    return encoded.getvalue()

@@ -1,0 +1,1 @@
+"""The commands of `python -m qfm_metric.train`: options only."""

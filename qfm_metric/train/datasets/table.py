@@ -1,0 +1,198 @@
+"""Labelled pictures: one table format, group-wise splits, a decoded cache. `readers` has the official layouts.
+
+The table is a CSV file with a header: `image,mos` and optionally `group,subset,split`. `image` is a path, relative to
+the table's folder or absolute; `mos` is in [0, 1], higher is better; pictures with the same `group` (same content,
+duplicates) are never split apart; `split` is `train`, `val` or `test`.
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from ...images import load_image
+
+
+class DataError(ValueError):
+    """A data set that is not in the expected layout; names the file and what was expected."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One labelled picture. `mos` is in [0, 1]; an empty `split` means not assigned yet."""
+
+    image: str
+    mos: float
+    group: str = ""
+    subset: str = ""
+    split: str = ""
+
+
+def csv_records(path: Path, columns: Iterable[str], layout: str = "") -> Iterator[tuple[str, dict[str, str]]]:
+    """Per line of a CSV file with a header: where it stands ("FILE, line N"), and its fields by column.
+
+    Raises:
+        DataError: no such file, a column of `columns` is missing, or a line ends before it; says what was expected
+            (`layout`; default: a CSV file with the columns).
+    """
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such file; expected {layout or 'a CSV file with the columns ' + ','.join(columns)}"
+        )
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        missing = [column for column in columns if column not in (reader.fieldnames or [])]
+        if missing:
+            raise DataError(f"{path}: column {', '.join(missing)} is missing; found {reader.fieldnames}")
+        for record in reader:
+            where = f"{path}, line {reader.line_num}"
+            absent = [column for column in columns if record[column] is None]
+            if absent:
+                raise DataError(f"{where}: the line ends before {', '.join(absent)}")
+            yield where, record
+
+
+def read_table(path: Path) -> list[Row]:
+    """Read a table; image paths come back absolute.
+
+    Raises:
+        DataError: no such file, a missing column, an MOS that is no number in [0, 1]; names the line.
+    """
+    names = [field.name for field in fields(Row)]
+    rows = []
+    for where, record in csv_records(path, ("image", "mos")):
+        extra = {name: record.get(name) or "" for name in names[2:]}
+        rows.append(Row(str(path.parent.resolve() / record["image"]), _mos(record["mos"], where), **extra))
+    if not rows:
+        raise DataError(f"{path}: the table has no rows")
+    return rows
+
+
+def write_table(rows: Iterable[Row], path: Path) -> None:
+    """Write rows as a table that `read_table` reads back."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def regroup(rows: list[Row], path: Path) -> list[Row]:
+    """Replace groups by those of a CSV file with the columns `image,dup_group`, where it lists a picture's file name.
+
+    Raises:
+        DataError: no such file, a missing column.
+    """
+    group_of = {record["image"].lower(): record["dup_group"] for _, record in csv_records(path, ("image", "dup_group"))}
+    return [replace(row, group=group_of.get(Path(row.image).name.lower(), row.group)) for row in rows]
+
+
+def split_by_group(rows: list[Row], val_share: float, seed: int, test_share: float = 0.0) -> list[Row]:
+    """Assign whole groups to validation and test until they hold about these shares of the pictures; the rest trains.
+
+    Official parts stay as they are: validation is drawn from `train` or unassigned pictures if there is no validation
+    part yet, test only from sets without any part. Groups that reach into the test part stay in train: they may not
+    decide anything by validation. The choice depends on the seed and the group's name alone, so adding pictures moves
+    no other group, and a test share moves nothing between train and validation.
+    """
+    parts = {row.split for row in rows} - {""}
+    val_share = 0.0 if "val" in parts else val_share
+    test_share = 0.0 if parts else test_share
+    if val_share < 0 or test_share < 0 or val_share + test_share >= 1:
+        raise DataError(f"expected shares that leave something to train on, got {val_share:g} and {test_share:g}")
+    in_test = {row.group for row in rows if row.split == "test"}
+
+    def place(row: Row) -> Row:
+        if row.split not in ("", "train"):
+            return row
+        draw = int(hashlib.sha256(f"{seed}/{row.group}".encode()).hexdigest()[:8], 16) / 16**8
+        if draw < val_share and row.group not in in_test:
+            return replace(row, split="val")
+        return replace(row, split="test" if draw >= 1 - test_share else "train")
+
+    return [place(row) for row in rows]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Decoded pictures of one size on disk. `pixels` is a read-only `(N, side, side, 3)` uint8 memory map."""
+
+    rows: list[Row]
+    pixels: NDArray[np.uint8]
+
+    @classmethod
+    def open(cls, folder: Path) -> "Decoded":
+        """Open what `decode` wrote."""
+        rows = read_table(folder / "table.csv")
+        shape = json.loads((folder / "shape.json").read_text())
+        return cls(rows, np.memmap(folder / "pixels.u8", np.uint8, "r", shape=tuple(shape)))
+
+    def select(self, split: str) -> NDArray[np.int64]:
+        """Indices of the pictures of one split."""
+        return np.array([i for i, row in enumerate(self.rows) if row.split == split], dtype=np.int64)
+
+    @property
+    def mos(self) -> NDArray[np.float32]:
+        return np.array([row.mos for row in self.rows], dtype=np.float32)
+
+
+def decode(rows: list[Row], folder: Path, side: int = 512, workers: int = 2) -> list[str]:
+    """Decode pictures once into a memory map; returns a message per picture that was left out as unreadable.
+
+    A picture whose sides are not `side` is reduced (never enlarged) to cover `side` x `side` and cropped at its centre.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Only readable pictures get a row, so the file grows by appending.
+    kept, failures = [], []
+    # One thread a worker: a forked child that starts OpenMP's threads anew can hang.
+    pool = ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    with (folder / "pixels.u8").open("wb") as file, pool:
+        for row, result in zip(rows, _decode_all(pool, rows, side), strict=True):
+            if isinstance(result, str):
+                failures.append(result)
+            else:
+                kept.append(row)
+                file.write(result.tobytes())
+    (folder / "shape.json").write_text(json.dumps([len(kept), side, side, 3]))
+    write_table(kept, folder / "table.csv")
+    return failures
+
+
+def _decode_all(pool: ProcessPoolExecutor, rows: list[Row], side: int) -> Iterator[NDArray[np.uint8] | str]:
+    return pool.map(_decode_one, [row.image for row in rows], [side] * len(rows), chunksize=16)
+
+
+def _decode_one(path: str, side: int) -> NDArray[np.uint8] | str:
+    try:
+        image = load_image(path)
+    except ValueError as error:
+        return str(error)
+    height, width = image.shape[-2:]
+    if min(height, width) < side:
+        return f"{path}: {width} x {height} px is smaller than {side} x {side}; left out, pictures are not enlarged"
+    if min(height, width) > side:
+        scale = side / min(height, width)
+        size = (max(side, round(height * scale)), max(side, round(width * scale)))
+        image = F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
+        height, width = size
+    top, left = (height - side) // 2, (width - side) // 2
+    square = image[:, top : top + side, left : left + side]
+    return (square * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def _mos(text: str, where: str) -> float:
+    try:
+        mos = float(text)
+    except ValueError as error:
+        raise DataError(f"{where}: expected an MOS in [0, 1], got {text!r}") from error
+    if not 0 <= mos <= 1:
+        raise DataError(f"{where}: expected an MOS in [0, 1], got {mos}; rescale the column, higher is better")
+    return mos

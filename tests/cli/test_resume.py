@@ -1,0 +1,230 @@
+"""Runs that end early: by kill, a full disk, a closed pipe; what they wrote is whole, and can be gone on with."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from helpers.generated_files import generate
+from helpers.mean import Mean
+from helpers.processes import NOT_TEXT, command
+from PIL import Image
+
+from qfm_metric.cli import score as cli
+from qfm_metric.cli.score import main
+from qfm_metric.folder import journal as rows
+from qfm_metric.folder.journal import ResumeError, RowFile, read_rows, run_file
+from qfm_metric.folder.pool import score_files
+
+SUFFIXES = {"csv": "csv", "jsonl": "jsonl", "parquet": "parquet.jsonl"}  # of the file that grows
+
+
+@pytest.fixture(autouse=True)
+def in_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def mean(monkeypatch):
+    fake = Mean()
+    monkeypatch.setattr(cli, "QFMScore", fake)
+    return fake
+
+
+def greys(number):
+    names = [f"f/{i:03d}.png" for i in range(number)]
+    Path("f").mkdir()
+    for i, name in enumerate(names):
+        Image.new("L", (8, 8), i % 256).save(name)
+    return names
+
+
+def rows_of(form, path="out"):
+    """Path and score of each row of a finished file."""
+    if form == "parquet":
+        parquet = pytest.importorskip("pyarrow.parquet")
+        return [(row["path"], row["score"]) for row in parquet.read_table(path).to_pylist()]
+    text = Path(path).read_text(encoding="utf-8")
+    if form == "csv":
+        return [(row["path"], float(row["score"] or "nan")) for row in csv.DictReader(io.StringIO(text, newline=""))]
+    return [(row["path"], row["score"]) for row in map(json.loads, text.splitlines())]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_run_cut_at_any_byte_is_completed(mean, form):
+    """Every length of the file that a crash may leave, also inside a row, a quoted name and a character."""
+    names = [*greys(3), 'f/two\nlines, "quoted" größe.png', NOT_TEXT, "f/gone.png"]
+    Image.new("L", (8, 8), 200).save(names[3])
+    options = [f"--{form}", "-o", "out"]
+    assert main([*names, *options]) == 1
+    whole, settings = rows_of(form), run_file(Path("out")).read_text()
+    if form == "parquet":
+        rows.to_journal(Path("out"), Path("out.jsonl"))
+        os.unlink("out")
+    grows = Path("out.jsonl" if form == "parquet" else "out")
+    data = grows.read_bytes()
+    assert [rows.key(path) for path, _ in whole] == [rows.key(name) for name in names]
+    for length in range(0, len(data), 3 if form == "csv" else 7):
+        grows.write_bytes(data[:length])
+        run_file(Path("out")).write_text(settings)
+        assert main([*names, *options, "--resume"]) == 1
+        assert str(rows_of(form)) == str(whole)  # NaN included
+    if form == "parquet":
+        assert not grows.exists()
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_finished_run_takes_in_what_is_new(mean, monkeypatch, form, capsys):
+    names = greys(4)
+    options = [f"--{form}", "-o", "out", "--resume", "--fail-under", "0.001"]
+    assert main([*names[:3], *options]) == 3
+    first = capsys.readouterr().err
+    scored = []
+    monkeypatch.setattr(cli, "score_files", lambda paths, *a, **k: score_files(map(seen(scored), paths), *a, **k))
+    assert main([names[0], *names, names[0], *options]) == 3  # as one run would have ended
+    assert scored == [names[0], names[3], names[0]]  # given three times: three rows
+    assert Counter(path for path, _ in rows_of(form)) == Counter([*names, names[0], names[0]])
+    assert capsys.readouterr().err == first == "qfm-metric: the lowest score is 0.0000\n"
+
+
+def seen(log):
+    def note(path):
+        log.append(path)
+        return path
+
+    return note
+
+
+def test_other_settings_are_refused(mean, capsys):
+    names = greys(2)
+    run = [*names, "--jsonl", "-o", "out"]
+    assert main(run) == 0
+    before = Path("out").read_bytes()
+
+    def refused(arguments, message):
+        with pytest.raises(SystemExit) as exit:
+            main([*arguments, "--resume"])
+        assert exit.value.code == 2
+        assert message in capsys.readouterr().err
+        assert Path("out").read_bytes() == before
+
+    refused([*run, "--tile", "64"], "tile was None, now 64; repeat the options of the first run")
+    refused([*run, "--dtype", "bfloat16"], "dtype was 'float32', now 'bfloat16'")
+    refused([*names, "--csv", "-o", "out"], "format was 'jsonl', now 'csv'")
+    mean.weights_sha256 = "1" * 64
+    refused(run, f"weights_sha256 was '{'0' * 64}', now '{'1' * 64}'")
+    mean.weights_sha256 = "0" * 64
+    run_file(Path("out")).unlink()
+    refused(run, "out.run.json: cannot be read, so it is not known what out was scored with")
+
+
+def test_damage_in_the_middle_is_refused():
+    Path("out").write_text('{"path": "a", "score": 0.5}\n{"path": "b", "sc\n{"path": "c", "score": 0.5}\n')
+    with pytest.raises(ResumeError, match="row 2 is damaged"):
+        read_rows(Path("out"), "jsonl")
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_full_disk_leaves_whole_rows(mean, capsys, form):
+    resource = pytest.importorskip("resource")
+    names = greys(30)
+    options = [f"--{form}", "-o", "out"]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))  # a write beyond is cut short, the next one fails
+    try:
+        status = main([*names, *options])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert status == 1
+    assert capsys.readouterr().err.startswith("qfm-metric: cannot write out: ")
+    left = Path("out.jsonl" if form == "parquet" else "out").read_text()
+    assert left.endswith("\n")
+    assert 400 < len(left) <= 500
+    assert main([*names, *options, "--resume"]) == 0
+    assert [path for path, _ in rows_of(form)] == names
+
+
+def test_a_row_that_does_not_fit_is_taken_back():
+    class Full(io.FileIO):
+        def write(self, data):
+            room = 10 - os.fstat(self.fileno()).st_size
+            if room == 0:
+                raise OSError(28, "No space left on device")
+            return super().write(data[:room])
+
+    with RowFile("out") as file:
+        file._file.close()
+        file._file = Full("out", "a")
+        file.write("12345\n")
+        with pytest.raises(OSError, match="No space left"):
+            file.write("6789012\n")
+        file.write("abc\n")
+    assert Path("out").read_text() == "12345\nabc\n"
+
+
+def test_killed_at_random_points_each_picture_has_one_row(tiny_files):
+    """Real processes, with workers and without, killed with SIGKILL; the next one goes on."""
+    names = generate("f", 120, [(64, 64), (96, 64), (130, 70)], broken=0.05)
+    arguments = ["f", "--weights", str(tiny_files[0]), "--jsonl", "-o", "out", "--resume"]
+    names = [name for name in names if not os.path.isdir(name)]
+    rng, killed = random.Random(time.time_ns()), 0
+    for workers in ("2", "1"):
+        process = command(*arguments, "--workers", workers, stderr=-1)
+        goal = size_of("out") + rng.randint(1, 4000)  # bytes: about 40 rows
+        while process.poll() is None and size_of("out") < goal:
+            time.sleep(0.001)
+        process.kill()
+        killed += process.wait(timeout=60) == -signal.SIGKILL
+        process.stderr.read()  # ends when the last process that has it has gone: workers follow their parent
+        process.stderr.close()
+    process = command(*arguments, stderr=-1, text=True)
+    _, err = process.communicate(timeout=900)
+    assert killed >= 1
+    assert process.returncode == 1, err  # some pictures are broken
+    assert [path for path, _ in rows_of("jsonl")] == names
+    alone = {row.path: row for row in score_files(names, tiny(tiny_files))}
+    for path, score in rows_of("jsonl"):
+        assert (score is None) == (alone[path].score is None)
+        assert score is None or score == pytest.approx(alone[path].score, abs=0.6e-4)
+
+
+def tiny(tiny_files):
+    from qfm_metric import QFMScore
+
+    return QFMScore.from_pretrained(tiny_files[0])
+
+
+def size_of(path):
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.getsize(path)
+    return 0
+
+
+@pytest.mark.parametrize("written", [1, 500])
+def test_ctrl_c_ends_a_run_with_workers(tiny_files, written):
+    """At the heading, when the first worker is being started, and among the rows."""
+    generate("f", 60, [(64, 64)], broken=0.02)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background are begun ignoring it
+    process = command(
+        *["f"] * 30,  # long enough not to end by itself first
+        *["--weights", str(tiny_files[0]), "--csv", "-o", "out", "--workers", "2"],
+        stderr=-1,
+        text=True,
+        start_new_session=True,
+    )
+    signal.signal(signal.SIGINT, before)
+    while size_of("out") < written:
+        assert process.poll() is None
+        time.sleep(0.001)
+    time.sleep(0.5 if written == 1 else 0)  # a process has been started then, and imports torch for seconds
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
+    _, err = process.communicate(timeout=900)
+    assert (process.returncode, err) == (130, "qfm-metric: interrupted; the rows so far are written\n")
+    assert read_rows(Path("out"), "csv").end == size_of("out")

@@ -1,0 +1,332 @@
+"""The command: what it reads, what it writes where, and how it ends; mostly with a metric that returns the mean."""
+
+import csv
+import io
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.mean import Mean
+from helpers.pictures import grey
+from helpers.processes import NOT_TEXT
+from PIL import Image
+
+import qfm_metric
+from qfm_metric.cli import score as cli
+from qfm_metric.cli.output import write_rows
+from qfm_metric.cli.paths import find_pictures
+from qfm_metric.cli.score import main
+from qfm_metric.folder.journal import RowFile
+from qfm_metric.folder.one_file import Row
+from qfm_metric.folder.pool import score_files
+from qfm_metric.weights import read_manifest
+
+FORMATS = [None, "csv", "json", "jsonl"]
+
+
+@pytest.fixture
+def mean(monkeypatch):
+    fake = Mean()
+    monkeypatch.setattr(cli, "QFMScore", fake)
+    return fake
+
+
+@pytest.fixture(autouse=True)
+def in_empty_folder(tmp_path, monkeypatch):
+    """Work in an empty folder, so that paths are short and rows can be compared whole."""
+    monkeypatch.chdir(tmp_path)
+
+
+def feed(monkeypatch, data):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+
+
+def text_of(results, form=None):
+    file = io.StringIO()
+    write_rows(results, file.write, form, Mean.report)
+    return file.getvalue()
+
+
+def test_folder_is_its_pictures_in_order_of_name():
+    for name in ("f/b.PNG", "f/a.jpg", "f/c.webp.gif", "f/deep/d.png", "f/folder.png/e.png"):
+        grey(name)
+    Path("f/notes.txt").write_text("no picture")
+    Path("f/png").write_text("no suffix")
+    top = [os.path.join("f", name) for name in ("a.jpg", "b.PNG", "c.webp.gif")]
+    deep = [os.path.join("f", "deep", "d.png"), os.path.join("f", "folder.png", "e.png")]
+    assert list(find_pictures(["f"], recursive=False)) == top
+    assert list(find_pictures(["f"], recursive=True)) == top + deep
+    assert list(find_pictures(["f/notes.txt"], recursive=False)) == ["f/notes.txt"]  # named, so it gets an error row
+
+
+def test_globs_are_expanded_as_a_shell_would():
+    for name in ("2.png", "10.png", "[1].png", "1.png", "trip-a/x.png", "trip-b/y.png"):
+        grey(name)
+    Path("trip-b/z.txt").touch()
+
+    def found(*globs):
+        return [Path(path).as_posix() for path in find_pictures(globs, recursive=False)]
+
+    assert found("?.png") == ["1.png", "2.png"]
+    assert found("*.png") == ["1.png", "10.png", "2.png", "[1].png"]
+    assert found("[1].png") == ["[1].png"]  # a file of that name comes before the glob
+    assert found("nothing*.png") == ["nothing*.png"]  # gets an error row that names it
+    assert found("trip-*") == ["trip-a/x.png", "trip-b/y.png"]
+    assert found("trip-b/**") == ["trip-b/y.png", "trip-b/z.txt"]  # each once
+    assert found("**/?.png") == ["1.png", "2.png", "trip-a/x.png", "trip-b/y.png"]
+
+
+def test_dash_is_a_path_per_line(monkeypatch):
+    feed(monkeypatch, "b.png\r\n\r\n  \n sp ace.png\nkätzchen.png\nbad".encode() + b"\xff.png")
+    names = ["b.png", " sp ace.png", "kätzchen.png", NOT_TEXT]
+    assert list(find_pictures(["first.png", "-", "last.png"], recursive=False)) == ["first.png", *names, "last.png"]
+
+
+def test_folder_that_cannot_be_read_costs_its_own_rows_only(monkeypatch, mean, capsys):
+    grey("locked/a.png")
+    grey("open/b.png")
+    scandir = os.scandir
+
+    def guarded(path):
+        if os.path.basename(path) == "locked":  # chmod does not stop root
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    for arguments in (["locked", "open"], ["-r", "."]):
+        assert main(arguments) == 1
+        out, err = capsys.readouterr()
+        first, second = out.splitlines()
+        assert first.startswith("error\tlocked\t")
+        assert second == f"0.2000\t{os.path.join('open', 'b.png')}"
+        assert re.search("cannot look into .*locked: Permission denied", err)
+
+
+def test_rows_come_in_the_order_given(mean, monkeypatch, capsys):
+    for name, level in (("z.png", 51), ("f/b.png", 102), ("f/a.png", 153), ("line.png", 204), ("y.png", 255)):
+        grey(name, level)
+    feed(monkeypatch, b"line.png\r\n")
+    assert main(["z.png", "f", "-", "y*.png", "z.png", "--batch-size", "2"]) == 0
+    rows = ["0.2000\tz.png", "0.6000\tf/a.png", "0.4000\tf/b.png", "0.8000\tline.png", "1.0000\ty.png", "0.2000\tz.png"]
+    out, err = capsys.readouterr()
+    assert out.replace(os.sep, "/").splitlines() == rows
+    assert err == ""
+
+
+def test_a_bad_picture_costs_one_row():
+    whole = Path(grey("whole.png")).read_bytes()
+    Path("cut.png").write_bytes(whole[: len(whole) // 2])
+    Path("text.png").write_text("no picture")
+    paths = ["gone.png", "whole.png", "cut.png", "text.png", grey("white.png", 255)]
+    results = list(score_files(paths, Mean()))
+    assert [result.path for result in results] == paths
+    assert [result.score for result in results] == [None, pytest.approx(0.2), None, None, 1.0]
+    for result in results:
+        assert (result.error is None) == (result.score is not None)
+        assert result.error is None or result.path in result.error
+
+
+def test_text():
+    results = [Row("a b.png", 0.12344999, None), Row("c.png", None, "'c.png': broken")]
+    assert text_of(results) == "0.1234\ta b.png\nerror\tc.png\t'c.png': broken\n"
+
+
+def test_csv_reads_back():
+    names = ["a,b.png", 'say "hi".png', "two\nlines.png", "größe 猫.png", "", " tab\t.png "]
+    results = [Row(name, 1 / 7, None) for name in names[:3]]
+    results += [Row(name, None, f"{name!r} is {name}") for name in names[3:]]
+    rows = list(csv.DictReader(io.StringIO(text_of(results, "csv"), newline="")))
+    assert [list(row) for row in rows] == [["path", "score", "error", "width", "height"]] * len(names)
+    assert [row["path"] for row in rows] == names
+    assert [row["score"] for row in rows] == ["0.1429"] * 3 + [""] * 3
+    assert [row["error"] for row in rows] == [result.error or "" for result in results]
+
+
+def test_json_reads_back(mean, capsys):
+    assert main(["--json", grey("größe.png"), "gone.png"]) == 1
+    out = capsys.readouterr().out
+    assert out.isascii()  # so that it is JSON whatever the encoding of stdout
+    good, bad = json.loads(out)["results"]
+    assert good == {"path": "größe.png", "score": 0.2, "error": None, "width": 8, "height": 8}
+    assert bad == {"path": "gone.png", "score": None, "error": bad["error"], "width": None, "height": None}
+    assert "gone.png" in bad["error"]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_name_that_is_not_text_ends_no_run(mean, capsys, form):
+    arguments = [f"--{form}"] * bool(form) + [NOT_TEXT, grey("good.png")]
+    assert main(arguments) == main([*arguments, "-o", "out"]) == 1
+    out = capsys.readouterr().out
+    assert out == Path("out").read_text(encoding="utf-8")
+    assert "0.2" in out
+    if form in ("json", "jsonl"):
+        assert json.loads(out.splitlines()[0] if form == "jsonl" else out)
+        assert json.dumps(NOT_TEXT) in out
+    else:
+        assert r"bad\udcff.png" in out
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_rows_before_a_failure_are_on_disk(form):
+    def results():
+        yield Row("first.png", 0.5, None)
+        assert "first.png" in Path("out").read_text(encoding="utf-8")  # before the second is computed
+        raise KeyboardInterrupt
+
+    with RowFile("out") as file, pytest.raises(KeyboardInterrupt):
+        write_rows(results(), file.write, form, Mean.report)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_output_goes_to_the_file_alone(mean, capsys, form):
+    Path("out").write_text("what was there before, longer than what replaces it\n" * 9)
+    assert main([*[f"--{form}"] * bool(form), "-o", "out", grey("ä.png")]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert Path("out").read_bytes().decode() == text_of([Row("ä.png", 0.2, None, 8, 8)], form)
+
+
+@pytest.mark.parametrize("output", ["absent/out.csv", ".", "/dev/full"])
+def test_output_that_cannot_be_written(mean, monkeypatch, capsys, output):
+    scored = []
+    monkeypatch.setattr(mean.net, "score_views", lambda views: scored.append(views) or views.mean()[None])
+    if output.startswith("/") and not os.path.exists(output):
+        pytest.skip(f"no {output} on this system")
+    assert main(["-o", output, grey("a.png")]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"qfm-metric: cannot write {output}: ")
+    assert err.count("\n") == 1
+    assert output == "/dev/full" or scored == []  # known before any picture was scored
+
+
+def test_nothing_found(mean, capsys):
+    Path("empty").mkdir()
+    assert main(["empty"]) == 1
+    assert capsys.readouterr() == ("", "qfm-metric: no pictures found\n")
+    assert main(["--json", "empty"]) == 1
+    assert json.loads(capsys.readouterr().out) == {"report": mean.report, "results": []}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "required: PATH"),
+        (["--bogus", "a.png"], "--bogus"),
+        (["--json", "--csv", "a.png"], "not allowed with"),
+        (["--batch-size", "0", "a.png"], "--batch-size: expected at least 1, got 0"),
+        (["--workers", "0", "a.png"], "--workers: expected at least 1, got 0"),
+        (["--tile", "63", "a.png"], "--tile: expected at least 64, got 63"),
+        (["--top", "0", "a.png"], "--top: expected at least 1, got 0"),
+        (["--fail-under", "40", "a.png"], "--fail-under: expected a score from 0 to 1, got 40"),
+        (["--parquet", "a.png"], "--parquet: expected -o FILE"),
+        (["--resume", "--csv", "a.png"], "--resume: expected -o FILE and --csv, --jsonl or --parquet"),
+        (["--resume", "--json", "-o", "x", "a.png"], "--resume: expected -o FILE and --csv, --jsonl or --parquet"),
+        (["--resume", "--csv", "-o", "x", "--top", "3", "a.png"], "sort FILE afterwards"),
+        (["--device", "nonsense", "a.png"], "--device nonsense: "),
+        (["--device", "meta", "a.png"], "--device meta: "),  # can be moved to, cannot compute
+        (["--device", "mtia", "a.png"], "--device mtia: "),  # AssertionError from torch
+        (["--device", "privateuseone", "a.png"], "--device privateuseone: "),  # ModuleNotFoundError
+        (["--weights", read_manifest()["default"] + "x", "a.png"], f"did you mean {read_manifest()['default']!r}?"),
+        (["weights"], "required: COMMAND"),
+        (["weights", "polish"], "polish"),
+        (["export"], "expected --onnx FILE, --pt2 FILE or both"),
+        (["export", "a.png"], "unrecognized arguments: a.png"),
+        (["export", "--onnx", "a.onnx", "--weights", "nothing"], "nothing"),
+    ],
+)
+def test_wrong_usage(capsys, arguments, message):
+    grey("a.png")
+    grey("weights/a.png")
+    with pytest.raises(SystemExit) as exit:
+        main(arguments)
+    out, err = capsys.readouterr()
+    assert exit.value.code == 2
+    assert out == ""
+    assert message in err.splitlines()[-1]
+
+
+def test_options_in_any_place_and_paths_that_look_like_something_else(mean, capsys):
+    grey("a.png")
+    grey("-b.png", 102)
+    assert main(["a.png", "--csv", "./-b.png"]) == 0
+    assert capsys.readouterr().out == "path,score,error,width,height\na.png,0.2000,,8,8\n./-b.png,0.4000,,8,8\n"
+    assert main(["--quiet", "--", "-b.png", "a.png"]) == 0
+    assert capsys.readouterr().out == "0.4000\t-b.png\n0.2000\ta.png\n"
+    grey("weights/c.png", 153)
+    assert main(["./weights"]) == 0
+    assert capsys.readouterr().out == f"0.6000\t{os.path.join('weights', 'c.png')}\n"
+
+
+def test_rows_in_order_of_score(mean, capsys):
+    for name, level in (("b", 102), ("c", 51), ("a", 255), ("tie", 102)):
+        grey(f"f/{name}.png", level)
+    Path("f/bad.png").touch()
+
+    def names(*options):
+        assert main(["f", *options]) == 1  # a picture failed, whether or not it is shown
+        return [Path(line.split("\t")[1]).stem for line in capsys.readouterr().out.splitlines()]
+
+    assert names("--sort", "best") == ["a", "b", "tie", "c", "bad"]
+    assert names("--sort", "worst") == ["c", "b", "tie", "a", "bad"]
+    assert names("--top", "3") == ["a", "b", "tie"]
+    assert names("--top", "2", "--sort", "worst") == ["c", "b"]
+    assert names("--top", "9") == ["a", "b", "tie", "c"]
+
+
+def test_an_interrupt_leaves_what_was_scored_in_order(mean, monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        yield Row("a.png", 0.1)
+        yield Row("b.png", 0.2)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "score_files", interrupted)
+    assert main(["--sort", "best", "x"]) == 130
+    out, err = capsys.readouterr()
+    assert out == "0.2000\tb.png\n0.1000\ta.png\n"
+    assert err == "qfm-metric: interrupted; the rows so far are written\n"
+
+
+def test_fail_under_has_a_status_of_its_own(mean, capsys):
+    pictures = [grey("a.png", 51), grey("b.png", 255)]
+    assert main([*pictures, "--fail-under", "0.2"]) == 0  # as it is printed: 0.2000
+    assert main([*pictures, "--fail-under", "0.21"]) == 3
+    assert capsys.readouterr().err == "qfm-metric: the lowest score is 0.2000\n"
+    assert main([*pictures, "gone.png", "--fail-under", "0.21"]) == 1
+
+
+def test_tiles_have_a_lowest_score(mean, capsys):
+    halves = Image.new("L", (256, 128), 255)
+    halves.paste(51, (128, 0, 256, 128))
+    halves.save("halves.png")
+    assert main(["halves.png", "--tile", "128"]) == 0
+    assert capsys.readouterr().out == "0.6000\t0.2000\thalves.png\n"
+    assert main(["halves.png", "--tile", "128", "--jsonl"]) == 0
+    assert json.loads(capsys.readouterr().out)["lowest"] == 0.2
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(["--version"])
+    assert exit.value.code == 0
+    assert capsys.readouterr() == (f"qfm-metric {qfm_metric.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "out_is_tty", "err_is_tty", "shown"),
+    [
+        ([], False, True, True),
+        (["-o", "out"], True, True, True),
+        ([], True, True, False),  # the rows would share their line with it
+        (["--quiet"], False, True, False),
+    ],
+)
+def test_when_progress_is_shown(mean, monkeypatch, capsys, options, out_is_tty, err_is_tty, shown):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: out_is_tty)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: err_is_tty)
+    assert main([*options, grey("a.png"), grey("b.png")]) == 0
+    out, err = capsys.readouterr()
+    assert err == ("\r1 scored\r2 scored\n" if shown else "")
+    assert out == ("" if "-o" in options else "0.2000\ta.png\n0.2000\tb.png\n")

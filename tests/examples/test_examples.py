@@ -1,0 +1,33 @@
+"""The examples run as written, and the shipped weights behave as the README says."""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def test_rank_photos(tmp_path, monkeypatch, capsys):
+    figure = tmp_path / "figure.png"
+    monkeypatch.setattr(sys, "argv", ["rank_photos.py", "--figure", str(figure)])
+    runpy.run_path(str(EXAMPLES / "rank_photos.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+
+    fallen, ladders = map(int, re.search(r"(\d+) of (\d+) blur, noise and JPEG ladders", printed).groups())
+    assert ladders == 15
+    assert fallen >= 0.8 * ladders
+
+    ranking = re.findall(r"^(0\.\d+)  (.+)$", printed.split("ranking, best first\n")[1], flags=re.MULTILINE)
+    scores = [float(score) for score, _ in ranking]
+    assert len(scores) == 30
+    assert scores == sorted(scores, reverse=True)
+    best = [label for _, label in ranking[:10]]
+    assert sum("clean" in label or "expose" in label for label in best) >= 8  # the damaged ones are further down
+
+    with Image.open(figure) as image:
+        assert min(image.size) > 500
+        assert np.asarray(image.convert("L")).std() > 20  # drawn, not blank

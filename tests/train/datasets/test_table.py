@@ -1,0 +1,120 @@
+"""Tables, groups, splits by group, the decoded cache."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from qfm_metric.train.datasets.table import (
+    DataError,
+    Decoded,
+    Row,
+    decode,
+    read_table,
+    regroup,
+    split_by_group,
+    write_table,
+)
+
+
+def test_table_round_trip(tmp_path):
+    rows = [Row(str(tmp_path / "ä, b.jpg"), 0.125, "g1", "s", "train"), Row(str(tmp_path / "c.jpg"), 1.0)]
+    write_table(rows, tmp_path / "t.csv")
+    assert read_table(tmp_path / "t.csv") == rows
+
+
+def test_table_paths_are_relative_to_the_table(tmp_path):
+    (tmp_path / "t.csv").write_text("image,mos\nsub/a.jpg,0.5\n")
+    assert read_table(tmp_path / "t.csv") == [Row(str(tmp_path / "sub/a.jpg"), 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("image,score\na.jpg,1\n", "column mos is missing"),
+        ("image,mos\na.jpg,good\n", r"line 2: expected an MOS in \[0, 1\], got 'good'"),
+        ("image,mos\na.jpg,0.5\nb.jpg,55\n", "line 3.*rescale"),
+        ("image,mos\na.jpg,nan\n", "line 2"),
+        ("image,mos\na.jpg\n", "line 2: the line ends before mos"),
+        ("image,mos\n", "no rows"),
+    ],
+)
+def test_bad_tables(tmp_path, text, says):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(DataError, match=says):
+        read_table(tmp_path / "t.csv")
+    with pytest.raises(DataError, match="no such file; expected a CSV file with the columns image,mos"):
+        read_table(tmp_path / "other.csv")
+
+
+def test_split_keeps_groups_together():
+    rows = [Row(f"{i}.jpg", 0.5, group=str(i // 3), split="train") for i in range(900)]
+    rows += [Row(f"t{i}.jpg", 0.5, group=str(i), split="test") for i in range(50)]
+    split = split_by_group(rows, 0.2, seed=0)
+    of_group = {}
+    for row in split:
+        if not row.image.startswith("t"):
+            of_group.setdefault(row.group, set()).add(row.split)
+    assert all(len(splits) == 1 for splits in of_group.values())
+    assert sum(row.split == "val" for row in split) == pytest.approx(0.2 * 900, rel=0.3)
+    assert all(of_group[str(i)] == {"train"} for i in range(50))  # groups that reach into the test part
+    assert [row.split for row in split[900:]] == ["test"] * 50
+    assert split_by_group(rows, 0.2, seed=0) == split
+    assert split_by_group(rows, 0.2, seed=1) != split
+    assert split_by_group(rows[300:], 0.2, seed=0) == split[300:]
+
+
+def test_split_of_a_set_without_parts():
+    rows = [Row(f"{i}.jpg", 0.5, group=str(i // 3)) for i in range(900)]
+    split = split_by_group(rows, 0.2, seed=0, test_share=0.3)
+    share = {part: sum(row.split == part for row in split) / 900 for part in ("train", "val", "test")}
+    assert share == pytest.approx({"train": 0.5, "val": 0.2, "test": 0.3}, rel=0.3)
+    assert len({(row.group, row.split) for row in split}) == 300
+    without_test = split_by_group(rows, 0.2, seed=0)
+    assert [row.split == "val" for row in without_test] == [row.split == "val" for row in split]
+    assert {row.split for row in without_test} == {"train", "val"}
+
+
+def test_split_keeps_official_parts():
+    parts = ["train"] * 80 + ["val"] * 10 + ["test"] * 10
+    rows = [Row(f"{i}.jpg", 0.5, group=str(i), split=part) for i, part in enumerate(parts)]
+    assert split_by_group(rows, 0.5, seed=0, test_share=0.4) == rows
+    no_val = split_by_group(rows[:80], 0.5, seed=0, test_share=0.4)
+    assert {row.split for row in no_val} == {"train", "val"}
+
+
+@pytest.mark.parametrize(("val_share", "test_share"), [(0.6, 0.4), (1.0, 0.0), (-0.1, 0.2), (0.1, -0.2)])
+def test_shares_leave_something_to_train_on(val_share, test_share):
+    with pytest.raises(DataError, match="shares"):
+        split_by_group([Row("a.jpg", 0.5)], val_share, seed=0, test_share=test_share)
+
+
+def test_regroup(tmp_path):
+    (tmp_path / "groups.csv").write_text("image,mos,dup_group\na (1).jpg,0,7\nb.jpg,0,7\nelsewhere.jpg,0,8\n")
+    rows = [Row("/data/a (1).JPG", 0.5, "a"), Row("/data/b.jpg", 0.5, "b"), Row("/data/c.jpg", 0.5, "c")]
+    assert [row.group for row in regroup(rows, tmp_path / "groups.csv")] == ["7", "7", "c"]
+    with pytest.raises(DataError, match=r"other\.csv: no such file"):
+        regroup(rows, tmp_path / "other.csv")
+    (tmp_path / "groups.csv").write_text("image,group\nb.jpg,7\n")
+    with pytest.raises(DataError, match=r"groups\.csv: column dup_group is missing"):
+        regroup(rows, tmp_path / "groups.csv")
+
+
+def test_decode(tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    Image.new("RGB", (64, 64), (10, 20, 30)).save(tmp_path / "large.png")
+    Image.new("RGB", (16, 16)).save(tmp_path / "small.png")
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    names = ["wide.png", "broken.png", "large.png", "small.png"]
+    rows = [Row(str(tmp_path / name), 0.5, split="val" if name == "large.png" else "train") for name in names]
+    failures = decode(rows, tmp_path / "out", side=32, workers=1)
+    assert len(failures) == 2
+    assert "broken.png" in failures[0]
+    assert "small.png" in failures[1]
+    decoded = Decoded.open(tmp_path / "out")
+    assert [row.image for row in decoded.rows] == [rows[0].image, rows[2].image]
+    assert np.array_equal(decoded.pixels[0], pixels[:, 8:40])
+    assert (decoded.pixels[1] == [10, 20, 30]).all()
+    assert decoded.select("val").tolist() == [1]
+    assert decoded.mos.tolist() == [0.5, 0.5]

@@ -1,0 +1,170 @@
+"""Publishing: what goes to the Hub, what the manifest says afterwards, and what is refused."""
+
+import json
+import sys
+from dataclasses import asdict
+
+import pytest
+import torch
+from helpers.hub_server import sha256
+from huggingface_hub import ModelCard
+
+from qfm_metric import QFMScore
+from qfm_metric.card import model_card
+from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.train import __main__ as command
+from qfm_metric.weights import FILE, save_weights
+
+# The client's own: its upload calls its HTTP library in a way that the latter calls old.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
+TINY = QFMConfig(backbone="mobilenetv3_small_050", dim=32, heads=2)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_weights(path, asdict(TINY), QFMNet(TINY).state_dict(), torch.float32)
+    return path
+
+
+@pytest.fixture
+def manifest(tmp_path, file):
+    """A manifest with one id, which is not embedded."""
+    figures = {"command": "python -m qfm_metric.train evaluate all.csv", "BIQ2021 test": {"srcc": 0.75, "within": 0.6}}
+    data = [{"name": "BIQ2021", "terms": "no licence file: ask"}]
+    entry = {"file": None, "repo_id": None, "revision": None, "filename": None, "licence": "Apache-2.0"}
+    entry |= {"sha256": sha256(file.read_bytes()), "bytes": file.stat().st_size}
+    entry |= {"training_data": data, "figures": figures}
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps({"schema_version": 1, "default": "tiny", "weights": {"tiny": entry}}))
+    return path
+
+
+@pytest.fixture
+def publish(manifest, file, monkeypatch, capsys):
+    """The command; returns its exit status and what it printed."""
+
+    def run(*options):
+        known = ["--repo-id", "org/tiny", "--id", "tiny", "--manifest", str(manifest), "--file", str(file)]
+        monkeypatch.setattr(sys, "argv", ["train", "publish", *known, *options])
+        status = command.main()
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    monkeypatch.setenv("HF_TOKEN", "hf_writer")
+    return run
+
+
+def entry_of(manifest):
+    return json.loads(manifest.read_text())["weights"]["tiny"]
+
+
+def test_publish_writes_repository_and_manifest(hub, publish, manifest, file):
+    before = entry_of(manifest)
+    status, out, _ = publish()
+    assert status == 0
+    (oid, files) = hub.commits["org/tiny"][-1]
+    assert entry_of(manifest) == before | {"repo_id": "org/tiny", "revision": oid, "filename": FILE}
+    assert f"org/tiny@{oid}" in out
+    assert files[FILE] == file.read_bytes()
+    assert files["config.json"] == json.dumps(asdict(TINY), indent=2, sort_keys=True).encode() + b"\n"
+    assert files["README.md"].decode() == model_card("tiny", before, source="org/tiny")
+    assert len(hub.commits["org/tiny"]) == 1
+
+
+def test_publishing_again_makes_no_new_commit_unless_something_changed(hub, publish, manifest):
+    publish()
+    first = entry_of(manifest)
+    assert publish()[0] == 0
+    assert entry_of(manifest) == first
+    content = json.loads(manifest.read_text())
+    content["weights"]["tiny"]["training_data"][0]["terms"] = "granted"
+    manifest.write_text(json.dumps(content))
+    assert publish()[0] == 0
+    assert [b"granted" in files["README.md"] for _, files in hub.commits["org/tiny"]] == [False, True]
+    assert entry_of(manifest)["revision"] == hub.commits["org/tiny"][-1][0] != first["revision"]
+
+
+def test_dry_run_shows_all_and_asks_nobody(hub, publish, manifest):
+    before = manifest.read_text()
+    status, out, _ = publish("--dry-run")
+    assert status == 0
+    for part in ("would publish org/tiny", FILE, entry_of(manifest)["sha256"], '"repo_id": "org/tiny"', "BIQ2021"):
+        assert part in out
+    assert (hub.requests, hub.commits, manifest.read_text()) == ([], {}, before)
+
+
+def test_what_cannot_be_published_leaves_the_manifest_alone(hub, publish, manifest, monkeypatch, tmp_path):
+    before = manifest.read_text()
+    other = tmp_path / "other.safetensors"
+    save_weights(other, asdict(TINY), QFMNet(TINY).state_dict(), torch.float32)
+    hub.faults["POST commit"] = lambda request: request.answer(403, {"error": "read only"}) or True
+    monkeypatch.delenv("HF_TOKEN")
+    cases = [
+        (["--id", "none"], "add its entry first"),
+        (["--file", str(other)], "publish the file that the manifest describes"),
+        ([], "log in with a token"),  # as nobody
+    ]
+    for options, says in cases:
+        status, out, err = publish(*options)
+        assert (status, out) == (1, "")
+        assert says in err
+    monkeypatch.setenv("HF_TOKEN", "hf_reader")
+    assert "log in with a token" in publish()[2]
+    assert manifest.read_text() == before
+
+
+def test_repository_that_gives_back_other_bytes_is_not_named(hub, publish, manifest, file):
+    before = manifest.read_text()
+    wrong = file.read_bytes()[:-4] + bytes(4)
+
+    def swap(request):
+        oid = request.path.rpartition("/")[2]
+        return request.answer(200, wrong, ETag=f'"{oid}"') or True
+
+    hub.faults["GET download"] = swap
+    status, _, err = publish()
+    assert status == 1
+    assert "expected SHA-256" in err
+    assert manifest.read_text() == before
+
+
+def test_card_is_what_the_hub_reads(manifest):
+    entry = entry_of(manifest)
+    data = ModelCard(model_card("tiny", entry, source="org/tiny")).data
+    assert (data.license, data.library_name, data.datasets) == ("apache-2.0", "qfm_metric", ["BIQ2021"])
+    assert (data.model_name, data.metrics) == ("tiny", ["spearmanr"])
+    (result,) = data.eval_results
+    assert (result.dataset_name, result.metric_type, result.metric_value) == ("BIQ2021 test", "spearmanr", 0.75)
+    assert "image-quality-assessment" in data.tags
+
+
+def test_card_says_what_is_so(manifest):
+    entry = entry_of(manifest)
+    text = model_card("tiny", entry, source="org/tiny")
+    for part in (
+        "independent reconstruction",
+        'from_pretrained("org/tiny")',
+        entry["sha256"],
+        "no licence file: ask",
+        "| BIQ2021 test | within | 0.6 |",
+        entry["figures"]["command"],
+    ):
+        assert part in text
+    odd = model_card("tiny", entry | {"licence": 'a "special" one: yes'})
+    assert ModelCard(odd).data.to_dict()["license_name"] == 'a "special" one: yes'
+
+
+def test_card_of_unreleased_weights_claims_nothing(manifest, tmp_path, file, monkeypatch):
+    text = model_card("custom", None)
+    assert "not a release" in text
+    for word in ("license", "datasets", "model-index", "Figures"):
+        assert word not in text
+    metric = QFMScore.from_pretrained(file)
+    monkeypatch.setattr("qfm_metric.score.read_manifest", lambda: json.loads(manifest.read_text()))
+    metric.save_pretrained(tmp_path / "released")
+    assert (tmp_path / "released" / "README.md").read_text() == model_card("tiny", entry_of(manifest))
+    metric.net.head[1].bias.add_(1)
+    metric.save_pretrained(tmp_path / "tuned")
+    assert (tmp_path / "tuned" / "README.md").read_text() == model_card("tuned", None)

@@ -166,7 +166,7 @@ def main() -> None:
         note(" ".join(f"{name}: {median(found):.2f};" for name, found in ratios.items()))
         scores = score_all(variants, [row.image for row in val])
         mos = np.array([row.mos for row in val])
-        print(f"{metric.report}; onnxruntime {onnxruntime.__version__}, torch {torch.__version__}, ", end="")
+        print(f"{metric.signature}; onnxruntime {onnxruntime.__version__}, torch {torch.__version__}, ", end="")
         print(f"{torch.backends.cpu.get_cpu_capability()}, load {os.getloadavg()[0]:.1f}")
         print(table(scores, mos, ratios, models))
 

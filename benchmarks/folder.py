@@ -27,12 +27,12 @@ from typing import Any
 
 import torch
 from PIL import Image
+from qfm_metric.folder.views import preprocess_pixels
 
 from qfm_metric import QFMScore, load_image, score_files
 from qfm_metric.export import ExportError
-from qfm_metric.folder.views import preprocess_pixels
 from qfm_metric.images import open_image, read_pixels
-from qfm_metric.onnx import OnnxNetwork
+from qfm_metric.onnx import OnnxScore
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -58,8 +58,8 @@ def stages(args: argparse.Namespace) -> None:
     }
     with suppress(ExportError):  # the packages of qfm-metric[onnx] are missing
         started = time.process_time()
-        network = OnnxNetwork(metric)
-        took = f"OnnxNetwork: made in {time.process_time() - started:.0f} s, scores within {network.difference:.0e}; "
+        network = OnnxScore(metric)
+        took = f"OnnxScore: made in {time.process_time() - started:.0f} s, scores within {network.difference:.0e}; "
         print(took, end="")
         steps |= {
             "network, ONNX Runtime": lambda i: network(views[i]),
@@ -76,7 +76,7 @@ def stages(args: argparse.Namespace) -> None:
                 if run:
                     times[name].append((time.process_time() - started) / len(paths))
     whole = times["score_files"]
-    print(f"{len(paths)} pictures, {args.rounds} rounds, one thread, torch {torch.__version__}; {metric.report}")
+    print(f"{len(paths)} pictures, {args.rounds} rounds, one thread, torch {torch.__version__}; {metric.signature}")
     rate = 1 / median(whole)
     print(f"score_files: {rate:.2f} pictures a second, {1e6 / rate / 3600:.1f} hours of a core for a million")
     print("| | ms a picture | of score_files |\n|---|--:|--:|")
@@ -98,7 +98,7 @@ def workers(args: argparse.Namespace) -> None:
             started, count = time.perf_counter(), sum(1 for _ in itertools.islice(found, 3 * len(paths)))
             rates[number].append(count / (time.perf_counter() - started))
             del found  # ends the processes
-    print(f"{len(paths)} pictures, {args.rounds} rounds, {len(os.sched_getaffinity(0))} cores; {metric.report}")
+    print(f"{len(paths)} pictures, {args.rounds} rounds, {len(os.sched_getaffinity(0))} cores; {metric.signature}")
     print(f"| workers | pictures a second | times as many as with {args.workers[0]} |\n|--:|--:|--:|")
     for number, found_rates in rates.items():
         ratio = median(one / base for one, base in zip(found_rates, rates[args.workers[0]], strict=True))

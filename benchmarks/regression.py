@@ -49,7 +49,7 @@ def work(weights: str | None, paths: Sequence[str]) -> None:
     steps = {"score": score, "file": inferring(lambda: [metric(load_image(p)) for p in paths]), "gradient": gradient}
     for step in steps.values():  # the first time is slower
         step()
-    print(json.dumps({"scores": score(), "report": metric.report}), flush=True)
+    print(json.dumps({"scores": score(), "report": metric.signature}), flush=True)
     for line in sys.stdin:
         started = time.process_time()
         steps[line.strip()]()

@@ -296,9 +296,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             metrics[name] = one_line(error)
 
     tables = {f"{width}x{height}": measure(metrics, (width, height), args.repeats) for width, height in args.sizes}
-    print(markdown(machine, score.report, args.repeats, tables))
+    print(markdown(machine, score.signature, args.repeats, tables))
     if args.json:
-        args.json.write_text(json.dumps({"machine": machine, "report": score.report, "sizes": tables}, indent=1) + "\n")
+        args.json.write_text(
+            json.dumps({"machine": machine, "report": score.signature, "sizes": tables}, indent=1) + "\n"
+        )
     missed = shortfalls(tables, args.floors)
     for line in missed:
         print(line, file=sys.stderr)

@@ -188,7 +188,7 @@ def main() -> None:
             "memory_median_mb": round(median(mb for *_, mb in watch.samples)),
             "as_single_calls": check_samples(scores, metric, args.samples),
             "load": os.getloadavg()[1],
-            "report": metric.report,
+            "report": metric.signature,
         }
         print(json.dumps(found), flush=True)
         if args.figure:

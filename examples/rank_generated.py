@@ -163,7 +163,7 @@ def write_json(rankings: Sequence[Ranked], metric: QFMScore, path: Path) -> None
         asdict(ranked) | {"images": [{"image": name, "score": score} for name, score in ranked.images]}
         for ranked in rankings
     ]
-    path.write_text(json.dumps({"report": metric.report, "prompts": prompts}, indent=1), encoding="utf-8")
+    path.write_text(json.dumps({"report": metric.signature, "prompts": prompts}, indent=1), encoding="utf-8")
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -82,7 +82,7 @@ def write_report(groups: dict[str, list[dict[str, Any]]], experiment: Experiment
     setting = (
         f"Means over {len(experiment.clean)} held-out pictures (their middle {args.view} px). {parameters / 1e6:.2f} M "
         f"parameters, {len(experiment.train_pictures)} pictures, {args.batch} crops of {args.crop} px a step, "
-        f"{args.steps} steps, of which {args.warmup} with L1 alone. {experiment.metric.report}."
+        f"{args.steps} steps, of which {args.warmup} with L1 alone. {experiment.metric.signature}."
     )
     ratio = f"The gradient of 1 - QFM is {experiment.gradient_ratio():.3g} times L1's where the losses part."
     notes = [verdict(groups, args.recommended, list(experiment.judges)), ratio, setting]

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .score import QFMScore
+from .images import Pixels
+from .score import QFMScore, Rating, Views
 
 ROBUST = "qfm-robust-v1"
 
@@ -45,6 +46,7 @@ class GuardedScore(nn.Module):
     score_range = QFMScore.score_range
     higher_is_better = QFMScore.higher_is_better
     is_differentiable = QFMScore.is_differentiable
+    runtime = QFMScore.runtime
 
     def __init__(
         self,
@@ -75,14 +77,14 @@ class GuardedScore(nn.Module):
         """
         accurate, robust = self.accurate(images), self.robust(images)
         if isinstance(images, Tensor):
-            margin: Any = self._margin(images)
+            margin: Any = self._margin(*images.shape[-2:])
         else:
-            margin = torch.tensor([self._margin(image) for image in images], device=robust.device)
+            margin = torch.tensor([self._margin(*image.shape[-2:]) for image in images], device=robust.device)
         return torch.minimum(accurate, (robust + margin).clamp(min=0))
 
-    def _margin(self, images: Tensor) -> float:
-        """For `(..., H, W)`, by the share of the pixels that the robust network does not see."""
-        seen = self.robust.net.config.view_pixels / (images.shape[-2] * images.shape[-1])
+    def _margin(self, height: int, width: int) -> float:
+        """By the share of the pixels that the robust network does not see."""
+        seen = self.robust.net.config.view_pixels / (height * width)
         narrow, wide = self.margin
         return narrow + (wide - narrow) * max(0.0, 1 - seen)
 
@@ -100,9 +102,29 @@ class GuardedScore(nn.Module):
         return f"{self.accurate.weights_id} guarded by {self.robust.weights_id}"
 
     @property
-    def report(self) -> str:
+    def weights_sha256(self) -> str:
+        """Of both."""
+        return f"{self.accurate.weights_sha256} {self.robust.weights_sha256}"
+
+    @property
+    def signature(self) -> str:
         """What to state beside published scores."""
-        return f"{self.accurate.report}; {self.extra_repr()}, above {self.robust.report}"
+        return f"{self.accurate.signature}; {self.extra_repr()}, above {self.robust.signature}"
+
+    def look(self, pixels: Pixels) -> Views:
+        """What both networks look at, and the margin of a picture of this size; see `qfm_metric.score.Metric`."""
+        return self.accurate.look(pixels), self.robust.look(pixels), self._margin(pixels.shape[0], pixels.shape[1])
+
+    def rate(self, views: Sequence[Views], maps: bool = False) -> list[Rating]:
+        """Ratings of pictures that were looked at: deviations and maps are the accurate network's."""
+        accurate = self.accurate.rate([looked for looked, _, _ in views], maps)
+        robust = self.robust.rate([looked for _, looked, _ in views])
+        lids = [max(0.0, rating.score + margin) for rating, (_, _, margin) in zip(robust, views, strict=True)]
+        return [rating._replace(score=min(rating.score, lid)) for rating, lid in zip(accurate, lids, strict=True)]
+
+    def show(self, views: Views, size: tuple[int, int]) -> Tensor:
+        """The whole picture as the accurate network looked at it."""
+        return self.accurate.show(views[0], size)
 
     def extra_repr(self) -> str:
         return f"margin={self.margin}"

@@ -269,18 +269,25 @@ class QFMNet(nn.Module):
         """`(N, V, 3, h, w)` views to calibrated scores `(N,)`."""
         return self.calibration(self.forward_head(self.forward_features(views)))  # type: ignore[no-any-return]
 
-    def assess_views(self, views: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """`(N, V, 3, h, w)` views to scores `(N,)`, their standard deviations `(N,)` and maps `(N, 1, rows, columns)`.
+    def rate_views(self, views: Tensor) -> tuple[Tensor, Tensor | None]:
+        """`(N, V, 3, h, w)` views to scores `(N,)`, which are `score_views`'s, and their standard deviations `(N,)`.
 
-        The scores are `score_views`'s; there are no deviations without `config.uncertainty`.
+        There are no deviations without `config.uncertainty`.
         """
+        return self._rate(self.decoder(self.forward_features(views)))
+
+    def assess_views(self, views: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """As `rate_views`, and maps of local quality `(N, 1, rows, columns)`."""
         cells = self.cells(self.pyramid(views))
-        tokens = self.embed(cells, n=len(views))
-        answers = self.decoder(tokens)
-        logits = self.forward_logits(answers)
-        local = self.forward_local(cells[:: views.shape[1]], logits)  # the whole is the first of a picture's views
+        answers = self.decoder(self.embed(cells, n=len(views)))
+        local = self.forward_local(
+            cells[:: views.shape[1]], self.forward_logits(answers)
+        )  # the whole is the first view
+        return *self._rate(answers), self.calibration(local)
+
+    def _rate(self, answers: Tensor) -> tuple[Tensor, Tensor | None]:
         std = self.forward_std(answers) if self.config.uncertainty else None
-        return self.calibration(logits), std, self.calibration(local)
+        return self.calibration(self.forward_logits(answers)), std
 
     def preprocess(self, images: Tensor) -> Tensor:
         """`(N, 3, H, W)` in [0, 1] to normalised views `(N, V, 3, h, w)`, differentiable.

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,62 @@ from torch import Tensor, nn
 from .assessment import Assessment
 from .card import model_card
 from .hub import load_weights
+from .images import Pixels
 from .inputs import as_batch, check_list
-from .model import QFMConfig, QFMNet
+from .model import QFMConfig, QFMNet, resize
+from .views import preprocess_pixels, together
 from .weights import FILE, Weights, WeightsError, check_fit, read_manifest, save_weights
 
 GPU_BATCH = 32  # views a forward pass; bounds the memory that many images take
+
+Views: TypeAlias = Any  # what a metric's network looks at; tensors
+
+
+class Rating(NamedTuple):
+    """What a metric says of one picture.
+
+    Attributes:
+        score: In [0, 1]; higher is better.
+        std: Expected standard deviation of people's mean opinion about it; None if it is not known.
+        quality_map: `(1, h, w)` in [0, 1]; None unless it was asked for.
+    """
+
+    score: float
+    std: float | None = None
+    quality_map: Tensor | None = None
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """What folders are scored with: pictures are looked at one by one, in any thread, and rated some at a time.
+
+    Attributes:
+        signature: What to state beside published scores.
+        weights_sha256: Of the weights; runs with different ones do not share a file of rows.
+        device: Where ratings are computed.
+        runtime: What computes them: "torch", or another that has only scores and deviations in float32.
+    """
+
+    runtime: str
+
+    @property
+    def signature(self) -> str: ...
+    @property
+    def weights_sha256(self) -> str: ...
+    @property
+    def device(self) -> torch.device: ...
+
+    def look(self, pixels: Pixels) -> Views:
+        """What the network looks at, of one picture as `images.read_pixels` gives it; little memory beside `pixels`."""
+        ...
+
+    def rate(self, views: Sequence[Views], maps: bool = False) -> list[Rating]:
+        """Rate pictures that were looked at, in their order; with `maps`, their maps, too."""
+        ...
+
+    def show(self, views: Views, size: tuple[int, int]) -> Tensor:
+        """The whole picture as it was looked at, `(3, h, w)` in [0, 1], in the shape of `size` (height, width)."""
+        ...
 
 
 class QFMScore(nn.Module):
@@ -41,6 +92,7 @@ class QFMScore(nn.Module):
     score_range = (0.0, 1.0)
     higher_is_better = True
     is_differentiable = True
+    runtime = "torch"
 
     weights_id: str
     weights_sha256: str
@@ -248,15 +300,31 @@ class QFMScore(nn.Module):
                 yield range(start, start + len(views)), views
             return
         check_list(images)
-        # Pictures that are looked at in the same shape share a forward pass.
-        alike: dict[torch.Size, list[tuple[int, Tensor]]] = {}
-        for i, image in enumerate(images):
-            views = self.net.distinct_views(self.to_net(image.unsqueeze(0)))
-            group = alike.setdefault(views.shape, [])
-            group.append((i, views))
-            if len(group) == self._batch:
-                yield _together(alike.pop(views.shape))
-        yield from map(_together, alike.values())
+        looked = (self.net.distinct_views(self.to_net(image.unsqueeze(0))) for image in images)
+        yield from together(looked, self._batch)
+
+    def look(self, pixels: Pixels) -> Tensor:
+        """Views `(1, V, 3, h, w)` of one picture, see `Metric`."""
+        return preprocess_pixels(self.net, pixels)
+
+    def rate(self, views: Sequence[Tensor], maps: bool = False) -> list[Rating]:
+        """Ratings of pictures that were looked at, see `Metric`."""
+        found: dict[int, Rating] = {}
+        for places, batch in together(views, self._batch):
+            quality_maps: Sequence[Tensor | None] = [None] * len(batch)
+            if maps:
+                scores, stds, quality_maps = self.net.assess_views(batch)
+            else:
+                scores, stds = self.net.rate_views(batch)
+            deviations = [None] * len(batch) if stds is None else stds.tolist()
+            found |= zip(places, map(Rating, scores.tolist(), deviations, quality_maps), strict=True)
+        return [found[i] for i in range(len(views))]
+
+    def show(self, views: Tensor, size: tuple[int, int]) -> Tensor:
+        """The whole picture as it was looked at, see `Metric`."""
+        whole = views[:1, 0] * self.net.std + self.net.mean
+        height, width = (max(1, round(side * max(whole.shape[-2:]) / max(size))) for side in size)
+        return resize(whole, (height, width))[0].clamp(0, 1)
 
     def to_net(self, images: Tensor) -> Tensor:
         """To the network's device, precision and range."""
@@ -273,7 +341,7 @@ class QFMScore(nn.Module):
         )
 
     @property
-    def report(self) -> str:
+    def signature(self) -> str:
         """What to state beside published scores: version, weights, hash, preprocessing."""
         from . import __version__
 
@@ -283,11 +351,6 @@ class QFMScore(nn.Module):
             f"views of at most {config.view_pixels} px: the whole (antialiased bilinear, shape kept, never enlarged) "
             f"and {config.native_views} at native resolution"
         )
-
-
-def _together(group: list[tuple[int, Tensor]]) -> tuple[Sequence[int], Tensor]:
-    places, views = zip(*group, strict=True)
-    return places, torch.cat(views)
 
 
 def _in_order(found: dict[int, Tensor]) -> Tensor:

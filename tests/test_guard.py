@@ -123,8 +123,8 @@ def test_scoring_files_with_it_is_refused_before_any_is_read(guard):
 
 
 def test_the_report_names_both(guard):
-    assert guard.report.count("weights custom") == 2
-    assert "margin=" in guard.report
+    assert guard.signature.count("weights custom") == 2
+    assert "margin=" in guard.signature
 
 
 def test_by_default_it_holds_the_default_weights_below_the_robust_ones(metric, photo):

@@ -13,7 +13,7 @@ from qfm_metric import QFMScore, score_files
 from qfm_metric.cli import score as cli
 from qfm_metric.export import ExportError
 from qfm_metric.model import QFMConfig, QFMNet
-from qfm_metric.onnx import OnnxNetwork
+from qfm_metric.onnx import OnnxScore
 from qfm_metric.weights import save_weights
 
 CONFIG = {"backbone": "test_efficientnet", "native_views": 1, "view_pixels": 20480, "dim": 16, "queries": 2, "heads": 2}
@@ -40,7 +40,7 @@ def small(weights):
 
 @pytest.fixture(scope="module")
 def network(small):
-    return OnnxNetwork(small)
+    return OnnxScore(small)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_what_only_torch_does_is_refused(small, network, options, message):
 def test_a_metric_elsewhere_is_refused(weights, network):
     elsewhere = QFMScore.from_pretrained(weights).to("meta")
     with pytest.raises(ValueError, match="expected a metric on the CPU, got one on meta"):
-        OnnxNetwork(elsewhere)
+        OnnxScore(elsewhere)
     with pytest.raises(ValueError, match="network: expected a metric on the CPU, got meta"):
         score_files([], elsewhere, network=network)
 
@@ -125,13 +125,13 @@ def test_a_network_that_differs_is_refused(weights, network, monkeypatch):
     with pytest.raises(
         ExportError, match=r"expected the network's scores within 0\.0001, ONNX Runtime's differ by 0\."
     ):
-        OnnxNetwork(other)
+        OnnxScore(other)
 
 
 def test_command(folder, weights, small, network, expected, tmp_path, monkeypatch, capsys):
     """The rows are torch's; what was scored with one is not gone on with by the other."""
     made = []  # of which weights; the graph takes a while
-    monkeypatch.setattr(cli, "OnnxNetwork", lambda metric: made.append(metric.weights_sha256) or network)
+    monkeypatch.setattr(cli, "OnnxScore", lambda metric: made.append(metric.weights_sha256) or network)
     out = tmp_path / "out.jsonl"
     arguments = [*folder, "--weights", str(weights), "--jsonl", "-o", str(out), "--quiet"]
     assert cli.main([*arguments, "--onnx"]) == 1
@@ -168,7 +168,7 @@ def test_command_refuses(options, message, tmp_path, monkeypatch, capsys):
 def test_missing_packages(small, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(ExportError, match="expected the packages onnx, onnxruntime and onnxscript; pip install"):
-        OnnxNetwork(small)
+        OnnxScore(small)
     with pytest.raises(SystemExit, match="2"):
         cli.main(["gone.png", "--onnx"])
     assert "--onnx: expected the packages onnx, onnxruntime and onnxscript; pip install" in capsys.readouterr().err

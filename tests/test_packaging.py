@@ -63,7 +63,7 @@ from PIL import Image
 
 score = qfm_metric.QFMScore()
 value = score(qfm_metric.load_image(Image.open(picture))).item()
-print(json.dumps({"file": qfm_metric.__file__, "score": value, "report": score.report, "manifest": read_manifest()}))
+print(json.dumps({"file": qfm_metric.__file__, "score": value, "report": score.signature, "manifest": read_manifest()}))
 """
 
 
@@ -201,7 +201,7 @@ def test_installed_copy_scores_alone_and_offline(installed, metric, tmp_path):
     assert Path(output["file"]).is_relative_to(installed)
     # The same code on the same machine; another process may share sums out to other threads.
     assert output["score"] == pytest.approx(metric(load_image(picture)).item(), abs=1e-6)
-    assert output["report"] == metric.report
+    assert output["report"] == metric.signature
     assert output["manifest"] == json.loads((ROOT / "weights_manifest.json").read_text(encoding="utf-8"))
     assert output["manifest"] == read_manifest()
 
@@ -211,7 +211,7 @@ def test_installed_script_is_the_command(installed, metric, tmp_path):
     (script,) = (installed / "bin").glob("qfm-metric*")
     environment = os.environ | {"PYTHONPATH": str(installed)}
     output = json.loads(run(str(script), "gradient.png", "--json", env=environment, cwd=tmp_path))
-    assert output["report"] == metric.report
+    assert output["report"] == metric.signature
     (row,) = output["results"]
     # Half of the last decimal that is printed, and what other threads may make of a sum.
     assert row["score"] == pytest.approx(metric(load_image(tmp_path / "gradient.png")).item(), abs=0.6e-4)

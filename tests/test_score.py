@@ -180,7 +180,7 @@ def test_attributes():
     metric = QFMScore(QFMNet(QFMConfig(dim=32, heads=2)))
     assert metric.weights_id == "custom"
     assert "custom" in repr(metric)
-    assert "custom" in metric.report
+    assert "custom" in metric.signature
 
 
 def test_compiled_scores_alike(metric, photo):

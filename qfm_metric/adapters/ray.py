@@ -13,12 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
+from torch import nn
 
-from ..folder.journal import COLUMNS, TILE_COLUMNS
-from ..folder.one_file import EncodedImage, Network, Row
-from ..folder.pool import check_network, score_files
+from ..folder import check_metric, check_options, score_files
+from ..folder.one_file import EncodedImage
+from ..folder.row import Row, arrow_schema, columns_with
 from ..folder.uris import read_image
-from ..score import GPU_BATCH, QFMScore
+from ..score import GPU_BATCH, Metric, QFMScore
 
 READERS = 8  # files that a worker reads at the same time: an object store answers slowly, but many at once
 CAREFUL = 64  # batches after a worker was replaced in which a picture that kills its reader is looked for
@@ -34,7 +35,7 @@ class ImageScorer:
         path: The column with what an image is called in its error. Where there is none, that is its path or URI.
         device: Where the network goes.
         threads: CPU threads of the network; on a GPU, threads that decode.
-        tile, dtype, network: See `score_files`.
+        tile, dtype: See `score_files`.
         prefix: Of the new columns' names, `path` excepted.
         filesystem: A `pyarrow.fs.FileSystem` that all paths are paths of. Default: strings with `://` are URIs that
             pyarrow knows, others files that every node can open.
@@ -42,7 +43,7 @@ class ImageScorer:
 
     def __init__(
         self,
-        metric: QFMScore | None = None,
+        metric: Metric | None = None,
         *,
         column: str = "path",
         path: str = "path",
@@ -52,15 +53,15 @@ class ImageScorer:
         dtype: torch.dtype = torch.float32,
         prefix: str = "",
         filesystem: Any = None,
-        network: Network | None = None,
     ) -> None:
         import ray
 
-        self.metric = (QFMScore() if metric is None else metric).to(device)
+        metric = QFMScore() if metric is None else metric
+        self.metric: Metric = metric.to(device) if isinstance(metric, nn.Module) else metric
         self.column, self.path, self.prefix, self.filesystem = column, path, prefix, filesystem
         self.on_cpu, self.threads = torch.device(device).type == "cpu", threads
-        self.options: dict[str, Any] = {"tile": tile, "dtype": dtype, "threads": threads, "network": network}
-        self.columns = TILE_COLUMNS if tile else COLUMNS
+        self.options: dict[str, Any] = {"tile": tile, "dtype": dtype, "threads": threads}
+        self.columns = columns_with(*(["lowest"] if tile else []))
         self.careful = 0
         if ray.is_initialized() and ray.get_runtime_context().get_actor_id():  # the process is ours
             torch.set_num_threads(threads)
@@ -75,9 +76,8 @@ class ImageScorer:
             batch: A `pyarrow.Table`.
 
         Returns:
-            The table without encoded images, with the columns `path` (string), `score` (float64 in [0, 1], higher is
-            better), `error` (string), `width`, `height` (int32, of the upright picture) and, with tiles, `lowest`. An
-            image that cannot be read has an error, and null in the others.
+            The table without encoded images, with the columns of `Row` and, with tiles, `lowest`. An image that cannot
+            be read has an error, and null in the others.
 
         Raises:
             TypeError: the batch is no table, or the column holds something else.
@@ -92,11 +92,10 @@ class ImageScorer:
         if there := [name for name in new.values() if name != "path" and name in kept.column_names]:
             raise ValueError(f"expected a table without the columns {there}; drop or rename them, or give a prefix")
         rows = self._score(names, images)
-        types = {"path": pa.string(), "error": pa.string(), "width": pa.int32(), "height": pa.int32()}
-        for name, shown in new.items():
-            if shown not in kept.column_names:
-                cells = [getattr(row, name) for row in rows]
-                kept = kept.append_column(shown, pa.array(cells, types.get(name, pa.float64())))
+        for field in arrow_schema(self.columns):
+            if (shown := new[field.name]) not in kept.column_names:
+                found = [getattr(row, field.name, row.extra.get(field.name)) for row in rows]
+                kept = kept.append_column(shown, pa.array(found, field.type))
         return kept
 
     def _take(self, table: Any) -> tuple[list[str], list[str | bytes | None], Any]:
@@ -140,7 +139,7 @@ class ImageScorer:
 
 def score_dataset(
     dataset: Any,
-    metric: QFMScore | None = None,
+    metric: Metric | None = None,
     *,
     column: str = "path",
     path: str = "path",
@@ -153,7 +152,6 @@ def score_dataset(
     prefix: str = "",
     filesystem: Any = None,
     memory: float | None = None,
-    network: Network | None = None,
 ) -> Any:
     """Score the images of a Ray data set; nothing is computed before the result is asked for.
 
@@ -174,32 +172,29 @@ def score_dataset(
         num_gpus: What a worker takes of a GPU: 0.5 puts two workers on each. 0: the CPU.
         batch_size: Images that a worker is handed at a time; it holds their encoded files.
         memory: Bytes that a worker asks of its node; Ray starts no more of them than there is memory for.
-        network: See `score_files`; made once, workers get a copy.
 
     Returns:
         A `ray.data.Dataset`: the columns of `dataset` but for encoded images, and those that `ImageScorer` adds.
 
     Raises:
-        ValueError: an option is out of range; a network with another precision or a GPU.
+        ValueError: an option is out of range, or beyond what the metric can do.
     """
     from ray.data import ActorPoolStrategy
 
-    for name, value in {"threads": threads, "batch_size": batch_size}.items():
-        if value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
+    check_options(threads=threads, batch_size=batch_size, tile=tile)
     if num_gpus < 0:
         raise ValueError(f"num_gpus: expected 0 or more, got {num_gpus}")
     least, most = (workers, workers) if isinstance(workers, int) else workers or (1, _most(threads, num_gpus))
     if not 1 <= least <= most:
         raise ValueError(f"workers: expected at least 1, and the most not below the least, got {workers}")
     device = "cuda" if num_gpus else "cpu"
-    if network is not None:
-        check_network(dtype, device)
+    metric = QFMScore() if metric is None else metric
+    check_metric(metric, dtype, tile)
     options = {"column": column, "path": path, "threads": threads, "tile": tile, "dtype": dtype, "prefix": prefix}
     return dataset.map_batches(
         ImageScorer,
-        fn_constructor_args=(QFMScore() if metric is None else metric,),
-        fn_constructor_kwargs=options | {"device": device, "filesystem": filesystem, "network": network},
+        fn_constructor_args=(metric,),
+        fn_constructor_kwargs=options | {"device": device, "filesystem": filesystem},
         batch_format="pyarrow",
         batch_size=batch_size,
         compute=ActorPoolStrategy(min_size=least, max_size=most),

@@ -1,5 +1,10 @@
-"""The command `qfm-metric`: its first word chooses what runs, each in a module of its own."""
+"""The command `qfm-metric`: its first word chooses what runs, each in a module of its own.
 
+Results go to standard output or into files, progress and messages to standard error. Exit status: 0 all is well, 1 some
+picture failed or something cannot be written, 2 wrong usage, 3 a score is below `--fail-under`, 130 interrupted.
+"""
+
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -16,4 +21,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
     name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else ("score", argv)
-    return int(import_module(f".{name}", __name__).main(rest))
+    try:
+        return int(import_module(f".{name}", __name__).main(rest))
+    except KeyboardInterrupt as interrupt:
+        print(f"qfm-metric: interrupted{interrupt}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        what = error.strerror or str(error)
+        print(f"qfm-metric: cannot write {error.filename or 'standard output'}: {what}", file=sys.stderr)
+        return 1

@@ -12,12 +12,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 
+from ..atomic import whole_file
 from ..compare import Comparison, compare_scores
-from ..folder.formats import RESULT_SUFFIXES, ScoredFile, read_results
+from ..folder.journal import read_table, suffixes
+from ..folder.row import Row
 from ..html.comparison import facts, left_out, write_comparison
 from ..html.document import common_folder, shown
-from ..score import QFMScore
-from ..weights import WeightsError
+from ..score import Metric
+from .options import add_metric_options, check_metric_options, load_metric
 from .paths import find_pictures
 
 NAMES = 5  # listed of those that were left out
@@ -28,8 +30,8 @@ class Side:
     """One of the two sets: name to row, and what scored it ("" if it is not known)."""
 
     title: str
-    rows: Mapping[str, ScoredFile]
-    report: str
+    rows: Mapping[str, Row]
+    signature: str
 
     @property
     def scores(self) -> dict[str, float | None]:
@@ -41,25 +43,22 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
     parser = build_parser()
     args = parser.parse_args(argv)
+    metric = None
+    if any(os.path.isdir(source) for source in (args.a, args.b)):
+        check_metric_options(args, parser.error)
+        metric = load_metric(args, parser.error, args.device)
     try:
-        metric = None
-        if any(os.path.isdir(source) for source in (args.a, args.b)):
-            metric = QFMScore.from_pretrained(args.weights).to(args.device)
         a, b = (_read(source, metric, args.recursive) for source in (args.a, args.b))
-    except (OSError, ValueError, RuntimeError, WeightsError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         parser.error(str(error))
-    if a.report and b.report and a.report != b.report:
-        print(f"qfm-metric: scored differently: A by {a.report}; B by {b.report}", file=sys.stderr)
+    if a.signature and b.signature and a.signature != b.signature:
+        print(f"qfm-metric: scored differently: A by {a.signature}; B by {b.signature}", file=sys.stderr)
     comparison = compare_scores(a.scores, b.scores, pair=not args.unpaired, seed=args.seed)
-    titles, report = (a.title, b.title), a.report or b.report
-    try:
-        with open(args.output, "w", encoding="utf-8") if args.output else nullcontext(sys.stdout) as file:
-            file.write(to_json(comparison, titles, report) if args.json else to_text(comparison, titles, args.top))
-        if args.html:
-            write_comparison(comparison, a.rows, b.rows, args.html, titles=titles, report_string=report)
-    except OSError as error:
-        print(f"qfm-metric: cannot write {error.filename or 'the output'}: {error.strerror}", file=sys.stderr)
-        return 1
+    titles, signature = (a.title, b.title), a.signature or b.signature
+    with whole_file(args.output) if args.output else nullcontext(sys.stdout) as file:
+        file.write(to_json(comparison, titles, signature) if args.json else to_text(comparison, titles, args.top))
+    if args.html:
+        write_comparison(comparison, a.rows, b.rows, args.html, titles=titles, signature=signature)
     if comparison.difference is None:
         print("qfm-metric: nothing to compare: one side has no scores, or no pair has two", file=sys.stderr)
     return int(comparison.difference is None or bool(comparison.failed_a or comparison.failed_b))
@@ -73,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
         "where names match, else all with all.",
         epilog="Exit status: 0 compared, 1 some picture failed or nothing to compare, 2 wrong usage.",
     )
-    what = f"a folder, or scores that qfm-metric wrote ({', '.join(RESULT_SUFFIXES)})"
+    what = f"a folder, or scores that qfm-metric wrote ({suffixes()})"
     parser.add_argument("a", metavar="A", help=what)
     parser.add_argument("b", metavar="B", help="the other one; differences are B - A")
     parser.add_argument("--json", action="store_true", help="one JSON document with all pairs")
@@ -83,8 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--unpaired", action="store_true", help="compare all with all, even where names match")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
     parser.add_argument("-r", "--recursive", action="store_true", help="look into the folders of folders, too")
-    parser.add_argument("--device", default="cpu", help="torch device, such as cpu, cuda, mps (default: cpu)")
-    parser.add_argument("--weights", metavar="ID", help="weights id, file, saved folder or org/name[@revision]")
+    add_metric_options(parser)
     return parser
 
 
@@ -102,31 +100,32 @@ def to_text(comparison: Comparison, titles: tuple[str, str], top: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_json(comparison: Comparison, titles: tuple[str, str], report: str) -> str:
+def to_json(comparison: Comparison, titles: tuple[str, str], signature: str) -> str:
     """Everything, as JSON in ASCII; the attributes of `Comparison`, the pairs with their difference."""
-    content = asdict(comparison) | {"verdict": comparison.verdict, "a": titles[0], "b": titles[1], "report": report}
+    content = asdict(comparison) | {
+        "verdict": comparison.verdict,
+        "a": titles[0],
+        "b": titles[1],
+        "signature": signature,
+    }
     content["pairs"] = [asdict(pair) | {"difference": pair.difference} for pair in comparison.pairs]
     return json.dumps(content, indent=1) + "\n"
 
 
-def _read(source: str, metric: QFMScore | None, recursive: bool) -> Side:
+def _read(source: str, metric: Metric | None, recursive: bool) -> Side:
     """Score a folder, or read a file of scores.
 
     Raises:
         OSError, ValueError: it is neither.
     """
     if metric is not None and os.path.isdir(source):
-        rows, base, report = _score(metric, source, recursive), os.path.join(source, ""), metric.report
+        from ..folder import score_files
+
+        rows, signature = list(score_files(find_pictures([source], recursive), metric)), metric.signature
+        base = os.path.join(source, "")
     else:
-        if not source.lower().endswith(RESULT_SUFFIXES):
-            raise ValueError(f"{source}: expected a folder or a file of scores ({', '.join(RESULT_SUFFIXES)})")
-        rows, report = read_results(source)
+        if not source.lower().endswith(tuple(suffixes().split(", "))):
+            raise ValueError(f"{source}: expected a folder or a file of scores ({suffixes()})")
+        rows, signature = read_table(source)
         base = common_folder(row.path for row in rows)
-    return Side(source, {row.path.removeprefix(base): row for row in rows}, report)
-
-
-def _score(metric: QFMScore, folder: str, recursive: bool) -> list[ScoredFile]:
-    from ..folder.pool import score_files
-
-    found = find_pictures([folder], recursive)
-    return [ScoredFile(row.path, row.score, row.error) for row in score_files(found, metric)]
+    return Side(source, {row.path.removeprefix(base): row for row in rows}, signature)

@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..folder import journal as rows
-from ..folder.one_file import Network, Row
-from ..folder.pool import DTYPES
+from ..folder import DTYPES
+from ..folder.formats import key
+from ..folder.journal import UsageError
+from ..folder.row import Row, read_row
 from ..folder.uris import is_uri, list_images
-from ..score import QFMScore
+from ..score import Metric
 from .paths import find_pictures
 
 TABLE = ".parquet"
@@ -42,32 +43,30 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
         refuse(f"--num-gpus: expected more than 0, and --device cuda, got {args.num_gpus} and {args.device}")
 
 
-def score(args: argparse.Namespace, metric: QFMScore, network: Network | None, done: "Counter[bytes]") -> Iterator[Row]:
+def score(args: argparse.Namespace, metric: Metric, done: "Counter[bytes]") -> Iterator[Row]:
     """The rows of all images that have none yet, in the order given; tables of encoded images come last.
 
     Raises:
-        rows.UsageError: a folder, a store or a table cannot be read; a table of images is to be gone on with.
+        UsageError: a folder, a store or a table cannot be read; a table of images is to be gone on with.
     """
     try:
         paths, tables = _take_apart(args)
     except (OSError, ValueError) as error:  # pyarrow's, too
-        raise rows.UsageError(str(error)) from error
+        raise UsageError(str(error)) from error
     with _cluster():
         if tables and args.resume:
-            raise rows.UsageError(f"--resume: expected files or tables of paths, got images in {tables[0]}")
-        yield from _score_places(args, metric, network, [place for place in paths if not _is_done(place[0], done)])
+            raise UsageError(f"--resume: expected files or tables of paths, got images in {tables[0]}")
+        yield from _score_places(args, metric, [place for place in paths if not _is_done(place[0], done)])
         for table in tables:
             import ray.data
 
             dataset = ray.data.read_parquet(table).select_columns(_columns(table, args.column or "path"))
             # Workers that hold every core from the start would leave none to read the table with.
             blocks = dataset.repartition(target_num_rows_per_block=BLOCK * args.batch_size)
-            yield from _rows(args, metric, network, blocks, args.column or "path", (1, args.workers))
+            yield from _rows(args, metric, blocks, args.column or "path", (1, args.workers))
 
 
-def _score_places(
-    args: argparse.Namespace, metric: QFMScore, network: Network | None, places: list[Place]
-) -> Iterator[Row]:
+def _score_places(args: argparse.Namespace, metric: Metric, places: list[Place]) -> Iterator[Row]:
     import pyarrow as pa
     import ray.data
 
@@ -77,13 +76,12 @@ def _score_places(
     size = min(share, BLOCK * args.batch_size)
     parts = (places[start : start + size] for start in range(0, len(places), size))
     blocks = [pa.table({"path": [name for name, _ in part], "at": [at for _, at in part]}) for part in parts]
-    yield from _rows(args, metric, network, ray.data.from_arrow(blocks), "at", args.workers)
+    yield from _rows(args, metric, ray.data.from_arrow(blocks), "at", args.workers)
 
 
 def _rows(
     args: argparse.Namespace,
-    metric: QFMScore,
-    network: Network | None,
+    metric: Metric,
     dataset: Any,
     column: str,
     workers: int | tuple[int, int],
@@ -92,7 +90,7 @@ def _rows(
 
     scored = score_dataset(
         dataset,
-        metric.to("cpu"),
+        metric,
         column=column,
         workers=workers,
         threads=args.threads or 1,
@@ -100,12 +98,9 @@ def _rows(
         batch_size=args.batch_size,
         tile=args.tile,
         dtype=DTYPES[args.dtype],
-        network=network,
     )
-    columns = rows.TILE_COLUMNS if args.tile else rows.COLUMNS
     for table in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
-        for row in table.select(list(columns)).to_pylist():
-            yield Row(**row)
+        yield from map(read_row, table.to_pylist())
 
 
 def _take_apart(args: argparse.Namespace) -> tuple[list[Place], list[str]]:
@@ -125,7 +120,7 @@ def _take_apart(args: argparse.Namespace) -> tuple[list[Place], list[str]]:
 
 def _place(path: str) -> Place:
     """Names are text; what is none is escaped, as in files of rows."""
-    return rows.key(path).decode(), path if is_uri(path) else Path(os.path.abspath(path)).as_uri()
+    return key(path).decode(), path if is_uri(path) else Path(os.path.abspath(path)).as_uri()
 
 
 def _paths_in(table: str, column: str) -> list[str] | None:
@@ -149,9 +144,8 @@ def _columns(table: str, column: str) -> list[str]:
 
 
 def _is_done(name: str, done: "Counter[bytes]") -> bool:
-    key = rows.key(name)
-    done[key] -= 1
-    return done[key] >= 0
+    done[key(name)] -= 1
+    return done[key(name)] >= 0
 
 
 @contextmanager

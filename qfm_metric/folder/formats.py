@@ -1,145 +1,208 @@
-"""Files of scores that earlier runs wrote: CSV, JSON, JSON lines and Parquet, as `qfm-metric` writes them."""
+"""Formats of rows: how each is written, row by row, and read back.
+
+Text, CSV and JSON lines grow by whole rows. A JSON document is written at once. Parquet cannot grow: its rows are
+collected in `FILE.jsonl` and converted at the end.
+"""
 
 import csv
+import io
 import json
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
-from .journal import run_file
+from ..atomic import whole_file
+from .row import DECIMALS, Row, arrow_schema
 
-RESULT_SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
+UNPRINTABLE = "backslashreplace"  # a file name need not be text in any encoding; no such name may end the run
+GROUP = 10_000  # rows that are converted at a time
+
+Columns = Sequence[str]
+Record = tuple[bytes, dict[str, Any] | None]  # what stands in a file, and its values; None: a heading
+
+
+class CutOffError(ValueError):
+    """The last row of a file is not whole: it was being written when a run ended."""
 
 
 @dataclass(frozen=True)
-class ScoredFile:
-    """One row: `score` in [0, 1], or None and what went wrong; `width` and `height` in pixels where they are known.
+class Format:
+    """One form of a table.
 
-    `map` is the path of the overlay that was written with the score.
+    Attributes:
+        help: What it is, for the command.
+        row: One row as text.
+        begin: What stands before the first row.
+        between: What stands before each further row.
+        end: What stands behind the last.
+        records: Reads what was written, whole records with their values; raises ValueError at what is none,
+            CutOffError at its end.
+        resumable: A run that was cut off can be gone on with.
+        convert: For a format that cannot grow: writes the file from the lines of its journal.
+        restore: The other way: the values of the rows of such a file.
+        package: What has to be installed, and the extra that brings it.
     """
 
-    path: str
-    score: float | None
-    error: str | None = None
-    width: int | None = None
-    height: int | None = None
-    map: str | None = None
+    help: str
+    row: Callable[[Row, Columns], str]
+    begin: Callable[[Columns, str], str] = lambda columns, signature: ""
+    between: str = ""
+    end: str = ""
+    records: Callable[[BinaryIO], Iterator[Record]] | None = None
+    resumable: bool = False
+    convert: "Callable[[Path, Path, Columns], None] | None" = None
+    restore: Callable[[Path], Iterator[dict[str, Any]]] | None = None
+    package: str | None = None
 
 
-def read_results(path: str | os.PathLike[str]) -> tuple[list[ScoredFile], str]:
-    """Read a file of scores.
-
-    Args:
-        path: `.csv` or `.parquet` with the columns path and score, `.json` with a list `results`, or `.jsonl` with an
-            object a line; `error`, `width`, `height` and `map` are optional, other columns are passed over.
-
-    Returns:
-        The rows in the order of the file, and the report string that says what scored them: that of the document,
-        of a line in front of the rows, or of `FILE.run.json` beside it; "" if it is not told.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it is not such a file (the row is named), or pyarrow is missing for Parquet.
-    """
-    name, suffix = os.fspath(path), os.path.splitext(path)[1].lower()
-    if suffix not in RESULT_SUFFIXES:
-        raise ValueError(
-            f"{name}: expected a file of scores ({', '.join(RESULT_SUFFIXES)}), got {suffix or 'no suffix'}"
-        )
-    if suffix == ".json":
-        report, records = _document(name)
-        return list(_rows(records, name)), report
-    lines = READERS[suffix[1:]](name)
-    head = list(islice(lines, 1))
-    if head and "path" not in head[0] and "report" in head[0]:  # stands in front of the rows
-        return list(_rows(lines, name)), str(head[0]["report"])
-    return list(_rows(chain(head, lines), name)), _report_beside(Path(name))
+def key(path: str) -> bytes:
+    """A path as a file of rows tells it apart."""
+    return path.encode("utf-8", UNPRINTABLE)
 
 
-def stored_rows(path: str | os.PathLike[str], form: str) -> Iterator[ScoredFile]:
-    """As `read_results`, a row at a time, of a file that is csv, jsonl or parquet whatever its name."""
-    return _rows(READERS[form](os.fspath(path)), os.fspath(path))
+def text_row(row: Row, columns: Columns) -> str:
+    """The score and, with tiles, the lowest; then the path. Or `error`, the path, and what is wrong."""
+    if row.score is None:
+        return f"error\t{row.path}\t{row.error}\n"
+    lowest = f"{row.value('lowest'):.{DECIMALS}f}\t" if "lowest" in columns else ""
+    return f"{row.score:.{DECIMALS}f}\t{lowest}{row.path}\n"
 
 
-def _rows(records: Iterable[dict[str, Any]], name: str) -> Iterator[ScoredFile]:
-    for number, values in enumerate(records, 1):
-        try:
-            row = _row(values)
-        except (KeyError, TypeError, ValueError) as error:
-            what = f"no {error}" if isinstance(error, KeyError) else str(error)
-            raise ValueError(f"{name}: row {number}: expected a path and a score in [0, 1] or none: {what}") from error
-        yield row
+def csv_row(row: Row, columns: Columns) -> str:
+    """One CSV record; as many decimals whatever the score."""
+    found = [row.value(name) for name in columns]
+    return csv_line([f"{value:.{DECIMALS}f}" if isinstance(value, float) else value for value in found])
 
 
-def _open(name: str) -> IO[str]:
-    return open(name, encoding="utf-8", errors="surrogateescape", newline="")
+def csv_line(fields: Iterable[Any]) -> str:
+    """One CSV record."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(fields)
+    return line.getvalue()
 
 
-def _csv_records(name: str) -> Iterator[dict[str, Any]]:
-    with _open(name) as file:
-        yield from csv.DictReader(file)
+def json_row(row: Row, columns: Columns) -> str:
+    """One JSON object; ASCII: the same bytes in every locale."""
+    return json.dumps({name: row.value(name) for name in columns})
 
 
-def _json_lines(name: str) -> Iterator[dict[str, Any]]:
-    with _open(name) as file:
-        for number, line in enumerate(file, 1):
-            try:
-                values = json.loads(line)
-                if not isinstance(values, dict):
-                    raise ValueError("not an object")
-            except ValueError as error:
-                raise ValueError(
-                    f"{name}: line {number}: expected a JSON object, got {line[:40]!r}: {error}"
-                ) from error
-            yield values
+def json_line(row: Row, columns: Columns) -> str:
+    """One JSON object on a line."""
+    return json_row(row, columns) + "\n"
 
 
-def _parquet_records(name: str) -> Iterator[dict[str, Any]]:
+def read_csv(file: BinaryIO) -> Iterator[Record]:
+    """Records of a CSV file with a heading, which may begin with a byte order mark."""
+    names: list[str] | None = None
+    record = b""
+    for line in file:
+        record += line
+        if record.count(b'"') % 2:
+            continue  # a quoted line break holds lines together
+        with _whole(record):
+            text = record.decode("utf-8-sig" if names is None else "utf-8", "surrogateescape")
+            fields = next(csv.reader(io.StringIO(text, newline=""), strict=True), [])
+            if names and fields and len(fields) != len(names):
+                raise ValueError(f"expected {len(names)} fields, got {len(fields)}")
+        yield record, dict(zip(names, fields, strict=True)) if names and fields else None
+        names = names or fields
+        record = b""
+    if record:
+        raise CutOffError("a quoted field has no end")
+
+
+def read_json_lines(file: BinaryIO) -> Iterator[Record]:
+    """Records of a file with a JSON object a line; the first may say what scored the rows."""
+    for line in file:
+        with _whole(line):
+            values = json.loads(line.decode("utf-8", "surrogateescape")) if line.strip() else None
+            if values is not None and not isinstance(values, dict):
+                raise ValueError(f"expected a JSON object, got {line[:40]!r}")
+        yield line, values
+
+
+@contextmanager
+def _whole(record: bytes) -> Iterator[None]:
+    """What cannot be read inside is damaged, or cut off if no line break ends it."""
     try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise ValueError(
-            f"{name}: expected pyarrow to be installed for Parquet; pip install 'qfm-metric[parquet]'"
-        ) from error
+        yield
+    except (ValueError, csv.Error) as error:
+        raise (ValueError if record.endswith(b"\n") else CutOffError)(str(error)) from error
+
+
+def read_json(file: BinaryIO) -> Iterator[Record]:
+    """Records of one JSON document: what scored the rows, then the rows of its list `results`."""
     try:
-        with open(name, "rb") as source, pq.ParquetFile(source) as file:
+        document = json.loads(file.read().decode("utf-8", "surrogateescape"))
+        signature, results = document.get("signature", ""), list(document["results"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"expected a JSON object with a list `results`: {error!r}; was it cut off?") from error
+    yield b"", {"signature": signature}
+    yield from ((b"", values) for values in results)
+
+
+def to_parquet(journal: Path, path: Path, columns: Columns) -> None:
+    """Write a Parquet file from JSON lines."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = arrow_schema(columns)
+    with whole_file(path, "wb") as file, pq.ParquetWriter(file, schema) as writer:
+        for group in groups(journal):
+            writer.write_table(pa.Table.from_pylist(group, schema))
+
+
+def from_parquet(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with path.open("rb") as source, pq.ParquetFile(source) as file:
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{name}: expected a whole Parquet file: {error}") from error
+        raise ValueError(f"expected a whole Parquet file: {error}") from error
 
 
-READERS = {"csv": _csv_records, "jsonl": _json_lines, "parquet": _parquet_records}
+def groups(journal: Path) -> Iterator[list[dict[str, Any]]]:
+    """The rows of a journal, some thousand at a time, at least once; names that are no text are escaped."""
+    group: list[dict[str, Any]] = []
+    with journal.open(encoding="utf-8") as lines:
+        for line in lines:
+            values = json.loads(line).items()
+            group.append({name: key(value).decode() if isinstance(value, str) else value for name, value in values})
+            if len(group) == GROUP:
+                yield group
+                group = []
+    yield group
 
 
-def _document(name: str) -> tuple[str, list[dict[str, Any]]]:
-    """The report and the rows of a JSON document."""
-    try:
-        with _open(name) as file:
-            document = json.load(file)
-        return str(document.get("report", "")), list(document["results"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{name}: expected a JSON object with a list `results`: {error!r}; was it cut off?") from error
+def _json_head(columns: Columns, signature: str) -> str:
+    return f'{{"signature": {json.dumps(signature)}, "results": [\n  '
 
 
-def _report_beside(path: Path) -> str:
-    """What the scoring command said of its run; a run file that is missing or damaged spoils no score."""
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        return str(json.loads(run_file(path).read_text(encoding="utf-8"))["report"])
-    return ""
-
-
-def _row(values: dict[str, Any]) -> ScoredFile:
-    score = values["score"]
-    score = None if score in ("", None) else float(score)
-    if score is not None and not 0 <= score <= 1:
-        raise ValueError(f"got {score}")
-    if not isinstance(values["path"], str):
-        raise TypeError(f"got the path {values['path']!r}")
-    width, height = (int(values[key]) if values.get(key) else None for key in ("width", "height"))
-    return ScoredFile(values["path"], score, values.get("error") or None, width, height, values.get("map") or None)
+FORMATS = {
+    "json": Format("one JSON document", json_row, _json_head, ",\n  ", "\n]}\n", read_json),
+    "jsonl": Format("a JSON object per line", json_line, records=read_json_lines, resumable=True),
+    "csv": Format(
+        "CSV with a heading",
+        csv_row,
+        begin=lambda columns, signature: csv_line(columns),
+        records=read_csv,
+        resumable=True,
+    ),
+    "parquet": Format(
+        "a Parquet file, with -o (pip install 'qfm-metric[parquet]')",
+        json_line,
+        records=read_json_lines,  # of its journal
+        resumable=True,
+        convert=to_parquet,
+        restore=from_parquet,
+        package="pyarrow",
+    ),
+}
+"""By the name of the command's option, and the suffix of a file of rows."""
+TEXT = Format("a line per picture", text_row)

@@ -1,29 +1,22 @@
-"""Rows in files: the formats, files that only ever grow by whole rows, and going on with one that was cut off.
+"""Files that only ever grow by whole rows, and going on with one that was cut off.
 
 Beside a file of rows lies `FILE.run.json`, which says what the scores were computed with: rows of other weights or
-options never get into it. Parquet cannot grow; its rows are collected in `FILE.jsonl` and converted at the end.
+options never get into it.
 """
 
-import csv
-import io
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-DECIMALS = 4  # the fifth may differ with the batch
-COLUMNS = ("path", "score", "error", "width", "height")
-TILE_COLUMNS = (*COLUMNS, "lowest")
-MAP_COLUMNS = (*COLUMNS, "map")
-TEXTS = ("path", "error", "map")
-UNPRINTABLE = "backslashreplace"  # a file name need not be text in any encoding; no such name may end the run
-RESUMABLE = ("csv", "jsonl", "parquet")
-GROUP = 10_000  # rows of a Parquet row group
+from ..atomic import whole_file
+from .formats import FORMATS, UNPRINTABLE, CutOffError, Format, key
+from .row import DECIMALS, Row, read_row
 
 
 class UsageError(ValueError):
@@ -32,39 +25,6 @@ class UsageError(ValueError):
 
 class ResumeError(UsageError):
     """A file cannot be gone on with; says what to do."""
-
-
-def values(row: Any, columns: Iterable[str]) -> dict[str, Any]:
-    """A row as it is written: scores rounded."""
-    found = {name: getattr(row, name) for name in columns}
-    return {name: round(value, DECIMALS) if isinstance(value, float) else value for name, value in found.items()}
-
-
-def text_row(row: Any, columns: Iterable[str]) -> str:
-    """The score and, with tiles, the lowest; then the path. Or `error`, the path, and what is wrong."""
-    if row.score is None:
-        return f"error\t{row.path}\t{row.error}\n"
-    lowest = f"{row.lowest:.{DECIMALS}f}\t" if "lowest" in columns else ""
-    return f"{row.score:.{DECIMALS}f}\t{lowest}{row.path}\n"
-
-
-def csv_row(row: Any, columns: Iterable[str]) -> str:
-    """One CSV record; as many decimals whatever the score."""
-    found = values(row, columns)
-    shown = [f"{value:.{DECIMALS}f}" if isinstance(value, float) else value for value in found.values()]
-    return csv_line(shown)
-
-
-def csv_line(cells: Iterable[Any]) -> str:
-    """One CSV record."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
-
-
-def json_row(row: Any, columns: Iterable[str]) -> str:
-    """One JSON object on a line; ASCII: the same bytes in every locale."""
-    return json.dumps(values(row, columns)) + "\n"
 
 
 @dataclass
@@ -82,6 +42,12 @@ class Done:
     failed: int = 0
     lowest: float = 1.0
     end: int = 0
+
+    def count(self, row: Row) -> None:
+        """Take a row into the figures."""
+        self.paths[key(row.path)] += 1
+        self.failed += row.score is None
+        self.lowest = min(self.lowest, 1.0 if row.score is None else round(row.score, DECIMALS))
 
 
 class RowFile:
@@ -114,115 +80,106 @@ class RowFile:
         self._file.close()
 
 
-def key(path: str) -> bytes:
-    """A path as a file of rows tells it apart."""
-    return path.encode("utf-8", UNPRINTABLE)
+class Journal:
+    """Where the rows of a run go, whatever their format: the file itself, or one beside it that is converted.
 
-
-def read_rows(path: Path, form: str) -> Done:
-    """What a CSV or JSONL file holds.
-
-    Raises:
-        ResumeError: something other than the last row is damaged.
+    Args:
+        path: What the user asked for.
+        form: Its format.
     """
-    done = Done()
-    with path.open("rb") as file:
-        for number, record in enumerate(_records(file, quotes=form == "csv"), start=1):
-            heading = form == "csv" and number == 1
-            row = _read_row(record, form, heading) if record.endswith(b"\n") else None
-            if row is None:
-                if file.read(1):
-                    raise ResumeError(f"{path}: row {number} is damaged: {record[:80]!r}; write to another file")
-                break  # it was being written when the run ended
-            done.end += len(record)
-            if not heading:
-                name, score = row
-                done.paths[name] += 1
-                done.failed += score is None
-                done.lowest = min(done.lowest, 1.0 if score is None else score)
-    return done
 
+    def __init__(self, path: Path, form: Format) -> None:
+        self.path, self.form = path, form
+        self.grows = path.with_name(path.name + ".jsonl") if form.convert else path
+        """The file that rows are appended to."""
+        self.run_file = run_file(path)
 
-def _records(file: Iterable[bytes], quotes: bool) -> Iterator[bytes]:
-    """Lines; of CSV those together that a quoted line break holds together."""
-    record = b""
-    for line in file:
-        record += line
-        if not quotes or record.count(b'"') % 2 == 0:
-            yield record
-            record = b""
-    if record:
-        yield record
+    def begin(self, settings: dict[str, Any], resume: bool) -> tuple[RowFile, Done]:
+        """Open the file, and read the rows that it has already: none unless `resume`.
 
+        Raises:
+            ResumeError: the file was begun with other settings, or is damaged.
+            OSError: it cannot be written.
+        """
+        if resume and any(file.is_file() and file.stat().st_size for file in (self.grows, self.path)):
+            self.check_settings(settings)
+            if not self.grows.exists():
+                self._restore()
+            done = Done()
+            for row in self._whole_rows(done):
+                done.count(row)
+            return RowFile(self.grows, start=done.end), done
+        file = RowFile(self.grows)
+        if self.form.resumable and self.grows.is_file():  # a pipe or a device is not gone on with
+            with whole_file(self.run_file) as beside:
+                beside.write(json.dumps(settings, indent=2) + "\n")
+        return file, Done()
 
-def _read_row(record: bytes, form: str, heading: bool) -> tuple[bytes, float | None] | None:
-    """Path and score; None if it is no whole row."""
-    try:
-        text = record.decode("utf-8")
-        if form == "csv":
-            path, score, *rest = next(csv.reader(io.StringIO(text, newline=""), strict=True))
-            if len(rest) < len(COLUMNS) - 2:
-                return None
-            return key(path), None if heading or score == "" else float(score)
-        row = json.loads(text)
-        return key(row["path"]), None if row["score"] is None else float(row["score"])
-    except (ValueError, KeyError, TypeError, csv.Error, StopIteration):
-        return None
+    def rows(self) -> Iterator[Row]:
+        """The whole rows that are there already."""
+        return self._whole_rows(Done())
 
+    def finish(self, columns: Sequence[str]) -> None:
+        """Convert a journal into the file; it is deleted when that is whole."""
+        if self.form.convert:
+            self.form.convert(self.grows, self.path, columns)
+            self.grows.unlink()
 
-def begin(path: Path, form: str | None, settings: dict[str, Any], resume: bool) -> tuple[RowFile, Done]:
-    """Open the file that rows are appended to, and read those that it has already: none unless `resume`.
+    def check_settings(self, settings: dict[str, Any]) -> None:
+        """Refuse to go on with a file of rows unless it was begun with the same settings.
 
-    Raises:
-        ResumeError: the file was begun with other settings, or is damaged.
-        OSError: it cannot be written.
-    """
-    grows, written = growing(path, form)
-    if resume and any(file.is_file() and file.stat().st_size for file in (grows, path)):
-        check_settings(path, settings)
-        if not grows.exists():
-            to_journal(path, grows)
-        done = read_rows(grows, written)
-        return RowFile(grows, start=done.end), done
-    file = RowFile(grows)
-    if form in RESUMABLE and grows.is_file():  # a pipe or a device is not gone on with
-        write_settings(path, settings)
-    return file, Done()
+        Raises:
+            ResumeError: they differ, or are not known.
+        """
+        again = "repeat the options of the first run, or write to another file"
+        try:
+            begun = json.loads(self.run_file.read_text(encoding="utf-8"))
+            differ = [name for name in settings | begun if begun.get(name) != settings.get(name)]
+        except (OSError, ValueError, TypeError) as error:
+            raise ResumeError(
+                f"{self.run_file}: cannot be read, so it is not known what {self.path} was scored with; {again}"
+            ) from error
+        if differ:
+            told = "; ".join(f"{name} was {begun.get(name)!r}, now {settings.get(name)!r}" for name in differ)
+            raise ResumeError(f"{self.path} was begun with other settings: {told}; {again}")
 
+    def _whole_rows(self, done: Done) -> Iterator[Row]:
+        """Rows, and in `done.end` where the last one ends; the last may be cut off.
 
-def growing(path: Path, form: str | None) -> tuple[Path, str]:
-    """The file that rows for `path` are appended to, and what is in it: csv or jsonl."""
-    return journal_of(path) if form == "parquet" else path, "csv" if form == "csv" else "jsonl"
+        Raises:
+            ResumeError: something other than the last row is damaged.
+        """
+        assert self.form.records is not None
+        number = 0
+        with self.grows.open("rb") as file:
+            try:
+                for record, values in self.form.records(file):
+                    if not record.endswith(b"\n"):
+                        return
+                    row = None if values is None else read_row(values)
+                    done.end += len(record)
+                    if row is not None:
+                        number += 1
+                        yield row
+            except CutOffError:
+                return
+            except (KeyError, TypeError, ValueError) as error:
+                file.seek(done.end)
+                raise ResumeError(
+                    f"{self.grows}: row {number + 1} is damaged: {file.readline()[:80]!r}; write to another file"
+                ) from error
+
+    def _restore(self) -> None:
+        """Take a finished file's rows back into a journal, to go on with it."""
+        assert self.form.restore is not None
+        with whole_file(self.grows) as lines:
+            for values in self.form.restore(self.path):
+                lines.write(json.dumps(values) + "\n")
 
 
 def run_file(path: Path) -> Path:
     """Where the settings of a file of rows are."""
     return path.with_name(path.name + ".run.json")
-
-
-def write_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Say what the rows in `path` are computed with."""
-    run_file(path).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-
-
-def check_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Refuse to go on with a file of rows unless it was begun with the same settings.
-
-    Raises:
-        ResumeError: they differ, or are not known.
-    """
-    beside = run_file(path)
-    again = "repeat the options of the first run, or write to another file"
-    try:
-        begun = json.loads(beside.read_text(encoding="utf-8"))
-        differ = [name for name in settings | begun if begun.get(name) != settings.get(name)]
-    except (OSError, ValueError, TypeError) as error:
-        raise ResumeError(
-            f"{beside}: cannot be read, so it is not known what {path} was scored with; {again}"
-        ) from error
-    if differ:
-        told = "; ".join(f"{name} was {begun.get(name)!r}, now {settings.get(name)!r}" for name in differ)
-        raise ResumeError(f"{path} was begun with other settings: {told}; {again}")
 
 
 def skip_done(paths: Iterable[str], done: "Counter[bytes]") -> Iterator[str]:
@@ -235,39 +192,61 @@ def skip_done(paths: Iterable[str], done: "Counter[bytes]") -> Iterator[str]:
             yield path
 
 
-def journal_of(path: Path) -> Path:
-    """Where the rows of a Parquet file are collected."""
-    return path.with_name(path.name + ".jsonl")
+def read_table(path: str | os.PathLike[str]) -> tuple[list[Row], str]:
+    """Read a file of scores that an earlier run wrote, or that has its columns.
+
+    Args:
+        path: A file whose suffix is one of `FORMATS`: CSV, JSON lines or Parquet with the columns path and score, or a
+            JSON document with a list `results`. Other columns of ours are optional, foreign ones are passed over.
+
+    Returns:
+        The rows in the order of the file, and the signature that says what scored them: that of the document, of a line
+        in front of the rows, or of `FILE.run.json` beside it; "" if it is not told.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not such a file (the row is named), or pyarrow is missing for Parquet.
+    """
+    name, suffix = os.fspath(path), os.path.splitext(path)[1].lower()
+    form = FORMATS.get(suffix[1:])
+    if form is None:
+        raise ValueError(f"{name}: expected a file of scores ({suffixes()}), got {suffix or 'no suffix'}")
+    rows: list[Row] = []
+    signature = None
+    try:
+        for values in _values(Path(name), form):
+            if "path" not in values and not rows and signature is None and "signature" in values:
+                signature = str(values["signature"])  # stands in front of the rows
+            else:
+                rows.append(read_row(values))
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(
+            f"{name}: row {len(rows) + 1}: expected a path and a score in [0, 1] or none: {what}"
+        ) from error
+    except ImportError as error:
+        raise ValueError(
+            f"{name}: expected {form.package} to be installed; pip install 'qfm-metric[{suffix[1:]}]'"
+        ) from error
+    return rows, _signature_beside(Path(name)) if signature is None else signature
 
 
-def to_parquet(journal: Path, path: Path, columns: Iterable[str]) -> None:
-    """Convert the journal; it is deleted when the Parquet file is whole."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    types = {"width": pa.int32(), "height": pa.int32()} | dict.fromkeys(TEXTS, pa.string())
-    schema = pa.schema([(name, types.get(name, pa.float64())) for name in columns])
-    half = path.with_name(path.name + ".part")
-    with journal.open(encoding="utf-8") as lines, pq.ParquetWriter(half, schema) as writer:
-        group: list[dict[str, Any]] = []
-        for line in lines:
-            row = json.loads(line)
-            group.append(row | {name: key(row[name]).decode() for name in TEXTS if row.get(name)})
-            if len(group) == GROUP:
-                writer.write_table(pa.Table.from_pylist(group, schema))
-                group = []
-        writer.write_table(pa.Table.from_pylist(group, schema))
-    half.replace(path)
-    journal.unlink()
+def suffixes() -> str:
+    """Of files of scores, to show."""
+    return ", ".join(f".{name}" for name in FORMATS)
 
 
-def to_journal(path: Path, journal: Path) -> None:
-    """Take a finished Parquet file's rows back into a journal, to go on with it."""
-    import pyarrow.parquet as pq
+def _values(path: Path, form: Format) -> Iterator[dict[str, Any]]:
+    if form.restore:
+        yield from form.restore(path)
+        return
+    assert form.records is not None
+    with path.open("rb") as file:
+        yield from (values for _, values in form.records(file) if values is not None)
 
-    half = journal.with_name(journal.name + ".part")
-    with pq.ParquetFile(path) as file, half.open("w", encoding="utf-8") as lines:
-        for batch in file.iter_batches():
-            for row in batch.to_pylist():
-                lines.write(json.dumps(row) + "\n")
-    half.replace(journal)
+
+def _signature_beside(path: Path) -> str:
+    """What the scoring command said of its run; a run file that is missing or damaged spoils no score."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        return str(json.loads(run_file(path).read_text(encoding="utf-8"))["signature"])
+    return ""

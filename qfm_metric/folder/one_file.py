@@ -1,22 +1,19 @@
 """What happens to one file, in whatever process: decode, look, score, draw, say what was wrong."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from ..images import ImageError, Pixels, naming, open_image, read_pixels
-from ..model import resize
 from ..overlay import draw_overlay, save_overlay
-from ..score import GPU_BATCH, QFMScore
-from .views import preprocess_pixels, split_tiles
+from ..score import GPU_BATCH, Metric, Rating, Views
+from .row import Row
+from .tiles import split_tiles
 
-Network = Callable[[Tensor], Tensor]  # views to scores, as `QFMNet.score_views`
 Wait = Callable[[int], AbstractContextManager[object]]  # for room for so many pixels
 
 
@@ -37,42 +34,24 @@ class EncodedImage:
 Source = str | EncodedImage
 
 
-@dataclass(frozen=True)
-class Row:
-    """What is known of one file: a score, or what went wrong.
-
-    Attributes:
-        path: As it was given.
-        score: In [0, 1], higher is better; with tiles, the mean of theirs. None if there is an error.
-        error: None if there is a score.
-        width, height: Of the upright picture in pixels; None if there is an error.
-        lowest: The lowest score of a tile; None unless tiles were asked for.
-        map: Path of the overlay that was written, see `qfm_metric.overlay`; None unless maps were asked for.
-    """
-
-    path: str
-    score: float | None = None
-    error: str | None = None
-    width: int | None = None
-    height: int | None = None
-    lowest: float | None = None
-    map: str | None = None
-
-
 def no_wait(pixels: int) -> AbstractContextManager[object]:
     return nullcontext()
 
 
 @dataclass(frozen=True)
-class Job:
-    """What happens to a file in a worker."""
+class OneFile:
+    """Scores files one by one, or some at a time: `look` at each, then `finish` them together.
 
-    metric: QFMScore
-    tile: int | None
-    dtype: torch.dtype
+    Attributes:
+        metric, tile, dtype, maps: See `score_files`.
+        wait: For room to decode a picture.
+    """
+
+    metric: Metric
+    tile: int | None = None
+    dtype: torch.dtype = torch.float32
     maps: str | None = None
     wait: Wait = no_wait
-    network: Network | None = None
 
     def __call__(self, source: Source) -> Row:
         """Score one file by itself."""
@@ -82,15 +61,16 @@ class Job:
         try:
             with self._pixels(source) as pixels:
                 tiles = split_tiles(pixels, self.tile)
-                scores: list[float] = []
+                found: list[Rating] = []
                 for i in range(0, len(tiles), GPU_BATCH):  # the views of all tiles would take 8 times the pixels
-                    found = self.assess([self._views(path, tile) for tile in tiles[i : i + GPU_BATCH]])
-                    scores += [score for score, _ in found]
-                return Row(path, sum(scores) / len(scores), None, pixels.shape[1], pixels.shape[0], min(scores))
+                    found += self._rate([self._views(path, tile) for tile in tiles[i : i + GPU_BATCH]])
+                scores = [rating.score for rating in found]
+                row = Row(path, sum(scores) / len(scores), width=pixels.shape[1], height=pixels.shape[0])
+                return replace(row, extra={"lowest": min(scores)})
         except ImageError as error:
             return Row(path, error=str(error))
 
-    def look(self, source: Source) -> tuple[Row, Tensor | None]:
+    def look(self, source: Source) -> tuple[Row, Views | None]:
         """A row that lacks its score, and the views; or a row with an error."""
         path = path_of(source)
         try:
@@ -99,35 +79,21 @@ class Job:
         except ImageError as error:
             return Row(path, error=str(error)), None
 
-    def finish(self, looked: list[tuple[Row, Tensor | None]]) -> Iterator[Row]:
+    def finish(self, looked: Sequence[tuple[Row, Views | None]]) -> Iterator[Row]:
         """Rows with their scores and maps, from those that lack them."""
-        found = iter(self.assess([views for _, views in looked if views is not None]))
+        found = iter(self._rate([views for _, views in looked if views is not None]))
         for row, views in looked:
             if views is not None:
-                score, quality_map = next(found)
-                row = replace(row, score=score)
-                if quality_map is not None:
-                    row = replace(row, map=self._save_map(row, views, quality_map))
+                rating = next(found)
+                row = replace(row, score=rating.score, std=rating.std)
+                if rating.quality_map is not None:
+                    row = replace(row, extra={"map": self._save_map(row, views, rating)})
             yield row
 
-    def assess(self, views: list[Tensor]) -> list[tuple[float, Tensor | None]]:
-        """Score of each `(1, V, 3, h, w)`, and its map if wanted; those of the same shape share batches on a GPU."""
-        device = self.metric.device.type
-        size = 1 if device == "cpu" else GPU_BATCH  # as QFMScore has it
-        order = sorted(range(len(views)), key=lambda i: views[i].shape)
-        found: dict[int, tuple[float, Tensor | None]] = {}
-        score_views = self.metric.net.score_views if self.network is None else self.network
-        with torch.inference_mode(), torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32):
-            for _, alike in groupby(order, key=lambda i: views[i].shape):
-                while batch := list(islice(alike, size)):
-                    together = torch.cat([views[i] for i in batch])
-                    maps: Iterable[Tensor | None] = [None] * len(batch)
-                    if self.maps is None:
-                        scores = score_views(together)
-                    else:
-                        scores, _, maps = self.metric.net.assess_views(together)
-                    found |= zip(batch, zip(scores.float().tolist(), maps, strict=True), strict=True)
-        return [found[i] for i in range(len(views))]
+    def _rate(self, views: Sequence[Views]) -> list[Rating]:
+        lower = self.dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(self.metric.device.type, self.dtype, enabled=lower):
+            return self.metric.rate(views, maps=self.maps is not None)
 
     @contextmanager
     def _pixels(self, source: Source) -> Iterator[Pixels]:
@@ -139,17 +105,16 @@ class Job:
                 pixels = read_pixels(image)
             yield pixels
 
-    def _views(self, path: str, pixels: Pixels) -> Tensor:
+    def _views(self, path: str, pixels: Pixels) -> Views:
         with naming(path), torch.inference_mode():
-            return preprocess_pixels(self.metric.net, pixels)
+            return self.metric.look(pixels)
 
-    def _save_map(self, row: Row, views: Tensor, quality_map: Tensor) -> str:
-        """Write the overlay over the picture's whole view, in the picture's own shape; its path."""
+    def _save_map(self, row: Row, views: Views, rating: Rating) -> str:
+        """Write the overlay over the picture as the metric sees the whole of it, in its own shape; the path."""
         assert self.maps is not None
-        size = row.height or 1, row.width or 1
-        whole = views[:1, 0] * self.metric.net.std + self.metric.net.mean
-        height, width = (max(1, round(side * max(whole.shape[-2:]) / max(size))) for side in size)
-        overlay = draw_overlay(resize(whole, (height, width))[0].clamp(0, 1), quality_map.float(), row.score)
+        assert rating.quality_map is not None
+        whole = self.metric.show(views, (row.height or 1, row.width or 1))
+        overlay = draw_overlay(whole, rating.quality_map, row.score)
         folders = [part for part in Path(row.path).parent.parts if part not in (Path(row.path).anchor, os.pardir)]
         return os.fspath(save_overlay(overlay, row.path, Path(self.maps, *folders)))
 

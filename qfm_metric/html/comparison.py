@@ -5,9 +5,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
+from ..atomic import whole_file
 from ..compare import Comparison
+from ..folder.row import Row
 from ..images import ImageError
 from .document import (
     BINS,
@@ -20,7 +21,6 @@ from .document import (
     Picture,
     Scale,
     bin_of,
-    page_file,
     paragraph,
     shown,
     table,
@@ -45,12 +45,12 @@ SINGLE_SORTS = [("worst first", "order"), ("best first", "falling"), ("name", "n
 
 def write_comparison(
     comparison: Comparison,
-    a: Mapping[str, Any],
-    b: Mapping[str, Any],
+    a: Mapping[str, Row],
+    b: Mapping[str, Row],
     path: str | os.PathLike[str],
     *,
     titles: tuple[str, str] = ("A", "B"),
-    report_string: str = "",
+    signature: str = "",
     limit: int = LIMIT,
     large: int = LARGE_LIMIT,
 ) -> None:
@@ -58,11 +58,10 @@ def write_comparison(
 
     Args:
         comparison: What `compare_scores` found.
-        a: Name, as in the comparison, to its row: `path`, `score`, `width` and `height`.
-        b: As `a`.
+        a: Name, as in the comparison, to its row; `b` of the other side.
         path: Where to; appears when it is whole.
         titles: What A and B are.
-        report_string: What the scores were made with: `QFMScore().report`.
+        signature: What the scores were made with: `QFMScore().signature`.
         limit: Most cards: the pairs that differ most, or the worst pictures if there are no pairs.
         large: How many of them, from the first, get large pictures.
 
@@ -87,9 +86,9 @@ def write_comparison(
         total=len(cards),
         kept="those that differ most" if comparison.paired else "the worst",
         summary=table(facts(comparison, titles)) + _left_out(comparison),
-        footer=paragraph(report_string) if report_string else "",
+        footer=paragraph(signature) if signature else "",
     )
-    with page_file(path) as file:
+    with whole_file(path, newline="\n") as file:
         write_page(file, head, _with_pictures(cards[:limit], large), os.path.dirname(path))
 
 
@@ -136,32 +135,28 @@ def _left_out(comparison: Comparison) -> str:
     return "".join(details(why, names) for why, names in left_out(comparison))
 
 
-def _pairs(comparison: Comparison, a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Card]:
+def _pairs(comparison: Comparison, a: Mapping[str, Row], b: Mapping[str, Row]) -> list[Card]:
     winners = list(WINNERS)
     return [
         Card(
             pair.name_a,
             pair.difference,
             winners.index(pair.winner),
-            [_picture(a[pair.name_a], "A"), _picture(b[pair.name_b], "B")],
+            [Picture(a[pair.name_a], "A"), Picture(b[pair.name_b], "B")],
         )
         for pair in comparison.pairs
     ]
 
 
-def _singles(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Card]:
+def _singles(a: Mapping[str, Row], b: Mapping[str, Row]) -> list[Card]:
     """The scored pictures of both, worst first."""
     cards = [
-        Card(name, row.score, group, [_picture(row, side)])
+        Card(name, row.score, group, [Picture(row, side)])
         for group, (side, rows) in enumerate(zip(SIDES, (a, b), strict=True))
         for name, row in rows.items()
         if row.score is not None
     ]
     return sorted(cards, key=lambda card: card.value or 0.0)
-
-
-def _picture(row: Any, label: str) -> Picture:
-    return Picture(row.path, row.score, label=label, width=row.width, height=row.height)
 
 
 def _differences(comparison: Comparison) -> Scale:
@@ -177,8 +172,8 @@ def _with_pictures(cards: Sequence[Card], large: int) -> Iterator[Card]:
 
     def look(picture: Picture, more: bool) -> Picture:
         with suppress(ImageError):  # scored once, gone now
-            small = thumbnail(picture.path, **SMALL)
-            return replace(picture, thumbnail=small, large=thumbnail(picture.path, **LARGE) if more else None)
+            small = thumbnail(picture.row.path, **SMALL)
+            return replace(picture, thumbnail=small, large=thumbnail(picture.row.path, **LARGE) if more else None)
         return picture
 
     for i, card in enumerate(cards):

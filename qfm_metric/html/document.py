@@ -1,4 +1,4 @@
-"""One self-contained HTML page of cards, for `report` and `compare`, written card by card. It loads nothing.
+"""One self-contained HTML page of cards, for `qfm-metric report` and `compare`, written card by card. It loads nothing.
 
 What goes into the page is data: JSON that cannot end its script block, or escaped text. A content security policy lets
 only the page's own script and style work, known by their hashes, and pictures that are inside it.
@@ -10,13 +10,14 @@ import html
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from typing import IO, Any
 from urllib.parse import quote
 
+from ..folder.row import Row
 from ..scale import BANDS, band
 
 SMALL = {"side": 128, "quality": 60}  # of the JPEG in a card, about 3 kB
@@ -26,14 +27,10 @@ BINS = 40  # of a histogram; whole numbers of them fit into a band
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a card; `label` tells two apart, `error` stands in its place."""
+    """A picture of a card: its row and what is shown of it; `label` tells two apart."""
 
-    path: str
-    score: float | None
-    error: str | None = None
+    row: Row
     label: str = ""
-    width: int | None = None
-    height: int | None = None
     thumbnail: bytes | None = None  # JPEG
     large: bytes | None = None  # JPEG
     map: bytes | None = None  # PNG
@@ -112,43 +109,6 @@ def common_folder(paths: Iterable[str]) -> str:
     return base if all(os.path.join(folder, "").startswith(base) for folder in folders) else ""
 
 
-@contextmanager
-def writing(path: str) -> Iterator[None]:
-    """Whatever cannot be written inside, the error names `path`."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), path) from error
-
-
-@contextmanager
-def page_file(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
-    """A text file that takes the place of `path` when the block ends, and vanishes if it raises.
-
-    Raises:
-        OSError: it cannot be written there, known before anything is.
-    """
-    path = os.fspath(path)
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise OSError(None, "expected the name of a file to write, got a folder or a device", path)
-    part = f"{path}.{os.getpid()}.part"
-    try:
-        with writing(path):
-            file = open(part, "w", encoding="utf-8", newline="\n")  # noqa: SIM115
-        try:
-            yield file
-            with writing(path):
-                file.close()  # a full disk may show only now
-        finally:
-            with suppress(OSError):
-                file.close()
-        os.replace(part, path)
-    except BaseException:
-        with suppress(OSError):
-            os.remove(part)
-        raise
-
-
 def write_page(file: IO[str], head: Head, cards: Iterable[Card], folder: str) -> None:
     """Write the page, a card at a time.
 
@@ -200,15 +160,16 @@ def _card(card: Card, folder: str) -> dict[str, Any]:
 
 
 def _picture(picture: Picture, folder: str) -> dict[str, Any]:
-    content = asdict(picture) | {"href": _href(picture.path, folder)}
-    del content["path"]
-    if picture.score is not None:
-        content["band"] = band(picture.score)
-    if picture.error:
-        content["error"] = shown(picture.error)
+    row = picture.row
+    content: dict[str, Any] = {"score": row.score, "label": picture.label, "href": _href(row.path, folder)}
+    content |= {name: getattr(row, name) for name in ("std", "width", "height", "note")}
+    if row.score is not None:
+        content["band"] = band(row.score)
+    if row.error:
+        content["error"] = shown(row.error)
     for name in ("thumbnail", "large", "map"):
-        if content[name]:
-            content[name] = base64.b64encode(content[name]).decode("ascii")
+        if data := getattr(picture, name):
+            content[name] = base64.b64encode(data).decode("ascii")
     return {name: value for name, value in content.items() if name == "score" or value not in (None, "")}
 
 

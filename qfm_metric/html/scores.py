@@ -3,14 +3,16 @@
 import heapq
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, Any, TypeVar
+from typing import IO
 
 from PIL import UnidentifiedImageError
 
+from ..atomic import naming, whole_file
+from ..folder.row import Row
 from ..images import ImageError
 from ..overlay import encode_map, read_map
 from ..scale import BANDS, band_index
@@ -25,11 +27,9 @@ from .document import (
     Picture,
     bin_of,
     common_folder,
-    page_file,
     paragraph,
     table,
     write_page,
-    writing,
 )
 from .thumbnails import thumbnail
 
@@ -38,52 +38,49 @@ LARGE_LIMIT = 100  # the worst ones have a large picture
 SORTS = [("worst first", "order"), ("best first", "falling"), ("name", "name"), ("largest picture first", "pixels")]
 ERROR = len(BANDS)  # the group behind the bands
 
-Row = TypeVar("Row")
 Span = tuple[int, int]  # place and length in the spool
 
 
 def write_report(
-    rows: Iterable[Any],
+    rows: Iterable[Row],
     path: str | os.PathLike[str],
     *,
     title: str = "Image quality",
-    report_string: str = "",
+    signature: str = "",
     limit: int = LIMIT,
     large: int = LARGE_LIMIT,
 ) -> None:
     """Write one self-contained HTML page: pictures worst first, their scores, a histogram, filters.
 
     Args:
-        rows: Objects or mappings with `path` (str) and `score` (float in [0, 1], higher is better; None if there is
-            `error`, str); optional: `width` and `height` (px), `thumbnail` (bytes of a JPEG; made from the path if
-            absent), `map` (a quality map to lay over the picture: bytes or path of a PNG, or path of an overlay of
-            `save_overlay`, of which the map is taken). Taken one at a time.
+        rows: What `score_files` yields, taken one at a time; pictures are read from their paths, maps from the overlays
+            that rows name.
         path: Where to; appears when it is whole. If `rows` raises, the page has the rows so far, and the error goes on;
             if it raises before the first row, no page is written and one that was there stays.
         title: Headline.
-        report_string: What the scores were made with: `QFMScore().report`.
+        signature: What the scores were made with: `QFMScore().signature`.
         limit: Most cards. Of more pictures the page has the worst, and the histogram and the counts of all.
         large: How many of the worst get a large picture, read from their paths at the end.
 
     Raises:
         OSError: `path` cannot be written.
-        ValueError: a score outside [0, 1], or a map that is no PNG.
+        ValueError: a score outside [0, 1].
 
     Examples:
-        >>> write_report(score_files("photos"), "report.html", report_string=QFMScore().report)  # doctest: +SKIP
+        >>> write_report(score_files("photos"), "report.html", signature=QFMScore().signature)  # doctest: +SKIP
     """
-    with ReportWriter(path, title=title, report_string=report_string, limit=limit, large=large) as report:
+    with ReportWriter(path, title=title, signature=signature, limit=limit, large=large) as report:
         for row in rows:
             report.add(row)
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A row without its pictures' bytes, which lie in the spool."""
+    """A row, and where in the spool its pictures' bytes lie."""
 
-    picture: Picture
-    thumbnail: Span | None
-    map: Span | None
+    row: Row
+    thumbnail: Span | None = None
+    map: Span | None = None
 
 
 class ReportWriter:
@@ -98,14 +95,14 @@ class ReportWriter:
         path: str | os.PathLike[str],
         *,
         title: str = "Image quality",
-        report_string: str = "",
+        signature: str = "",
         limit: int = LIMIT,
         large: int = LARGE_LIMIT,
     ) -> None:
         if limit < 1:
             raise ValueError(f"limit: expected at least 1, got {limit}")
         self.path = os.path.abspath(path)
-        self.title, self.report_string, self.limit, self.large = title, report_string, limit, large
+        self.title, self.signature, self.limit, self.large = title, signature, limit, large
         self.counts = [0] * (len(BANDS) + 1)
         self.histogram = [[0] * (len(BANDS) + 1) for _ in range(BINS)]
         self.sum = 0.0
@@ -117,35 +114,32 @@ class ReportWriter:
 
     def __enter__(self) -> "ReportWriter":
         with ExitStack() as stack:
-            self._file = stack.enter_context(page_file(self.path))
+            self._file = stack.enter_context(whole_file(self.path, newline="\n"))
             self._spool = stack.enter_context(tempfile.TemporaryFile(dir=os.path.dirname(self.path)))
             self._stack = stack.pop_all()
         return self
 
-    def add(self, row: Row) -> Row:
-        """Take a row; returns it, so that rows can be mapped through."""
-        values = row if isinstance(row, Mapping) else _Attributes(row)
-        picture = Picture(
-            os.fspath(values["path"]),
-            values["score"],
-            values.get("error"),
-            width=values.get("width"),
-            height=values.get("height"),
-        )
-        if picture.score is None:
+    def add(self, row: Row, picture: bytes | None = None) -> Row:
+        """Take a row; returns it, so that rows can be mapped through.
+
+        Args:
+            row: See `write_report`.
+            picture: JPEG of a picture that is in no file; default: made from the row's path.
+        """
+        if row.score is None:
             self.counts[ERROR] += 1
             if len(self._errors) < self.limit:
-                self._errors.append(_Entry(picture, None, None))
+                self._errors.append(_Entry(row))
             return row
-        group = band_index(picture.score)
+        group = band_index(row.score)
         self.counts[group] += 1
-        self.histogram[bin_of(picture.score)][group] += 1
-        self.sum += picture.score
+        self.histogram[bin_of(row.score)][group] += 1
+        self.sum += row.score
         number = sum(self.counts)
-        if len(self._worst) < self.limit or (-picture.score, -number) > self._worst[0][:2]:
-            entry = _Entry(picture, self._store(self._thumbnail(values)), self._store(_read_map(values.get("map"))))
+        if len(self._worst) < self.limit or (-row.score, -number) > self._worst[0][:2]:
+            entry = _Entry(row, self._store(picture or _small(row.path)), self._store(_map_of(row)))
             push = heapq.heappush if len(self._worst) < self.limit else heapq.heapreplace
-            push(self._worst, (-picture.score, -number, entry))
+            push(self._worst, (-row.score, -number, entry))
         return row
 
     def __exit__(
@@ -155,24 +149,16 @@ class ReportWriter:
         if error is not None and not sum(self.counts):
             self._stack.__exit__(kind, error, trace)
             return
-        with self._stack, writing(self.path):
+        with self._stack, naming(self.path):
             quick = isinstance(error, KeyboardInterrupt)  # whoever pressed it waits for the end
             write_page(
                 self._file, self._head(error), self._cards(0 if quick else self.large), os.path.dirname(self.path)
             )
 
-    @staticmethod
-    def _thumbnail(values: Any) -> bytes | None:
-        if values.get("thumbnail"):
-            return bytes(values["thumbnail"])
-        with suppress(ImageError):  # scored once, gone now
-            return thumbnail(values["path"], **SMALL)
-        return None
-
     def _store(self, data: bytes | None) -> Span | None:
         if data is None:
             return None
-        with writing(self.path):
+        with naming(self.path):
             at = self._spool.seek(0, os.SEEK_END)
             self._spool.write(data)
         return at, len(data)
@@ -185,14 +171,15 @@ class ReportWriter:
 
     def _cards(self, large: int) -> Iterator[Card]:
         entries = [entry for _, _, entry in sorted(self._worst, key=lambda item: (-item[0], -item[1]))]
-        base = common_folder(entry.picture.path for entry in [*entries, *self._errors])
+        base = common_folder(entry.row.path for entry in [*entries, *self._errors])
         for i, entry in enumerate([*entries, *self._errors]):
-            picture = replace(entry.picture, thumbnail=self._fetch(entry.thumbnail), map=self._fetch(entry.map))
-            if i < large and picture.score is not None:
+            row, big = entry.row, None
+            if i < large and row.score is not None:
                 with suppress(ImageError):
-                    picture = replace(picture, large=thumbnail(picture.path, **LARGE))
-            group = ERROR if picture.score is None else band_index(picture.score)
-            yield Card(picture.path[len(base) :], picture.score, group, [picture])
+                    big = thumbnail(row.path, **LARGE)
+            picture = Picture(row, "", self._fetch(entry.thumbnail), big, self._fetch(entry.map))
+            group = ERROR if row.score is None else band_index(row.score)
+            yield Card(row.path[len(base) :], row.score, group, [picture])
 
     def _head(self, error: BaseException | None) -> Head:
         total, failed = sum(self.counts), self.counts[ERROR]
@@ -214,44 +201,19 @@ class ReportWriter:
             total=total,
             kept="the worst",
             summary=summary,
-            footer=paragraph(self.report_string) if self.report_string else "",
+            footer=paragraph(self.signature) if self.signature else "",
         )
 
 
-class _Attributes:
-    """An object's attributes as a mapping's items."""
-
-    def __init__(self, row: object) -> None:
-        self.row = row
-
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self.row, name)
-
-    def get(self, name: str) -> Any:
-        return getattr(self.row, name, None)
+def _small(path: str) -> bytes | None:
+    with suppress(ImageError):  # scored once, gone now
+        return thumbnail(path, **SMALL)
+    return None
 
 
-def _read_map(source: bytes | str | os.PathLike[str] | None) -> bytes | None:
-    """The bytes of a map's PNG; None if its file has gone.
-
-    Raises:
-        ValueError: no PNG.
-    """
-    if source is None:
-        return None
-    if isinstance(source, bytes):
-        data = source
-    else:
-        try:
-            with open(source, "rb") as file:
-                data = file.read()
-            values = read_map(source)
-        except UnidentifiedImageError:
-            values = None
-        except OSError:
-            return None
-        if values is not None:
-            return encode_map(values)
-    if not data.startswith(b"\x89PNG\r\n\x1a\n"):
-        raise ValueError(f"map: expected a PNG, got {data[:8]!r}...; save it as PNG")
-    return data
+def _map_of(row: Row) -> bytes | None:
+    """PNG of the map of which the row names an overlay; None if there is none, or the file has gone."""
+    with suppress(OSError, UnidentifiedImageError):
+        values = read_map(str(row.extra["map"])) if row.extra.get("map") else None
+        return None if values is None else encode_map(values)
+    return None

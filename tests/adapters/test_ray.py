@@ -17,8 +17,8 @@ from PIL import Image
 
 from qfm_metric import QFMScore, load_image, score_files
 from qfm_metric.adapters.ray import ImageScorer, score_dataset
+from qfm_metric.cli import main
 from qfm_metric.cli import score as cli
-from qfm_metric.cli.score import main
 from qfm_metric.folder.uris import list_images
 
 # Ray's own settings read those that it deprecates.
@@ -221,7 +221,7 @@ def test_command_writes_what_the_local_engine_writes(cluster, folder, paths, tin
 
 def test_command_hands_its_network_to_the_workers(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "QFMScore", Mean())
-    monkeypatch.setattr(cli, "OnnxNetwork", lambda metric: half)
+    monkeypatch.setattr(cli, "OnnxScore", lambda metric: half)
     paths = grey(tmp_path, [8] * 6)
     assert main([*paths, "--engine", "ray", "--onnx", "--jsonl", "-o", str(tmp_path / "out")]) == 0
     rows = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]

@@ -11,7 +11,7 @@ from helpers.pages import read_page
 from PIL import Image
 
 from qfm_metric.cli import compare as cli_compare
-from qfm_metric.cli.score import main
+from qfm_metric.cli import main
 from qfm_metric.compare import compare_scores, match_names
 
 RANDOM = np.random.default_rng(0)

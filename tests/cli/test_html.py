@@ -9,8 +9,8 @@ from helpers.mean import Mean
 from helpers.pages import read_page
 from PIL import Image
 
+from qfm_metric.cli import main
 from qfm_metric.cli import score as cli
-from qfm_metric.cli.score import main
 from qfm_metric.folder.one_file import Row
 
 FORMS = ["csv", "jsonl", "parquet"]

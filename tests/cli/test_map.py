@@ -15,8 +15,8 @@ from helpers.pages import encoded, read_page
 from PIL import Image
 
 from qfm_metric import QFMScore, load_image, score_files
+from qfm_metric.cli import main
 from qfm_metric.cli import score as cli
-from qfm_metric.cli.score import main
 from qfm_metric.folder import one_file as job
 from qfm_metric.folder import pool as files
 from qfm_metric.html.scores import ReportWriter
@@ -74,8 +74,8 @@ def test_each_picture_has_its_overlay_and_its_row_says_where():
 def test_paths_outside_the_current_folder(tmp_path):
     os.chdir("a")
     rows = list(score_files(["../b/cat.png", tmp_path / "b" / "cat.png"], Mean(), maps="maps"))
-    assert [row.map for row in rows] == ["maps/b/cat-map.png", f"maps{tmp_path.as_posix()}/b/cat-map.png"]
-    assert all(Path(row.map).is_file() for row in rows)
+    assert [row.extra["map"] for row in rows] == ["maps/b/cat-map.png", f"maps{tmp_path.as_posix()}/b/cat-map.png"]
+    assert all(Path(row.extra["map"]).is_file() for row in rows)
 
 
 def test_nothing_is_decoded_or_run_twice(mean, monkeypatch):
@@ -105,14 +105,14 @@ def test_maps_and_scores_are_those_of_assess(tiny_files):
     assert any(row.score is None for row in plain)
     for folder, rows in ways.items():
         assert [row.score for row in rows] == [row.score for row in plain]
-        maps = [row.map for row in rows if row.map]
+        maps = [row.extra["map"] for row in rows if row.extra["map"]]
         assert len(set(maps)) == len(maps) == sum(row.score is not None for row in plain) == len(found(folder))
         for row in rows:
-            assert (row.map is None) == (row.score is None)
-            if row.map:
+            assert (row.extra["map"] is None) == (row.score is None)
+            if row.extra["map"]:
                 expected = metric.assess(load_image(row.path)).quality_map[0]
-                torch.testing.assert_close(read_map(row.map), expected, atol=1e-4, rtol=0)
-                with Image.open(row.map) as overlay:
+                torch.testing.assert_close(read_map(row.extra["map"]), expected, atol=1e-4, rtol=0)
+                with Image.open(row.extra["map"]) as overlay:
                     assert overlay.width >= 64
     torch.set_num_threads(threads)
 
@@ -122,7 +122,7 @@ def test_overlay_has_the_shape_of_the_picture_not_of_its_view(small_metric, monk
     monkeypatch.setattr(job, "draw_overlay", lambda image, *rest: drawn.append(image) or draw_overlay(image, *rest))
     Image.new("RGB", (1000, 380), (204, 102, 51)).save("wide.png")  # its view is 64 x 64
     Image.new("L", (8, 2)).save("small.png")
-    assert all(row.map for row in score_files(["wide.png", "small.png"], small_metric, maps="maps"))
+    assert all(row.extra["map"] for row in score_files(["wide.png", "small.png"], small_metric, maps="maps"))
     assert [tuple(image.shape) for image in drawn] == [(3, 24, 64), (3, 16, 64)]
     torch.testing.assert_close(drawn[0].mean(dim=(1, 2)), torch.tensor([0.8, 0.4, 0.2]), atol=1e-4, rtol=0)
 

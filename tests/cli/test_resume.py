@@ -17,11 +17,11 @@ from helpers.mean import Mean
 from helpers.processes import NOT_TEXT, command
 from PIL import Image
 
+from qfm_metric.cli import main
 from qfm_metric.cli import score as cli
-from qfm_metric.cli.score import main
 from qfm_metric.folder import journal as rows
+from qfm_metric.folder import score_files
 from qfm_metric.folder.journal import ResumeError, RowFile, read_rows, run_file
-from qfm_metric.folder.pool import score_files
 
 SUFFIXES = {"csv": "csv", "jsonl": "jsonl", "parquet": "parquet.jsonl"}  # of the file that grows
 

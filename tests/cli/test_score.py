@@ -15,13 +15,13 @@ from helpers.processes import NOT_TEXT
 from PIL import Image
 
 import qfm_metric
+from qfm_metric.cli import main
 from qfm_metric.cli import score as cli
 from qfm_metric.cli.output import write_rows
 from qfm_metric.cli.paths import find_pictures
-from qfm_metric.cli.score import main
+from qfm_metric.folder import score_files
 from qfm_metric.folder.journal import RowFile
 from qfm_metric.folder.one_file import Row
-from qfm_metric.folder.pool import score_files
 from qfm_metric.weights import read_manifest
 
 FORMATS = [None, "csv", "json", "jsonl"]

@@ -11,11 +11,11 @@ import torch
 from helpers.generated_files import WAYS, generate
 from helpers.mean import FATAL, FatalNet, Mean
 from PIL import Image
+from qfm_metric.folder.views import SMALL, preprocess_pixels, split_tiles
 
 from qfm_metric import ImageError, QFMScore, load_image, score_files
 from qfm_metric.folder import pool as files
 from qfm_metric.folder.one_file import Job, Row
-from qfm_metric.folder.views import SMALL, preprocess_pixels, split_tiles
 from qfm_metric.images import to_unit
 
 SIZES = [(64, 64), (96, 128), (128, 96), (200, 150), (64, 300), (97, 61), (1300, 900)]
@@ -163,7 +163,7 @@ def test_tiles_are_scored_as_pictures_of_their_own(tmp_path, tiny):
     (row,) = score_files([tmp_path / "a.png"], tiny, tile=100)
     assert (row.width, row.height) == (300, 200)
     assert row.score == pytest.approx(sum(scores) / 6, abs=1e-6)
-    assert row.lowest == pytest.approx(min(scores), abs=1e-6)
+    assert row.extra["lowest"] == pytest.approx(min(scores), abs=1e-6)
     job = Job(tiny, 100, torch.float32)
     assert list(files._on_gpu(iter([row.path]), job, 2, 4, 2**20)) == [row]
 

@@ -7,7 +7,7 @@ import pytest
 from helpers.pages import encoded
 
 from qfm_metric.compare import compare_scores
-from qfm_metric.folder.formats import ScoredFile
+from qfm_metric.folder.row import Row
 from qfm_metric.html.comparison import write_comparison
 from qfm_metric.html.scores import write_report
 
@@ -68,7 +68,7 @@ def report(tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
     errors = [{"path": f"e{i}.jpg", "score": None, "error": "expected a whole picture"} for i in range(2)]
     hostile = {"path": HOSTILE, "score": 0.5, "thumbnail": encoded("JPEG")}
-    write_report([*rows(50), *errors, hostile], path, title="Fifty", report_string="qfm_metric 9.9")
+    write_report([*rows(50), *errors, hostile], path, title="Fifty", signature="qfm_metric 9.9")
     return path
 
 
@@ -267,14 +267,14 @@ def test_five_thousand_pictures(visit, tmp_path):
 @pytest.fixture
 def sides():
     """B is better by i/100 in pair i, for i up to 20, but for the last two: a tie, and worse."""
-    a = {f"x{i}.png": ScoredFile(f"A/x{i}.png", 0.4) for i in range(21)}
-    b = {f"x{i}.jpg": ScoredFile(f"B/x{i}.jpg", 0.4 + i / 100) for i in range(19)}
-    return a, b | {"x19.jpg": ScoredFile("B/x19.jpg", 0.4), "x20.jpg": ScoredFile("B/x20.jpg", 0.3)}
+    a = {f"x{i}.png": Row(f"A/x{i}.png", 0.4) for i in range(21)}
+    b = {f"x{i}.jpg": Row(f"B/x{i}.jpg", 0.4 + i / 100) for i in range(19)}
+    return a, b | {"x19.jpg": Row("B/x19.jpg", 0.4), "x20.jpg": Row("B/x20.jpg", 0.3)}
 
 
 def compared(sides, path, **options):
     found = compare_scores(*({name: row.score for name, row in side.items()} for side in sides), **options)
-    write_comparison(found, *sides, path, titles=("old <b>", "new"), report_string="qfm_metric 9.9")
+    write_comparison(found, *sides, path, titles=("old <b>", "new"), signature="qfm_metric 9.9")
     return path
 
 

@@ -14,8 +14,8 @@ from helpers.pages import encoded, read_page
 from PIL import Image
 
 from qfm_metric import ImageError, load_image
-from qfm_metric.cli.score import main
-from qfm_metric.folder.formats import read_results
+from qfm_metric.cli import main
+from qfm_metric.folder.journal import read_table
 from qfm_metric.html.document import BINS, bin_of, common_folder
 from qfm_metric.html.scores import ReportWriter, write_report
 from qfm_metric.html.thumbnails import thumbnail
@@ -69,7 +69,7 @@ def test_page_has_the_pictures_worst_first_then_errors(tmp_path, out):
         Row(str(tmp_path / "gone.png"), None, "expected a file, found none"),
         {"path": grey(tmp_path / "poor.png", 20), "score": 0.25},
     ]
-    write_report(rows, out, title="Mine & yours", report_string="qfm_metric <0.1>")
+    write_report(rows, out, title="Mine & yours", signature="qfm_metric <0.1>")
     text, page, cards = read_page(out)
     assert names(cards) == ["poor.png", "fine.png", "gone.png"]
     assert [card["value"] for card in cards] == [0.25, 0.7, None]
@@ -96,7 +96,7 @@ def test_text_cannot_leave_its_place(tmp_path, out):
         [Row(grey(tmp_path / hostile, 9), 0.5), Row("x", None, "</script><script>alert(2)</script>")],
         out,
         title="</title><script>alert(3)</script>",
-        report_string="<script>alert(4)</script>",
+        signature="<script>alert(4)</script>",
     )
     text, _, cards = read_page(out)
     assert names(cards)[0].endswith(hostile)
@@ -266,7 +266,7 @@ RESULTS = {
 @pytest.mark.parametrize("name", RESULTS)
 def test_results_of_earlier_runs(tmp_path, name):
     (tmp_path / name).write_text(RESULTS[name])
-    rows, report = read_results(tmp_path / name)
+    rows, report = read_table(tmp_path / name)
     assert [(row.path, row.score, row.error, row.width) for row in rows] == [
         ("x.png", 0.5, None, 40),
         ("y,.png", None, "broken", None),
@@ -290,7 +290,7 @@ def test_results_of_earlier_runs(tmp_path, name):
 def test_files_that_are_no_results(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=message):
-        read_results(tmp_path / name)
+        read_table(tmp_path / name)
 
 
 def test_report_command(tmp_path, monkeypatch, capsys):
@@ -319,7 +319,7 @@ def test_report_of_a_parquet_file(tmp_path, monkeypatch):
     ]
     parquet.write_table(pa.Table.from_pylist(rows), "scores.parquet")
     (tmp_path / "scores.parquet.run.json").write_text('{"report": "by me"}')
-    found, report = read_results("scores.parquet")
+    found, report = read_table("scores.parquet")
     assert [{name: getattr(row, name) for name in rows[0]} for row in found] == rows
     assert report == "by me"
     assert main(["report", "scores.parquet"]) == 0
@@ -333,12 +333,12 @@ def test_parquet_that_cannot_be_read(tmp_path, monkeypatch):
     path = tmp_path / "a.parquet"
     path.write_bytes(b"PAR1 cut off")
     with pytest.raises(ValueError, match=r"a\.parquet: expected a whole Parquet file"):
-        read_results(path)
+        read_table(path)
     parquet.write_table(pa.table({"path": ["x", "y"], "score": [0.5, 7.0]}), path)
     with pytest.raises(ValueError, match=r"a\.parquet: row 2: .*got 7\.0"):
-        read_results(path)
+        read_table(path)
     with pytest.raises(FileNotFoundError):
-        read_results(tmp_path / "none.parquet")
+        read_table(tmp_path / "none.parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ValueError, match=r"pip install 'qfm-metric\[parquet\]'"):
-        read_results(path)
+        read_table(path)

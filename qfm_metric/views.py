@@ -1,13 +1,17 @@
-"""Views of a picture that is never whole in memory as floating point: a 100 MP picture would take 1.2 GB, twice."""
+"""Views of pictures: made from pixels in bounded memory, and gathered by their shape.
 
+A picture is never whole in memory as floating point: one of 100 MP would take 1.2 GB, twice.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..images import Pixels, to_unit
-from ..model import QFMNet, native_pieces, resize, view_size
+from .images import Pixels, to_unit
+from .model import QFMNet, native_pieces, resize, view_size
 
 SMALL = 2**20  # pixels that pass at once; also about what a strip has
 
@@ -30,11 +34,27 @@ def preprocess_pixels(net: QFMNet, pixels: Pixels) -> Tensor:
     return net.stack_views(resize(narrow, size), [_to_images(net, np.moveaxis(piece, 0, -1)) for piece in pieces])
 
 
-def split_tiles(pixels: Pixels, side: int) -> list[Pixels]:
-    """A grid of equal parts whose sides are about `side` px (2/3 to 4/3 of it): none is a sliver at an edge."""
-    rows, columns = (max(1, round(length / side)) for length in pixels.shape[:2])
-    bands = np.array_split(pixels, rows, axis=0)
-    return [tile for band in bands for tile in np.array_split(band, columns, axis=1)]
+def together(views: Iterable[Tensor], size: int) -> Iterator[tuple[Sequence[int], Tensor]]:
+    """Pictures that are looked at in the same shape share a pass, at most `size` of them.
+
+    Args:
+        views: `(1, V, 3, h, w)` of each picture; taken as they are needed.
+
+    Yields:
+        Their places, and their views `(n, V, 3, h, w)`.
+    """
+    alike: dict[torch.Size, list[tuple[int, Tensor]]] = {}
+    for i, of_one in enumerate(views):
+        group = alike.setdefault(of_one.shape, [])
+        group.append((i, of_one))
+        if len(group) == size:
+            yield _joined(alike.pop(of_one.shape))
+    yield from map(_joined, alike.values())
+
+
+def _joined(group: list[tuple[int, Tensor]]) -> tuple[Sequence[int], Tensor]:
+    places, views = zip(*group, strict=True)
+    return places, torch.cat(views)
 
 
 def _to_images(net: QFMNet, pixels: Pixels) -> Tensor:

@@ -1,0 +1,52 @@
+"""The one way to write a whole file: it appears under its name when it is complete, or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Whatever cannot be written inside, the error names `path`: a full disk names no file, a part has another name."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
+    """A file that takes the place of `path` when the block ends, and vanishes if the block raises.
+
+    Args:
+        path: Where to. Nobody ever sees half of it there; what was there before stays until then.
+        mode: "w" for text in UTF-8, "wb" for bytes.
+        options: Of `open`, for text: `newline`, `errors`.
+
+    Raises:
+        OSError: it cannot be written there (a missing folder, a folder or a device of that name), known before the
+            block begins; or the disk is full. The error names `path`.
+    """
+    path = os.path.abspath(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(None, "expected the name of a file to write, got a folder or a device", path)
+    if "b" not in mode:
+        options = {"encoding": "utf-8", **options}
+    part = f"{path}.{os.getpid()}.part"
+    try:
+        with naming(path):
+            file = open(part, mode, **options)  # noqa: SIM115
+        try:
+            yield file
+            with naming(path):
+                file.close()  # a full disk may show only now
+        finally:
+            with suppress(OSError):
+                file.close()
+        with naming(path):
+            os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):
+            os.remove(part)
+        raise

@@ -1,0 +1,100 @@
+"""Row: what is known of one file, from decoding to a table, a page, a cluster and a comparison."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+Value: TypeAlias = str | float | int | None
+
+DECIMALS = 4  # the fifth may differ with the batch
+COLUMNS: Mapping[str, type] = {
+    "path": str,
+    "score": float,
+    "std": float,
+    "width": int,
+    "height": int,
+    "error": str,
+    "note": str,
+}
+"""Name and type of the columns that every table has, in their order: the fields of `Row`."""
+EXTRA_COLUMNS: Mapping[str, type] = {"lowest": float, "map": str}
+"""Columns that a table has where they were asked for: keys of `Row.extra`."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of one file: a score, or what went wrong.
+
+    Attributes:
+        path: As it was given.
+        score: In [0, 1], higher is better; with tiles, the mean of theirs. None if there is an error.
+        std: Expected standard deviation of people's mean opinion about the score, in its units; None: not known.
+        width, height: Of the upright picture in pixels; None if there is an error.
+        error: None if there is a score.
+        note: What to bear in mind about the score, such as `damaged: ...`; None: nothing.
+        extra: Named columns that were asked for: `lowest`, the lowest score of a tile; `map`, the path of the overlay
+            that was written, see `qfm_metric.overlay`.
+    """
+
+    path: str
+    score: float | None = None
+    std: float | None = None
+    width: int | None = None
+    height: int | None = None
+    error: str | None = None
+    note: str | None = None
+    extra: Mapping[str, Value] = field(default_factory=dict)
+
+    def value(self, column: str) -> Value:
+        """Of a column as it is written: floats rounded to four decimals, None where nothing is known."""
+        found: Value = getattr(self, column) if column in COLUMNS else self.extra.get(column)
+        return round(found, DECIMALS) if isinstance(found, float) else found
+
+
+def columns_with(*extra: str) -> tuple[str, ...]:
+    """Names of the columns of a table with these extra ones."""
+    return (*COLUMNS, *extra)
+
+
+def read_row(values: Mapping[str, Any]) -> Row:
+    """A row from what a table holds; columns that are not ours are passed over.
+
+    Args:
+        values: By column. Only `path` and `score` must be there; text is turned into numbers (`300.0` is a width, as
+            pandas writes it), and what is empty or NaN is not known.
+
+    Raises:
+        KeyError: no path or no score.
+        TypeError, ValueError: a value that its column cannot hold, a score outside [0, 1].
+    """
+    path, score = values["path"], values["score"]
+    if not isinstance(path, str):
+        raise TypeError(f"expected a path, got {path!r}")
+    found = {name: _read(name, values.get(name)) for name in (*COLUMNS, *EXTRA_COLUMNS)}
+    if found["score"] is not None and not 0 <= float(found["score"]) <= 1:
+        raise ValueError(f"expected a score in [0, 1], got {score}")
+    extra = {name: found.pop(name) for name in EXTRA_COLUMNS}
+    return Row(**(found | {"path": path}), extra={name: value for name, value in extra.items() if value is not None})  # type: ignore[arg-type]
+
+
+def arrow_schema(columns: Sequence[str]) -> Any:
+    """The `pyarrow.Schema` of these columns."""
+    import pyarrow as pa
+
+    types = {str: pa.string(), float: pa.float64(), int: pa.int32()}
+    return pa.schema([(name, types[(COLUMNS | EXTRA_COLUMNS)[name]]) for name in columns])  # type: ignore[operator]
+
+
+def _read(column: str, value: Any) -> Value:
+    kind = COLUMNS.get(column) or EXTRA_COLUMNS[column]
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if kind is str:
+        return str(value)
+    number = float(value)
+    if math.isnan(number):  # as text
+        return None
+    if kind is int and not number.is_integer():
+        raise ValueError(f"expected a whole number for {column}, got {value!r}")
+    return int(number) if kind is int else number

@@ -61,7 +61,7 @@ def main() -> int:
             continue
         weights = dict(found.objective.weights)
         if not distilled:
-            weights |= {"distillation": 0.0, "rank_distillation": 0.0, "feature_distillation": 0.0}
+            weights |= {"distillation": 0.0, "rank_distillation": 0.0}
         terms = replace(found.objective, noise=noise, weights=weights)
         torch.manual_seed(seed)
         net = init.build(found.network, "none").eval()  # the decoder starts from the seed, the backbone as before

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,24 +65,17 @@ def read_severity(path: Path) -> list[Cell]:
     return [replace(c, quality=(c.mean - bottom) / (best[c.data_set] - bottom)) for c, bottom in cells.values()]
 
 
-@overload
-def target(clean: float, quality: float, floor: float = FLOOR) -> float: ...
-@overload
-def target(clean: Scores, quality: float | Scores, floor: float = FLOOR) -> Scores: ...
-@overload
-def target(clean: float, quality: Scores, floor: float = FLOOR) -> Scores: ...
-def target(clean: float | Scores, quality: float | Scores, floor: float = FLOOR) -> float | Scores:
-    """What a distorted picture should score on the MOS scale of BIQ2021: `floor + (clean - floor) * quality`. Ours.
+def target(clean: Scores, quality: Scores) -> Scores:
+    """What a distorted picture should score on the MOS scale of BIQ2021: `FLOOR + (clean - FLOOR) * quality`. Ours.
 
     Args:
         clean: MOS of the picture before it was distorted, in [0, 1].
         quality: of the cell, in [0, 1].
-        floor: MOS where nothing is kept: about the worst that BIQ2021's pictures get.
 
     Returns:
-        MOS between `floor` and `clean`, of the shape that the two broadcast to.
+        MOS between `FLOOR` and `clean`, of the shape that the two broadcast to.
     """
-    return floor + (clean - floor) * quality
+    return FLOOR + (clean - FLOOR) * quality
 
 
 def _cell(record: Mapping[str, str | None], where: str) -> tuple[Cell, float]:

@@ -67,7 +67,6 @@ class Objective:
             "consistency": 1.0,
             "distillation": 5.0,
             "rank_distillation": 0.2,
-            "feature_distillation": 0.0,
             "severity": 5.0,
             "difference": 10.0,
             "attacked": 10.0,
@@ -88,18 +87,16 @@ class Labels:
     Attributes:
         mos: Human mean, in [0, 1].
         teacher, spread: Mean and standard deviation over the teacher's members, in units of the score.
-        features: `(N, E)` of the teacher for feature distillation; E may be 0.
     """
 
     mos: NDArray[np.float32]
     teacher: NDArray[np.float32]
     spread: NDArray[np.float32]
-    features: NDArray[np.float32]
 
     @classmethod
     def of(cls, decoded: Decoded) -> "Labels":
         mos = decoded.mos
-        return cls(mos, mos, np.zeros_like(mos), np.zeros((len(mos), 0), np.float32))
+        return cls(mos, mos, np.zeros_like(mos))
 
     @property
     def clean(self) -> NDArray[np.float32]:
@@ -312,8 +309,8 @@ def _noise(config: Objective, memory: Memory, mos: Tensor, ids: Tensor, generato
 def _photo_terms(
     config: Objective, out: Outputs, mos: Tensor, labels: Labels, source: NDArray[np.int64]
 ) -> dict[str, Tensor]:
-    known = (labels.teacher, labels.spread, labels.features, labels.clean)
-    teacher, spread, features, clean = to(mos.device, *(torch.from_numpy(values[source]) for values in known))
+    known = (labels.teacher, labels.spread, labels.clean)
+    teacher, spread, clean = to(mos.device, *(torch.from_numpy(values[source]) for values in known))
     scores = out.scores[0]
     terms = {"regression": losses.regression(scores, mos), "correlation": losses.correlation(scores, mos)}
     if out.noisy is not None:
@@ -326,8 +323,6 @@ def _photo_terms(
         terms["distillation"] = losses.score_distillation(scores, teacher, spread)
     if config.weights.get("rank_distillation"):
         terms["rank_distillation"] = losses.rank_distillation(scores, teacher)
-    if config.weights.get("feature_distillation") and labels.features.shape[1]:
-        terms["feature_distillation"] = losses.feature_distillation(out.tokens.mean(dim=1), features)
     return terms
 
 

@@ -82,7 +82,7 @@ def read_labels(decoded: Decoded, members: Sequence[Path]) -> Labels:
     filled = np.where(count, known, labels.mos)
     mean = np.nanmean(filled, axis=0)
     spread = np.nanstd(filled, axis=0)
-    return Labels(labels.mos, mean.astype(np.float32), spread.astype(np.float32), labels.features)
+    return Labels(labels.mos, mean.astype(np.float32), spread.astype(np.float32))
 
 
 def error_growth(decoded: Decoded, members: Sequence[Path]) -> float:

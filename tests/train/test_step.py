@@ -57,8 +57,8 @@ def perfect():
     return Material([pool(MOS, np.arange(N), np.ones(N))], [series], series.views, np.arange(N))
 
 
-def labels(teacher=MOS, features=0):
-    return Labels(MOS, np.asarray(teacher, np.float32), np.zeros(N, np.float32), np.zeros((N, features), np.float32))
+def labels(teacher=MOS):
+    return Labels(MOS, np.asarray(teacher, np.float32), np.zeros(N, np.float32))
 
 
 def steps(config, count=2, material=None, known=None, memory=None, rank=0):
@@ -136,9 +136,9 @@ def test_the_memory_holds_labels_and_sources():
 
 @pytest.mark.parametrize("name", list(ALL_TERMS))
 def test_a_weight_of_zero_switches_a_term_off(name):
-    known, config = labels(features=5), Objective(batch=6, series=2, attack=0.01, weights=ALL_TERMS)
-    assert set(steps(config, known=known)) == set(ALL_TERMS)
-    off = steps(replace(config, weights=ALL_TERMS | {name: 0.0}), known=known)
+    config = Objective(batch=6, series=2, attack=0.01, weights=ALL_TERMS)
+    assert set(steps(config)) == set(ALL_TERMS)
+    off = steps(replace(config, weights=ALL_TERMS | {name: 0.0}))
     assert set(off) == set(ALL_TERMS) - {name}
 
 

@@ -34,7 +34,7 @@ def calibrate(net: QFMNet, scores: Scores, mos: Scores) -> Scores:
     logits = np.log(clipped / (1 - clipped))
 
     def calibrated(found: np.ndarray) -> Scores:
-        return 1 / (1 + np.exp(-(np.exp(found[0]) * logits + found[1])))  # type: ignore[no-any-return]
+        return 1 / (1 + np.exp(-(np.exp(found[0]) * logits + found[1])))
 
     found = minimize(lambda x: float(np.mean((calibrated(x) - mos) ** 2)), [0.0, 0.0], method="Nelder-Mead").x
     log_slope, offset = found

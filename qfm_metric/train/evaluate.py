@@ -63,8 +63,7 @@ def logistic_fit(scores: Scores, mos: Scores) -> Callable[[Scores], Scores]:
     """The 4-parameter logistic `b2 + (b1 - b2) / (1 + exp(-(s - b3) / |b4|))` with the least squared error."""
 
     def logistic(b: Scores, s: Scores) -> Scores:
-        curve: Scores = b[1] + (b[0] - b[1]) / (1 + np.exp(np.clip(-(s - b[2]) / (abs(b[3]) + 1e-9), -50, 50)))
-        return curve
+        return b[1] + (b[0] - b[1]) / (1 + np.exp(np.clip(-(s - b[2]) / (abs(b[3]) + 1e-9), -50, 50)))
 
     start = np.array([mos.max(), mos.min(), np.mean(scores), np.std(scores) / 2])
     found = least_squares(lambda b: logistic(b, scores) - mos, start, x_scale=np.abs(start) + 1e-3, max_nfev=2000).x

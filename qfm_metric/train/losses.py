@@ -15,8 +15,7 @@ def correlation(scores: Tensor, mos: Tensor) -> Tensor:
     scores, mos = scores - scores.mean(), mos - mos.mean()
     # The floor stands for spreads far below a step of the scale; it keeps the gradient of a constant batch finite.
     norms = torch.linalg.vector_norm(scores) * torch.linalg.vector_norm(mos)
-    plcc: Tensor = (scores * mos).sum() / norms.clamp(min=1e-6)
-    return 1 - plcc
+    return 1 - (scores * mos).sum() / norms.clamp(min=1e-6)
 
 
 def consistency(perturbed: Tensor, clean: Tensor) -> Tensor:

@@ -250,7 +250,7 @@ def _resampled(decoded: Decoded, clean: NDArray[np.int64], blur_quality: Callabl
 
     def render(i: int) -> Pixels:
         k, rung = divmod(i, RUNGS)
-        pixels: Pixels = decoded.pixels[clean[k]]
+        pixels = decoded.pixels[clean[k]]
         if not rung:
             return pixels
         side = max(8, round(len(pixels) / factors[k][rung - 1]))

@@ -80,8 +80,7 @@ def score_cells(
         for number, pixels in enumerate(pictures):
             columns.append(column(number, pixels))
             progress(len(columns))
-    scores: NDArray[np.float64] = np.array(columns, dtype=np.float64).T
-    return scores
+    return np.array(columns, dtype=np.float64).T
 
 
 def score_image(metric: QFMScore, image: Tensor) -> float:

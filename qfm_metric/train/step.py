@@ -161,7 +161,7 @@ class CachedForward(nn.Module):
 
     def embed(self, cells: Tensor, views: int) -> Tensor:
         tokens = self.net.embed(cells, len(cells) // views)
-        return tokens if self.gate is None else self.gate(tokens)  # type: ignore[no-any-return]
+        return tokens if self.gate is None else self.gate(tokens)
 
     def cells(self, cut: Tensor, cells: Tensor, views: int) -> Tensor:
         size = MICRO_BATCH * views
@@ -175,7 +175,7 @@ class CachedForward(nn.Module):
         return self.net.mean.device
 
     def score(self, tokens: Tensor) -> Tensor:
-        return self.net.calibration(self.net.forward_head(tokens))  # type: ignore[no-any-return]
+        return self.net.calibration(self.net.forward_head(tokens))
 
 
 def one_step_attack(net: QFMNet, score: Callable[[Tensor], Tensor], views: Tensor, size: float) -> Tensor:

@@ -127,5 +127,4 @@ def _deviations(scores: Scores, std: Scores, mos: Scores) -> Scores:
         raise ValueError(f"expected three (N,) arrays with N >= 1, got {', '.join(map(str, shapes))}")
     if not (np.isfinite(std).all() and np.min(std) > 0):
         raise ValueError("std: expected finite standard deviations above 0; do the weights predict them?")
-    deviations: Scores = np.subtract(scores, mos, dtype=float) / std
-    return deviations
+    return np.subtract(scores, mos, dtype=float) / std

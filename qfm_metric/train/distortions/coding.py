@@ -67,8 +67,7 @@ def in_blocks(values: Values, change: Callable[[Values], Values], row: int = 0, 
     blocks = across.reshape(channels, rows, 8, columns, 8) @ _DCT.T
     across = (change(blocks) @ _DCT).reshape(channels, rows, 8, columns * 8)
     changed = (_DCT.T @ across).reshape(channels, rows * 8, columns * 8).transpose(1, 2, 0)
-    cropped: Values = changed[row : row + height, column : column + width]
-    return cropped
+    return changed[row : row + height, column : column + width]
 
 
 def denoise(values: Values, sigma: float) -> Values:
@@ -81,8 +80,7 @@ def denoise(values: Values, sigma: float) -> Values:
     def threshold(blocks: Values) -> Values:
         kept = np.abs(blocks) > np.float32(2.7 * sigma)
         kept[:, :, 0, :, 0] = True  # the mean of a block is no noise
-        thresholded: Values = blocks * kept
-        return thresholded
+        return blocks * kept
 
     height, width = values.shape[:2]
     total = np.zeros_like(values)

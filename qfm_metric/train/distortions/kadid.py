@@ -68,7 +68,7 @@ def colour_shift(values: Values, amount: float, rng: Generator) -> Values:
     shift = np.round(direction / np.linalg.norm(direction) * amount).astype(int)
     height, width = detail.shape
     rows, columns = np.maximum(np.arange(height) - shift[1], 0), np.maximum(np.arange(width) - shift[0], 0)
-    shifted: Values = values.copy()
+    shifted = values.copy()
     shifted[..., 1] += detail * (values[rows[:, None], columns, 1] - values[..., 1])
     return shifted
 
@@ -80,8 +80,7 @@ def colour_quantisation(values: Values, colours: float, rng: Generator) -> Value
 def saturation_hsv(values: Values, factor: float, rng: Generator) -> Values:
     """HSV's saturation times `factor`: each channel's distance from the greatest is scaled."""
     greatest = values.max(axis=2, keepdims=True)
-    scaled: Values = greatest + np.float32(factor) * (values - greatest)
-    return scaled
+    return greatest + np.float32(factor) * (values - greatest)
 
 
 def saturation_lab(values: Values, factor: float, rng: Generator) -> Values:
@@ -100,8 +99,7 @@ def compress_jpeg(values: Values, quality: float, rng: Generator) -> Values:
 
 def white_noise(values: Values, variance: float, rng: Generator) -> Values:
     noise = rng.standard_normal(values.shape, np.float32)
-    noisy: Values = (values + np.float32(math.sqrt(variance)) * noise).clip(0, 1)
-    return noisy
+    return (values + np.float32(math.sqrt(variance)) * noise).clip(0, 1)
 
 
 def white_noise_ycbcr(values: Values, variance: float, rng: Generator) -> Values:
@@ -117,8 +115,7 @@ def impulse_noise(values: Values, share: float, rng: Generator) -> Values:
 def multiplicative_noise(values: Values, variance: float, rng: Generator) -> Values:
     """Speckle: uniform noise of that variance, times the picture."""
     noise = rng.random(values.shape, np.float32) - np.float32(0.5)
-    noisy: Values = (values + values * noise * np.float32(math.sqrt(12 * variance))).clip(0, 1)
-    return noisy
+    return (values + values * noise * np.float32(math.sqrt(12 * variance))).clip(0, 1)
 
 
 def denoised(values: Values, variance: float, rng: Generator) -> Values:
@@ -131,8 +128,7 @@ def brighten(values: Values, amount: float, rng: Generator) -> Values:
     middle = {0.5: 0.5 + amount / 2}
     lab = lab_from_rgb(values)
     lab[..., 0] = 100 * curve(lab[..., 0] / np.float32(100), middle)
-    mixed: Values = (2 * curve(values, middle) + rgb_from_lab(lab).clip(0, 1)) / np.float32(3)
-    return mixed
+    return (2 * curve(values, middle) + rgb_from_lab(lab).clip(0, 1)) / np.float32(3)
 
 
 def darken(values: Values, amount: float, rng: Generator) -> Values:
@@ -140,8 +136,7 @@ def darken(values: Values, amount: float, rng: Generator) -> Values:
 
 
 def mean_shift(values: Values, amount: float, rng: Generator) -> Values:
-    shifted: Values = (values + np.float32(amount)).clip(0, 1)
-    return shifted
+    return (values + np.float32(amount)).clip(0, 1)
 
 
 def jitter(values: Values, amount: float, rng: Generator) -> Values:
@@ -157,7 +152,7 @@ def non_eccentricity_patch(values: Values, patches: float, rng: Generator) -> Va
     """Patches of 16 x 16, each copied to up to 8 pixels from where it is."""
     height, width = values.shape[:2]
     size = min(16, height // 2, width // 2)  # 16 but for pictures below 32 pixels
-    moved: Values = values.copy()
+    moved = values.copy()
     for down, right, by_rows, by_columns in rng.random((int(patches), 4)):
         row, column = round(down * (height - size)), round(right * (width - size))
         to_row = int(np.clip(row + round((by_rows - 0.5) * size), 0, height - size))
@@ -180,15 +175,14 @@ def quantisation(values: Values, thresholds: float, rng: Generator) -> Values:
     pixels = to_pixels(values)
     cuts = otsu(pixels, int(thresholds))
     classes = np.array([0, *cuts[1:], 255], np.float32) / np.float32(255)
-    reduced: Values = classes[np.searchsorted(cuts, np.arange(256), side="left")[pixels]]
-    return reduced
+    return classes[np.searchsorted(cuts, np.arange(256), side="left")[pixels]]
 
 
 def colour_block(values: Values, blocks: float, rng: Generator) -> Values:
     """Squares of 32 x 32, each of one random colour."""
     height, width = values.shape[:2]
     size = min(32, height, width)
-    covered: Values = values.copy()
+    covered = values.copy()
     for *colour, right, down in rng.random((int(blocks), 5)):
         row, column = int(down * (height - size)), int(right * (width - size))
         covered[row : row + size, column : column + size] = colour

@@ -74,8 +74,7 @@ KINDS: dict[str, Callable[[Pixels, float, int], Pixels]] = {
 
 
 def _to_pixels(values: NDArray[np.floating]) -> Pixels:
-    pixels: Pixels = values.round().clip(0, 255).astype(np.uint8)
-    return pixels
+    return values.round().clip(0, 255).astype(np.uint8)
 
 
 def _recompress(pixels: Pixels, codec: str, **options: int) -> Pixels:

@@ -43,8 +43,7 @@ PSNRS = (33.0, 30.0, 27.0, 24.0, 21.0)
 
 def _clipped(greys: NDArray[np.floating]) -> Pixels:
     """Grey levels to uint8."""
-    pixels: Pixels = greys.round().clip(0, 255).astype(np.uint8)
-    return pixels
+    return greys.round().clip(0, 255).astype(np.uint8)
 
 
 def _normal(pixels: Pixels, rng: Generator) -> Values:
@@ -131,8 +130,7 @@ def comfort_noise(pixels: Pixels, rng: Generator) -> Render:
             flips = np.random.default_rng(seed).random(blocks.shape, np.float32) < 0.5
             small = np.abs(blocks) < np.float32(threshold / 255)
             small[:, :, 0, :, 0] = False
-            changed: Values = np.where(flips & small, -blocks, blocks)
-            return changed
+            return np.where(flips & small, -blocks, blocks)
 
         return to_pixels(in_blocks(values, lose_signs))
 
@@ -177,7 +175,7 @@ def sparse_sampling(pixels: Pixels, rng: Generator) -> Render:
 
     def sample(strength: float) -> Pixels:
         kept = frequency * luck <= 1 / strength
-        values: Values = fft.idctn(coefficients * kept[..., None].astype(np.float32), axes=(0, 1), norm="ortho")
+        values = fft.idctn(coefficients * kept[..., None].astype(np.float32), axes=(0, 1), norm="ortho")
         return to_pixels(values)
 
     return sample
@@ -200,7 +198,7 @@ def compress_jpeg2000(pixels: Pixels, target: float, rng: Generator) -> Pixels:
 
 def pattern_noise(pixels: Pixels, patches: float, rng: Generator) -> Pixels:
     """Non-eccentricity: patches of 15 x 15 replaced by what lies 5 pixels further down and right."""
-    moved: Pixels = pixels.copy()
+    moved = pixels.copy()
     height, width = moved.shape[:2]
     size, away = min(15, height // 2, width // 2), min(5, height // 4, width // 4)
     for row, column in rng.random((int(patches), 2)) * (height - size - away, width - size - away):
@@ -211,7 +209,7 @@ def pattern_noise(pixels: Pixels, patches: float, rng: Generator) -> Pixels:
 
 def local_blocks(pixels: Pixels, blocks: float, rng: Generator) -> Pixels:
     """Squares of 32 x 32 of their own mean colour, off by less the more there are: people mind few strong ones."""
-    covered: Pixels = pixels.copy()
+    covered = pixels.copy()
     height, width = covered.shape[:2]
     size = min(32, height, width)
     direction = rng.standard_normal(3)

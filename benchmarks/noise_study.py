@@ -94,8 +94,8 @@ def table(path: Path) -> str:
     lines = ["| noise | teacher | seeds | SRCC | PLCC | mean within subsets |", "|---|---|--:|---|---|---|"]
     for (noise, distilled), found in sorted(runs.items(), key=lambda run: run[0][1]):
         means, spreads = np.mean(found, axis=0), np.std(found, axis=0, ddof=1 if len(found) > 1 else 0)
-        cells = " | ".join(f"{m:.4f} ± {s:.4f}" for m, s in zip(means, spreads, strict=True))
-        lines.append(f"| {noise} | {'yes' if distilled == '1' else 'no'} | {len(found)} | {cells} |")
+        spread = " | ".join(f"{m:.4f} ± {s:.4f}" for m, s in zip(means, spreads, strict=True))
+        lines.append(f"| {noise} | {'yes' if distilled == '1' else 'no'} | {len(found)} | {spread} |")
     return "\n".join(lines)
 
 

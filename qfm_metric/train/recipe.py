@@ -91,10 +91,10 @@ def gather(
     openvino: bool = False,
 ) -> material.Material:
     """The recipe's material, cached below `folder`; with `workers`, what is not there yet is made."""
-    cells = read_severity(severity) if severity else []
+    levels = read_severity(severity) if severity else []
     # Cached views depend on what draws and what sees them: another network or draw, another folder.
     network = {name: value for name, value in asdict(recipe.network).items() if name in SEEN}
-    settings = (network, recipe.training.frozen, asdict(recipe.material), [asdict(c) for c in cells])
+    settings = (network, recipe.training.frozen, asdict(recipe.material), [asdict(level) for level in levels])
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for tensor in net.backbone.state_dict().values():
         digest.update(tensor.cpu().numpy().tobytes())
@@ -102,7 +102,7 @@ def gather(
         net,
         recipe.training.frozen,
         decoded,
-        cells,
+        levels,
         folder / f"material-{digest.hexdigest()[:10]}",
         recipe.material,
         workers,

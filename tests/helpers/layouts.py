@@ -27,7 +27,7 @@ def workbook(path, sheets):
     book.save(path)
 
 
-def cells(names, shape):
+def texts(names, shape):
     return np.array([[name] for name in names], dtype=object).reshape(shape)
 
 
@@ -146,7 +146,7 @@ def live(root, scores_file="dmos.mat", variable="dmos", low=0, high=100):
         picture(root / name)
     (root / "gblur").mkdir()
     savemat(root / scores_file, {variable: scores, "orgs": copies})
-    savemat(root / "refnames_all.mat", {"refnames_all": cells(references, (1, 982))})
+    savemat(root / "refnames_all.mat", {"refnames_all": texts(references, (1, 982))})
     return [
         ("jp2k/img1.bmp", 0.75, "rapids", "jp2k", ""),
         ("jpeg/img1.bmp", 0.0, "rapids", "jpeg", ""),
@@ -168,7 +168,7 @@ def live_challenge(root):
         (root / "Images" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(root / "Images" / name, "JPEG" if name.endswith("JPG") else "BMP")
     (root / "Data").mkdir()
-    savemat(root / "Data" / "AllImages_release.mat", {"AllImages_release": cells(names, (10, 1))})
+    savemat(root / "Data" / "AllImages_release.mat", {"AllImages_release": texts(names, (10, 1))})
     savemat(root / "Data" / "AllMOS_release.mat", {"AllMOS_release": np.array([[9.0] * 7 + [25, 100, 0]])})
     return [
         ("Images/3.bmp", 0.25, "3.bmp", "", ""),

@@ -15,7 +15,7 @@ import pytest
 import torch
 from helpers import small_world
 from helpers.hub_server import free_port
-from helpers.small_world import CONFIG, FROZEN, LOOP, OBJECTIVE, cells, fresh_net, gather, open_decoded
+from helpers.small_world import CONFIG, FROZEN, LOOP, OBJECTIVE, fresh_net, gather, levels, open_decoded
 
 import qfm_metric
 from qfm_metric.train import loop, losses, material
@@ -56,7 +56,7 @@ def start(world, out, *what, **environment):
 
 def test_statistics_standardise_the_tokens(world):
     net = fresh_net()
-    views = gather(world, net, cells()).photos[0].views
+    views = gather(world, net, levels()).photos[0].views
     loop.measure_statistics(net, FROZEN, views)
     with torch.no_grad():
         found = run_rest(net, FROZEN, *views.batch(range(len(views))))
@@ -117,7 +117,7 @@ def test_it_learns(world, tmp_path):
     # The pictures differ in brightness alone, and the teacher is the MOS itself.
     weights = dict.fromkeys(OBJECTIVE.weights, 0.0) | {"regression": 10.0, "correlation": 0.5}
     best, _ = small_world.run(world, tmp_path, replace(OBJECTIVE, batch=8, series=0, weights=weights), config)
-    decoded, drawn = open_decoded(world), gather(world, best, cells())
+    decoded, drawn = open_decoded(world), gather(world, best, levels())
     scores, _ = predict_cached(best, FROZEN, drawn.validation)
     assert np.corrcoef(scores, decoded.mos[drawn.validation_indices])[0, 1] > 0.9
 
@@ -273,7 +273,7 @@ def test_the_backbone_rests_while_the_head_learns(world, tmp_path):
 def test_training_against_attacks_reaches_every_layer(world, tmp_path):
     net, decoded = fresh_net(replace(CONFIG, uncertainty=True)), open_decoded(world)
     before = {name: parameter.clone() for name, parameter in net.named_parameters()}
-    drawn = material.gather(net, 0, decoded, cells(), tmp_path, small_world.DRAWN, 0)
+    drawn = material.gather(net, 0, decoded, levels(), tmp_path, small_world.DRAWN, 0)
     objective, config = replace(OBJECTIVE, attack=2 / 255), replace(LOOP, steps=1, every=1, warmup=0)
     with pytest.raises(DataError, match=r"an attack must reach the views; set training\.frozen=0"):
         loop.train(net, FROZEN, drawn, decoded, Labels.of(decoded), objective, config, tmp_path, print)
@@ -289,7 +289,7 @@ def test_training_against_attacks_reaches_every_layer(world, tmp_path):
 def gradients_of(world, rank):
     """What one rank's first step gives, computed alone."""
     net = fresh_net()
-    drawn, decoded = gather(world, net, cells()), open_decoded(world)
+    drawn, decoded = gather(world, net, levels()), open_decoded(world)
     loop.measure_statistics(net, FROZEN, drawn.photos[0].views)
     freeze_prefix(net.to(memory_format=torch.channels_last), FROZEN)
     forward = CachedForward(net, FROZEN)

@@ -31,7 +31,7 @@ def write_pictures(folder):
 
 
 def write_severity(path):
-    """All 245 cells, each level a little worse."""
+    """All 49 types at 5 levels, each level a little worse."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["data_set", "type", "name", "level", "mean_score", "scale"])

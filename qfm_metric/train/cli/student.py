@@ -195,7 +195,7 @@ def _add_recipe_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--set", nargs="*", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe")
     sub.add_argument("--data", type=Path, required=True, help="what `prepare` wrote; cached views are added to it")
     sub.add_argument("--init", help="of the backbone: a safetensors file, an id, `timm` (its download) or `none`")
-    sub.add_argument("--severity", type=Path, help="CSV of human means per distortion cell; without it, no series")
+    sub.add_argument("--severity", type=Path, help="CSV of human means per distortion and level; without it, no series")
 
 
 def _add_members_option(sub: argparse.ArgumentParser) -> None:

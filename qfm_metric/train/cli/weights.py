@@ -16,9 +16,8 @@ from ...images import load_image
 from ...score import QFMScore
 from ...weights import read_manifest
 from .. import calibrate as export
-from .. import evaluate, severity, uncertainty
+from .. import evaluate, severity, severity_check, uncertainty
 from .. import release as publish
-from .. import severity_check as cells
 from ..datasets import authentic as readers_authentic
 from ..datasets import table as data
 from .student import Command, say
@@ -58,15 +57,17 @@ def severity_command(args: argparse.Namespace) -> None:
     """Distort clean held-out photographs as KADID-10k and TID2013 did; does the mean score fall as people's did?"""
     table = severity.read_severity(args.table)
     decoded = data.Decoded.open(args.data / "decoded")
-    pictures = cells.clean_pictures(decoded, args.split, args.floor_mos, args.pictures, args.seed)
+    pictures = severity_check.clean_pictures(decoded, args.split, args.floor_mos, args.pictures, args.seed)
     metric = QFMScore.from_pretrained(args.weights)
     torch.set_num_threads(args.threads)
-    score = partial(cells.score_image, metric)
-    scores = cells.score_cells(score, pictures, table, args.workers, lambda done: say(f"{done}/{len(pictures)}"))
+    score = partial(severity_check.score_image, metric)
+    scores = severity_check.score_levels(
+        score, pictures, table, args.workers, lambda done: say(f"{done}/{len(pictures)}")
+    )
     result = {"weights": metric.weights_id, "sha256": metric.weights_sha256, "pictures": len(pictures)}
-    print(json.dumps(result | cells.report(scores, table), indent=2))
+    print(json.dumps(result | severity_check.figures(scores, table), indent=2))
     if args.out:
-        cells.write(scores, table, args.out)
+        severity_check.write(scores, table, args.out)
 
 
 def gate(args: argparse.Namespace) -> None:
@@ -119,7 +120,9 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--plot", type=Path, help="also draw scores against MOS (.png, .svg, .pdf)")
 
     sub = command("severity", severity_command)
-    sub.add_argument("table", type=Path, help="CSV data_set,type,name,level,mean_score,scale: human means per cell")
+    sub.add_argument(
+        "table", type=Path, help="CSV data_set,type,name,level,mean_score,scale: human means per type and level"
+    )
     sub.add_argument("--data", type=Path, required=True, help="what `prepare` wrote")
     sub.add_argument("--weights", help="id or .safetensors file; default: the shipped weights")
     sub.add_argument("--pictures", type=int, default=12, help="clean photographs to distort")
@@ -127,7 +130,7 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--floor-mos", type=float, default=0.75, help="a photograph this good is clean")
     sub.add_argument("--seed", type=int, default=0, help="of the choice of photographs")
     sub.add_argument("--workers", type=int, default=2, help="processes")
-    sub.add_argument("--out", type=Path, help="folder for cells.csv, severity.md and severity.png")
+    sub.add_argument("--out", type=Path, help="folder for levels.csv, severity.md and severity.png")
 
     sub = command("gate", gate)
     sub.add_argument(

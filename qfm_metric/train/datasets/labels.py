@@ -61,7 +61,7 @@ def first_of(paths: Iterable[Path], layout: str) -> Path:
 def sheet_records(
     path: Path, columns: Iterable[str], layout: str, sheet: str | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """As `data.csv_records`, of a workbook's sheet (default: its first), whose header may stand below other lines."""
+    """As `table.csv_records`, of a workbook's sheet (default: its first), whose header may stand below other lines."""
     try:
         from openpyxl import load_workbook
     except ImportError as error:
@@ -75,18 +75,18 @@ def sheet_records(
         if sheet is not None and sheet not in book.sheetnames:
             raise DataError(f"{path}: no sheet {sheet!r}; found {book.sheetnames}")
         lines = enumerate(book[sheet or book.sheetnames[0]].iter_rows(values_only=True), start=1)
-        header = next((cells for _, cells in lines if set(columns) <= set(cells)), None)
+        header = next((fields for _, fields in lines if set(columns) <= set(fields)), None)
         if header is None:
             raise DataError(f"{path}: no line with the columns {', '.join(columns)}")
         at = {column: header.index(column) for column in columns}
-        for number, cells in lines:
-            record = {column: cells[at[column]] if at[column] < len(cells) else None for column in columns}
+        for number, fields in lines:
+            record = {column: fields[at[column]] if at[column] < len(fields) else None for column in columns}
             if any(value is not None for value in record.values()):
                 yield f"{path}, line {number}", record
 
 
 def mat_values(path: Path, variable: str, layout: str) -> list[Any]:
-    """One variable of a MATLAB file, flattened; cells of text come as `str`."""
+    """One variable of a MATLAB file, flattened; texts come as `str`."""
     try:
         from scipy.io import loadmat
         from scipy.io.matlab import MatReadError
@@ -100,8 +100,8 @@ def mat_values(path: Path, variable: str, layout: str) -> list[Any]:
         found = sorted(name for name in content if not name.startswith("__"))
         raise DataError(f"{path}: variable {variable} is missing; found {found}")
     values = np.ravel(content[variable])
-    # A cell holds an array of its own, with one text in it.
-    return [str(np.ravel(cell)[0]) for cell in values] if values.dtype == object else list(values)
+    # Each text stands in an array of its own.
+    return [str(np.ravel(text)[0]) for text in values] if values.dtype == object else list(values)
 
 
 def same_length(lists: dict[str, list[Any]], expected: int | None = None) -> None:

@@ -78,10 +78,10 @@ def read_csiq(root: Path) -> list[Row]:
     on_disk = by_name(sorted(path for path in images.iterdir() if path.is_dir()), layout)
     rows = []
     for where, record in sheet_records(table, ["image", "dst_type", "dst_lev", "dmos"], layout, "all_by_image"):
-        reference, kind = _cell(record["image"]), str(record["dst_type"])
+        reference, kind = _text(record["image"]), str(record["dst_type"])
         if kind not in CSIQ_FILES:
             raise DataError(f"{where}: expected dst_type to be one of {', '.join(CSIQ_FILES)}, got {kind!r}")
-        name = f"{reference}.{CSIQ_FILES[kind]}.{_cell(record['dst_lev'])}.png"
+        name = f"{reference}.{CSIQ_FILES[kind]}.{_text(record['dst_lev'])}.png"
         image = on_disk.get(name.lower(), images / CSIQ_FILES[kind].lower() / name)
         rows.append(Row(_path(image), CSIQ.mos(record["dmos"], where), reference, kind))
     return complete(rows, table)
@@ -157,7 +157,7 @@ def _kind(name: str, pattern: str, where: str) -> str:
     return str(int(match[1]))
 
 
-def _cell(value: object) -> str:
+def _text(value: object) -> str:
     # The workbook has names that are numbers, such as 1600.
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 

@@ -24,7 +24,7 @@ from qfm_metric.train import start as init
 from qfm_metric.train import step as objective
 from qfm_metric.train.datasets import table as data
 from qfm_metric.train.distortions import distort
-from qfm_metric.train.frozen import CachedViews, Prefix, run_rest
+from qfm_metric.train.frozen import CachedViews, FrozenLayers, run_rest
 
 
 def frozen_through(net: QFMNet, frozen: int, pool: material.Pool) -> material.Pool:
@@ -37,13 +37,13 @@ def frozen_through(net: QFMNet, frozen: int, pool: material.Pool) -> material.Po
 
 def rendered(net: QFMNet, pictures: list[np.ndarray], table: list[severity.DistortionLevel]) -> CachedViews:
     """Every type and level on every picture, as frozen features; levels vary fastest."""
-    prefix = Prefix(net, len(net.backbone.blocks)).to(memory_format=torch.channels_last)
+    layers = FrozenLayers(net, len(net.backbone.blocks)).to(memory_format=torch.channels_last)
     found = []
     with torch.inference_mode():
         for number, pixels in enumerate(pictures):
             for level in table:
                 image = material.to_tensor(distort(pixels, level.data_set, level.type, level.level, seed=number))
-                found += [prefix(view)[1].half() for view in net.preprocess(image[None])[0].split(1)]
+                found += [layers(view)[1].half() for view in net.preprocess(image[None])[0].split(1)]
     values = torch.cat(found).numpy()
     return CachedViews(np.zeros((len(values), 0, 1, 1), np.float16), values, 1 + net.config.native_views)
 

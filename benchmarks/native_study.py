@@ -22,7 +22,7 @@ from qfm_metric.train import recipe, teacher
 from qfm_metric.train import start as init
 from qfm_metric.train.datasets import table as data
 from qfm_metric.train.evaluate import brief
-from qfm_metric.train.frozen import CachedViews, Prefix, run_rest
+from qfm_metric.train.frozen import CachedViews, FrozenLayers, run_rest
 from qfm_metric.train.material import to_tensor
 
 SIDES = (256, 320, 384)
@@ -31,10 +31,10 @@ SIDES = (256, 320, 384)
 def cells_of(decoded: data.Decoded, chosen: np.ndarray, side: int, start: str) -> CachedViews:
     """Cells of both views of pictures, every block frozen."""
     net = init.build(QFMConfig(view_pixels=side**2, native_views=1), start).eval()
-    prefix = Prefix(net, len(net.backbone.blocks)).to(memory_format=torch.channels_last)
+    layers = FrozenLayers(net, len(net.backbone.blocks)).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         views = (net.preprocess(to_tensor(decoded.pixels[i])[None])[0] for i in chosen)
-        cells = torch.cat([prefix(view)[1].half() for pair in views for view in pair.split(1)]).numpy()
+        cells = torch.cat([layers(view)[1].half() for pair in views for view in pair.split(1)]).numpy()
     return CachedViews(np.zeros((len(cells), 0, 1, 1), np.float16), cells, views=2)
 
 

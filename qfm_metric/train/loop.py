@@ -25,7 +25,7 @@ from ..model import QFMNet
 from . import losses, matching
 from .datasets.table import DataError, Decoded
 from .evaluate import figures_to_choose_by
-from .frozen import Views, freeze_prefix, keep_statistics, run_rest
+from .frozen import Views, freeze, keep_statistics, run_rest
 from .material import Material
 from .step import CachedForward, Labels, Objective, predict_cached, step_losses, to
 
@@ -96,7 +96,7 @@ def train(
     if objective.attack and frozen:
         raise DataError(f"attack {objective.attack}: an attack must reach the views; set training.frozen=0")
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    freeze_prefix(net.to(memory_format=torch.channels_last), frozen)
+    freeze(net.to(memory_format=torch.channels_last), frozen)
     student = CachedForward(net, frozen, objective.gate).to(net.mean.device)
     student.bf16 = config.bf16
     forward: nn.Module = student

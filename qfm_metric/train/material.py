@@ -107,7 +107,7 @@ def gather(
     workers: int,
     openvino: bool = False,
 ) -> Material:
-    """Draw the material from decoded pictures and run the prefix on it; what is already in `folder` is kept.
+    """Draw the material from decoded pictures and run the frozen layers on it; what is already in `folder` is kept.
 
     With nothing frozen it is drawn when it is needed.
     """

@@ -123,7 +123,7 @@ class Outputs(NamedTuple):
 
 
 class CachedForward(nn.Module):
-    """From cached prefix outputs to scores; what DistributedDataParallel wraps."""
+    """From what the frozen layers gave to scores; what DistributedDataParallel wraps."""
 
     def __init__(self, net: QFMNet, frozen: int, gate: bool = False) -> None:
         super().__init__()

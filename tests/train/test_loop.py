@@ -20,7 +20,7 @@ from helpers.small_world import CONFIG, FROZEN, LOOP, OBJECTIVE, fresh_net, gath
 import qfm_metric
 from qfm_metric.train import loop, losses, material
 from qfm_metric.train.datasets.table import DataError
-from qfm_metric.train.frozen import freeze_prefix, keep_statistics, run_rest
+from qfm_metric.train.frozen import freeze, keep_statistics, run_rest
 from qfm_metric.train.matching import Memory
 from qfm_metric.train.step import CachedForward, Labels, predict_cached, step_losses
 
@@ -291,7 +291,7 @@ def gradients_of(world, rank):
     net = fresh_net()
     drawn, decoded = gather(world, net, levels()), open_decoded(world)
     loop.measure_statistics(net, FROZEN, drawn.photos[0].views)
-    freeze_prefix(net.to(memory_format=torch.channels_last), FROZEN)
+    freeze(net.to(memory_format=torch.channels_last), FROZEN)
     forward = CachedForward(net, FROZEN)
     torch.manual_seed(int(np.random.default_rng([LOOP.seed, 0, rank, 1]).integers(2**31)))
     keep_statistics(forward.train())

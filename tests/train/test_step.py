@@ -10,7 +10,7 @@ from torch import nn
 
 from qfm_metric.train import losses, severity
 from qfm_metric.train import step as objective
-from qfm_metric.train.frozen import CachedViews, Prefix
+from qfm_metric.train.frozen import CachedViews, FrozenLayers
 from qfm_metric.train.matching import Memory
 from qfm_metric.train.material import Material, Pool
 from qfm_metric.train.step import (
@@ -202,11 +202,11 @@ def test_ranks_draw_other_pictures_from_the_same_pools():
     assert again.fifos[4].ids.tolist() == shapes[3][1]
 
 
-def prefixed(net, images):
+def cached(net, images):
     """Cached views of images, but in full precision."""
     with torch.no_grad():
         views = net.preprocess(images)
-        return Prefix(net, FROZEN)(views.flatten(0, 1)), views.shape[1]
+        return FrozenLayers(net, FROZEN)(views.flatten(0, 1)), views.shape[1]
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +216,7 @@ def net():
 
 def test_cached_scores_are_the_networks_own(net):
     images = torch.rand(6, 3, 96, 128)  # more than pass the backbone at a time
-    batch, views = prefixed(net, images)
+    batch, views = cached(net, images)
     with torch.no_grad():
         out = CachedForward(net, FROZEN)([batch], views)
         # Another number of pictures at a time sums in another order.
@@ -231,7 +231,7 @@ def test_cached_scores_are_the_networks_own(net):
 
 
 def test_batches_of_several_shapes_go_together(net):
-    (wide, views), (tall, _) = (prefixed(net, torch.rand(2, 3, *size)) for size in ((96, 128), (128, 96)))
+    (wide, views), (tall, _) = (cached(net, torch.rand(2, 3, *size)) for size in ((96, 128), (128, 96)))
     forward = CachedForward(net, FROZEN)
     with torch.no_grad():
         both, alone = forward([wide, tall], views), forward([tall], views)
@@ -239,7 +239,7 @@ def test_batches_of_several_shapes_go_together(net):
 
 
 def test_noise_enters_at_the_seam_behind_the_gate(net):
-    batch, views = prefixed(net, torch.rand(2, 3, 96, 128))
+    batch, views = cached(net, torch.rand(2, 3, 96, 128))
     forward = CachedForward(net, FROZEN, gate=True)
     with torch.no_grad():
         forward.gate.logits.fill_(-1.0)

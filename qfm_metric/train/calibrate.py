@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..model import QFMNet
 from ..weights import save_weights
-from .evaluate import Scores
+from .agreement import Scores
 from .uncertainty import fit_scale
 
 

@@ -10,15 +10,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from .agreement import Scores
 from .datasets.table import DataError, csv_records
 from .distortions import DATA_SETS
 
-Scores = NDArray[np.floating[Any]]
 FLOOR = 0.1  # MOS where nothing is kept: about the worst that BIQ2021's pictures get
 COLUMNS = ("data_set", "type", "name", "level", "mean_score", "scale")
 

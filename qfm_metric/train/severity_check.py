@@ -19,12 +19,12 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from ..score import QFMScore
+from .agreement import Scores, srcc
 from .datasets.table import DataError, Decoded
 from .distortions import DATA_SETS, distort
 from .distortions.colour import Pixels
-from .evaluate import srcc
 from .material import FRAME, to_tensor
-from .severity import DistortionLevel, Scores
+from .severity import DistortionLevel
 
 HEIGHT, WIDTH = FRAME
 # A tenth of the scale: levels whose human means are nearer than that need not be told apart.

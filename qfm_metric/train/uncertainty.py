@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..assessment import half_width
-from .evaluate import Scores, srcc
+from .agreement import Scores, srcc
 
 
 class RiskCoverage(NamedTuple):
@@ -72,7 +72,7 @@ def risk_coverage(scores: Scores, std: Scores, mos: Scores) -> RiskCoverage:
     return RiskCoverage(kept / len(squares), rmse, float(rmse.mean()))
 
 
-def report(scores: Scores, std: Scores, mos: Scores) -> dict[str, float]:
+def figures(scores: Scores, std: Scores, mos: Scores) -> dict[str, float]:
     """Figures of one part.
 
     Returns:

@@ -34,7 +34,7 @@ def evaluation(tmp_path):
     rng = np.random.default_rng(0)
     rows = [Row("", float(mos), str(i % 20), f"ss0{i % 2}") for i, mos in enumerate(rng.uniform(size=40))]
     scores = np.array([row.mos for row in rows]) + rng.normal(0, 0.1, 40)
-    return evaluate.report(scores, rows, {"3"})
+    return evaluate.figures(scores, rows, {"3"})
 
 
 def run(monkeypatch, *args):

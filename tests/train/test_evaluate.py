@@ -1,65 +1,18 @@
-"""Figures of agreement, against SciPy and by hand."""
+"""Figures of a part of a data set."""
 
 import numpy as np
 import pytest
-from scipy.stats import kendalltau, pearsonr, spearmanr
+from scipy.stats import spearmanr
 
 from qfm_metric.train.datasets.table import Row
-from qfm_metric.train.evaluate import agreement, bootstrap_interval, logistic_fit, report
+from qfm_metric.train.evaluate import figures
 
 
-@pytest.fixture
-def sample():
-    rng = np.random.default_rng(0)
-    mos = rng.uniform(0, 1, 200)
-    return np.round(mos + rng.normal(0, 0.2, 200), 1), mos  # rounded: many ties
-
-
-def test_against_scipy_with_ties(sample):
-    scores, mos = sample
-    figures = agreement(scores, mos)
-    assert figures["srcc"] == pytest.approx(spearmanr(scores, mos)[0])
-    assert figures["krcc"] == pytest.approx(kendalltau(scores, mos)[0])
-    assert figures["plcc"] == pytest.approx(pearsonr(scores, mos)[0])
-    assert figures["rmse"] == pytest.approx(np.sqrt(np.mean((scores - mos) ** 2)))
-    assert figures["n"] == 200
-
-
-def test_the_logistic_undoes_a_logistic():
-    mos = np.linspace(0.1, 0.9, 60)
-    scores = 3 * np.log((mos - 0.05) / (0.95 - mos))
-    figures = agreement(scores, mos)
-    assert figures["srcc"] == 1
-    assert figures["plcc"] < 0.995
-    assert figures["plcc_fit"] == pytest.approx(1, abs=1e-5)
-    assert figures["rmse_fit"] == pytest.approx(0, abs=1e-4)
-    assert np.allclose(logistic_fit(scores, mos)(scores), mos, atol=1e-3)
-
-
-def test_constant_scores_correlate_with_nothing():
-    figures = agreement(np.full(10, 0.5), np.linspace(0, 1, 10))
-    assert figures["srcc"] == figures["plcc"] == figures["krcc"] == figures["plcc_fit"] == 0
-
-
-@pytest.mark.parametrize(("scores", "mos"), [([1, 2], [1, 2]), ([1, 2, 3], [1, 2, 3, 4]), ([[1, 2, 3]], [[1, 2, 3]])])
-def test_wrong_shapes_are_refused(scores, mos):
-    with pytest.raises(ValueError, match="expected two"):
-        agreement(np.array(scores), np.array(mos))
-
-
-def test_interval_holds_the_figure_and_narrows_with_pictures(sample):
-    scores, mos = sample
-    low, high = bootstrap_interval(scores, mos)
-    assert low < agreement(scores, mos)["srcc"] < high
-    few = bootstrap_interval(scores[:30], mos[:30])
-    assert few[1] - few[0] > high - low
-
-
-def test_report_by_subset_and_without_duplicates():
+def test_figures_by_subset_and_without_duplicates():
     # Within a subset the order is wrong, between them right: the overall figure flatters.
     scores = np.array([0.3, 0.2, 0.1, 0.9, 0.8, 0.7])
     rows = [Row("", mos, str(i), "low" if i < 3 else "high") for i, mos in enumerate([0.1, 0.2, 0.3, 0.7, 0.8, 0.9])]
-    result = report(scores, rows, seen_groups={"0"})
+    result = figures(scores, rows, seen_groups={"0"})
     assert result["all"]["srcc"] == pytest.approx(spearmanr(scores, [row.mos for row in rows])[0])
     assert result["all"]["srcc"] > 0.5
     assert result["within_srcc"] == -1

@@ -43,9 +43,9 @@ def evaluate_command(args: argparse.Namespace) -> None:
         )
     # Groups are never split between training and validation; only an official test part may share some with them.
     seen = {row.group for row in rows if row.split in ("train", "val")} if args.split == "test" else set()
-    result |= {"split": args.split} | evaluate.report(scores, part, seen)
+    result |= {"split": args.split} | evaluate.figures(scores, part, seen)
     if stds is not None:
-        result["uncertainty"] = uncertainty.report(scores, stds, np.array([row.mos for row in part]))
+        result["uncertainty"] = uncertainty.figures(scores, stds, np.array([row.mos for row in part]))
     print(json.dumps(result, indent=2, default=lambda x: round(float(x), 4)))
     if args.scores:
         np.savetxt(args.scores, scores, fmt="%.6f")
@@ -74,7 +74,7 @@ def gate(args: argparse.Namespace) -> None:
     """Score BIQ2021's official test part and fail if the shipped weights fall below what they claim."""
     rows, seen = readers_authentic.read_biq2021_test(args.folder)
     scores, _ = evaluate.score_rows(QFMScore.from_pretrained(args.weights), rows)
-    result = evaluate.report(scores, rows, seen)
+    result = evaluate.figures(scores, rows, seen)
     found = {"srcc": result["all"]["srcc"], "plcc": result["all"]["plcc"], "within": result["within_srcc"]}
     print(", ".join(f"{name} {value:.4f}" for name, value in found.items()))
     low = [

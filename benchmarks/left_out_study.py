@@ -20,11 +20,9 @@ import torch
 
 from qfm_metric.model import QFMNet
 from qfm_metric.train import loop, material, recipe, severity, severity_check
-from qfm_metric.train import start as init
-from qfm_metric.train import step as objective
-from qfm_metric.train.datasets import table as data
 from qfm_metric.train.distortions import distort
 from qfm_metric.train.frozen import CachedViews, FrozenLayers, run_rest
+from qfm_metric.train.step import Labels, predict_cached
 
 
 def frozen_through(net: QFMNet, frozen: int, pool: material.Pool) -> material.Pool:
@@ -61,9 +59,8 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(1)
 
-    found, decoded = recipe.read_recipe(args.recipe), data.Decoded.open(args.data / "decoded")
-    net = init.build(found.network, args.init).eval()
-    drawn = recipe.gather(found, net, decoded, args.data, args.severity)
+    found = recipe.read_recipe(args.recipe, init=args.init)
+    net, decoded, drawn = recipe.assemble(found, args.data, args.severity)
     table = severity.read_severity(args.severity)
     net.config = material.from_afar(net.config)
     blocks, frozen = len(net.backbone.blocks), found.training.frozen
@@ -84,10 +81,10 @@ def main() -> int:
         net.load_state_dict(start)
         part = material.leave_out(ours, left_out)
         with tempfile.TemporaryDirectory() as folder:
-            labels = objective.Labels.of(decoded)
+            labels = Labels.of(decoded)
             path = Path(folder)
             best = loop.train(net, blocks, part, decoded, labels, found.objective, settings, path, lambda text: None)
-        return objective.predict_cached(best, blocks, asked)[0].reshape(len(pictures), len(table)).T
+        return predict_cached(best, blocks, asked)[0].reshape(len(pictures), len(table)).T
 
     learned, unseen = means([]), np.zeros((len(table), len(pictures)))
     names = np.random.default_rng(0).permutation(sorted({f"{level.data_set}/{level.type}" for level in table}))

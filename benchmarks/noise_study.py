@@ -16,9 +16,8 @@ import numpy as np
 import torch
 
 from qfm_metric.train import loop, recipe, teacher
-from qfm_metric.train import start as init
-from qfm_metric.train import step as objective
-from qfm_metric.train.datasets import table as data
+from qfm_metric.train.start import build, start_from
+from qfm_metric.train.step import Labels
 
 
 def main() -> int:
@@ -42,17 +41,16 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(1)
 
-    found, decoded = recipe.read_recipe(args.recipe, args.set), data.Decoded.open(args.data / "decoded")
-    start = init.build(found.network, args.init or found.training.init).eval()
-    drawn = recipe.gather(found, start, decoded, args.data, args.severity)
+    found = recipe.read_recipe(args.recipe, args.set, args.init)
+    start, decoded, drawn = recipe.assemble(found, args.data, args.severity)
     kept: tuple[str, ...] = ("",)
     if args.weights:
-        init.start_from(start, args.weights, found.training.frozen)
+        start_from(start, args.weights, found.training.frozen)
     else:
         kept = ("backbone.", "standardize.", "standardize_context.")
         loop.measure_statistics(start, found.training.frozen, drawn.photos[0].views)
     start_state = {name: tensor.clone() for name, tensor in start.state_dict().items() if name.startswith(kept)}
-    teachers = {0: objective.Labels.of(decoded), 1: teacher.read_labels(decoded, args.members)}
+    teachers = {0: Labels.of(decoded), 1: teacher.read_labels(decoded, args.members)}
     done = {tuple(row[:3]) for row in csv.reader(args.out.open())} if args.out.exists() else set()
     settings = [(n, d, s) for s in args.seeds for d in args.distilled for n in args.noise]
     index, parts = map(int, args.part.split("/"))
@@ -64,7 +62,7 @@ def main() -> int:
             weights |= {"distillation": 0.0, "rank_distillation": 0.0}
         terms = replace(found.objective, noise=noise, weights=weights)
         torch.manual_seed(seed)
-        net = init.build(found.network, "none").eval()  # the decoder starts from the seed, the backbone as before
+        net = build(found.network, "none").eval()  # the decoder starts from the seed, the backbone as before
         net.load_state_dict(start_state, strict=False)
         with tempfile.TemporaryDirectory() as folder:
             best = loop.train(

@@ -1,17 +1,94 @@
 """Score a part of a data set and compare with people: overall, by subset, and without near-duplicates."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..guard import GuardedScore
 from ..images import load_image
 from ..score import QFMScore
+from . import uncertainty
 from .agreement import Scores, agreement, bootstrap_interval, logistic_fit, plcc, srcc
-from .datasets.table import Row
+from .datasets.authentic import read_biq2021_test
+from .datasets.table import DataError, Row, read_table
+
+
+class Evaluation(NamedTuple):
+    """The figures of a part, and the scores `(N,)` of its rows."""
+
+    figures: dict[str, Any]
+    scores: Scores
+    rows: list[Row]
+
+
+def evaluate(
+    table: Path,
+    split: str = "val",
+    weights: str | None = None,
+    guarded: str | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Evaluation:
+    """Score one part of a table.
+
+    Args:
+        table: As `prepare` writes it (all.csv).
+        split: `train`, `val` or `test`.
+        weights: Id or file; None: the shipped weights.
+        guarded: Robust weights that hold the score, as `GuardedScore` does.
+        say: Gets lines of progress.
+
+    Returns:
+        With `figures` of the scores, which weights they are of, and `uncertainty` where the weights predict one.
+
+    Raises:
+        DataError: the table is not readable or has no rows of that split.
+        WeightsError: no such weights.
+    """
+    rows = read_table(table)
+    part = [row for row in rows if row.split == split]
+    if not part:
+        raise DataError(f"{table}: no rows with split {split!r}")
+    metric = QFMScore.from_pretrained(weights)
+    found: dict[str, Any] = {"weights": metric.weights_id, "sha256": metric.weights_sha256}
+    if guarded:
+        guard = GuardedScore(metric, QFMScore.from_pretrained(guarded))
+        with torch.inference_mode():
+            scores, stds = np.array([guard(load_image(row.image)).item() for row in part]), None
+        found |= {"guarded by": guard.robust.weights_id, "margin": guard.margin}
+    else:
+        images = (load_image(row.image) for row in part)
+        scores, stds = score_images(metric, images, lambda done: None if done % 200 else say(f"{done}/{len(part)}"))
+    # Groups are never split between training and validation; only an official test part may share some with them.
+    seen = {row.group for row in rows if row.split in ("train", "val")} if split == "test" else set()
+    found |= {"split": split} | figures(scores, part, seen)
+    if stds is not None:
+        found["uncertainty"] = uncertainty.figures(scores, stds, np.array([row.mos for row in part]))
+    return Evaluation(found, scores, part)
+
+
+def gate(folder: Path, weights: str | None, least: Mapping[str, float]) -> dict[str, float]:
+    """Score BIQ2021's test part alone (`read_biq2021_test`); refuse weights that fall below what they claim.
+
+    Args:
+        least: What must be reached of `srcc`, `plcc` and `within`, the mean of the subsets' SRCCs.
+
+    Returns:
+        These three.
+
+    Raises:
+        ValueError: one of them is below its least; says which.
+    """
+    rows, seen = read_biq2021_test(folder)
+    scores, _ = score_images(QFMScore.from_pretrained(weights), (load_image(row.image) for row in rows))
+    whole = figures(scores, rows, seen)
+    found = {"srcc": whole["all"]["srcc"], "plcc": whole["all"]["plcc"], "within": whole["within_srcc"]}
+    if low := [f"{name} {found[name]:.4f} < {bound}" for name, bound in least.items() if found[name] < bound]:
+        raise ValueError(f"below the gate: {', '.join(low)}")
+    return found
 
 
 def figures(scores: Scores, rows: Sequence[Row], seen_groups: Collection[str] = ()) -> dict[str, Any]:
@@ -55,13 +132,6 @@ def brief(scores: Scores, rows: Sequence[Row]) -> str:
     return f"SRCC {found['srcc']:.4f}, PLCC {found['plcc']:.4f}, within {found['within_srcc']:.4f} ({parts})"
 
 
-def score_rows(
-    metric: QFMScore, rows: Sequence[Row], progress: Callable[[int], None] = lambda done: None
-) -> tuple[Scores, Scores | None]:
-    """`score_images` of the pictures' files."""
-    return score_images(metric, (load_image(row.image) for row in rows), progress)
-
-
 def score_images(
     metric: QFMScore, images: Iterable[Tensor], progress: Callable[[int], None] = lambda done: None
 ) -> tuple[Scores, Scores | None]:
@@ -77,15 +147,17 @@ def score_images(
     return np.array(scores), np.array(stds) if stds else None
 
 
-def scatter(scores: Scores, mos: Scores, subsets: Sequence[str], path: Path) -> None:
-    """Draw scores against MOS, both `(N,)`, by subset, with the fitted logistic; the suffix says the format."""
+def scatter(scores: Scores, rows: Sequence[Row], path: Path) -> None:
+    """Draw scores `(N,)` against the MOS of `rows`, by subset, with the fitted logistic; the suffix says the format."""
     from matplotlib.figure import Figure  # of the extra `train`; slow to import
 
+    mos, subsets = np.array([row.mos for row in rows]), np.array([row.subset for row in rows])
     figure = Figure(figsize=(6, 6), layout="constrained")
     axis = figure.subplots()
     for name in sorted(set(subsets)):
-        chosen = np.array([subset == name for subset in subsets])
-        axis.scatter(scores[chosen], mos[chosen], s=8, alpha=0.5, linewidths=0, label=name or "all pictures")
+        axis.scatter(
+            scores[subsets == name], mos[subsets == name], s=8, alpha=0.5, linewidths=0, label=name or "all pictures"
+        )
     if np.ptp(scores) > 0:
         line = np.linspace(scores.min(), scores.max(), 200)
         axis.plot(line, logistic_fit(scores, mos)(line), color="black", label="logistic fit")

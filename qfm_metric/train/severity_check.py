@@ -24,11 +24,52 @@ from .datasets.table import DataError, Decoded
 from .distortions import DATA_SETS, distort
 from .distortions.colour import Pixels
 from .material import FRAME, to_tensor
-from .severity import DistortionLevel
+from .severity import DistortionLevel, read_severity
 
 HEIGHT, WIDTH = FRAME
 # A tenth of the scale: levels whose human means are nearer than that need not be told apart.
 SEEN_APART = {"KADID-10k": 0.4, "TID2013": 0.9}
+
+
+def check(
+    table: Path,
+    data: Path,
+    weights: str | None = None,
+    *,
+    pictures: int = 12,
+    split: str = "val",
+    floor_mos: float = 0.75,
+    seed: int = 0,
+    workers: int = 0,
+    out: Path | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Distort clean photographs as a table's levels say, score them, and compare with people.
+
+    Args:
+        table: Human means (`read_severity`).
+        data: What `prepare` wrote.
+        weights: Id or file; None: the shipped weights.
+        pictures, split, floor_mos, seed: Which photographs, see `clean_pictures`.
+        workers: See `score_levels`.
+        out: Folder for what `write` writes; None: nothing is written.
+        say: Gets lines of progress.
+
+    Returns:
+        `figures`, and which weights they are of.
+
+    Raises:
+        DataError: see `read_severity` and `clean_pictures`.
+    """
+    levels = read_severity(table)
+    chosen = clean_pictures(Decoded.open(data / "decoded"), split, floor_mos, pictures, seed)
+    metric = QFMScore.from_pretrained(weights)
+    score = partial(score_image, metric)
+    scores = score_levels(score, chosen, levels, workers, lambda done: say(f"{done}/{len(chosen)}"))
+    if out:
+        write(scores, levels, out)
+    about = {"weights": metric.weights_id, "sha256": metric.weights_sha256, "pictures": len(chosen)}
+    return about | figures(scores, levels)
 
 
 def clean_pictures(decoded: Decoded, split: str, floor_mos: float, count: int, seed: int) -> list[Pixels]:
@@ -130,7 +171,7 @@ def figures(scores: Scores, levels: Sequence[DistortionLevel]) -> dict[str, Any]
     return {name: level_agreement(scores.mean(1), levels, name) for name in _present(levels)}
 
 
-def table(means: Scores, levels: Sequence[DistortionLevel]) -> str:
+def markdown(means: Scores, levels: Sequence[DistortionLevel]) -> str:
     """A Markdown table, a line per type: human means and mean scores by level, and the pairs ordered right."""
     lines = [
         "| data set | type | name | people, levels 1 to 5 | student, levels 1 to 5 | SRCC | pairs right |",
@@ -184,7 +225,7 @@ def write(scores: Scores, levels: Sequence[DistortionLevel], folder: Path) -> No
         writer.writerow([*asdict(levels[0]), "score", "std_between_pictures"])
         for level, of_level in zip(levels, scores, strict=True):
             writer.writerow([*asdict(level).values(), f"{of_level.mean():.6f}", f"{of_level.std():.6f}"])
-    (folder / "severity.md").write_text(table(scores.mean(1), levels), encoding="utf-8")
+    (folder / "severity.md").write_text(markdown(scores.mean(1), levels), encoding="utf-8")
     heat_map(scores.mean(1), levels, folder / "severity.png")
 
 

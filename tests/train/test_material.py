@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from helpers.small_world import CONFIG, DRAWN, FROZEN, fresh_net, gather, levels, open_decoded
 
-from qfm_metric.train import distortions as synthetic
 from qfm_metric.train import material
+from qfm_metric.train.distortions import distort
 
 QUALITY = {(level.data_set, level.type, level.level): level.quality for level in levels()}
 
@@ -123,7 +123,7 @@ def test_distorted_pixels_are_those_of_the_table(plans, decoded):
         assert clean.shape == (*material.FRAME, 3)
         drawn = [round((1 - quality) / 0.15) for quality in plan.quality[first + 1 : first + material.RUNGS]]
         for rung, level in enumerate(drawn, start=1):
-            expected = synthetic.distort(clean, *kind, level, seed=series)
+            expected = distort(clean, *kind, level, seed=series)
             assert np.array_equal(plan.render(first + rung), expected)
 
 

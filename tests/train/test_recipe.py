@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from qfm_metric.train import start as init
 from qfm_metric.train.datasets.table import DataError
 from qfm_metric.train.recipe import FOLDER, Recipe, read_recipe
+from qfm_metric.train.start import build
 
 SHIPPED = sorted(path.stem for path in FOLDER.glob("*.toml"))
 
@@ -107,7 +107,7 @@ def test_the_papers_network_scores_pictures_of_its_shape_and_others():
     found = read_recipe("paper")
     assert found.training.frozen == 0
     torch.manual_seed(0)
-    net = init.build(found.network, "none").eval()
+    net = build(found.network, "none").eval()
     with torch.inference_mode():
         for size, tokens in (((224, 224), 14 * 14), ((224, 320), 12 * 16)):
             images = torch.rand(1, 3, *size)

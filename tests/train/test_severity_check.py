@@ -10,14 +10,18 @@ import pytest
 from PIL import Image
 from scipy.stats import spearmanr
 
-from qfm_metric import GuardedScore, QFMScore, load_image
-from qfm_metric.train import __main__ as command
-from qfm_metric.train import evaluate
-from qfm_metric.train.cli import weights as cli_weights
-from qfm_metric.train.datasets.table import DataError, Decoded, Row, decode, write_table
-from qfm_metric.train.evaluate import scatter
+from qfm_metric import QFMScore
+from qfm_metric.train import cli
+from qfm_metric.train.datasets.table import DataError, Decoded, Row, decode
 from qfm_metric.train.severity import DistortionLevel
-from qfm_metric.train.severity_check import clean_pictures, heat_map, level_agreement, score_image, score_levels, table
+from qfm_metric.train.severity_check import (
+    clean_pictures,
+    heat_map,
+    level_agreement,
+    markdown,
+    score_image,
+    score_levels,
+)
 
 KADID, TID = "KADID-10k", "TID2013"
 FALLING = [4.5, 4.2, 3.4, 2.5, 1.5]  # 4.5 and 4.2 are too near to count: 9 pairs
@@ -111,7 +115,7 @@ def test_a_metric_can_be_sent_to_workers(tiny_files):
 
 
 def test_table_names_types_and_figures(levels, human):
-    lines = table(human / 10, levels).splitlines()
+    lines = markdown(human / 10, levels).splitlines()
     assert len(lines) == 2 + 3
     assert len({line.count("|") for line in lines}) == 1
     assert lines[3] == (
@@ -125,13 +129,6 @@ def test_heat_map_is_a_picture_of_sensible_size(tmp_path, levels, human):
         assert picture.format == "PNG"
         assert 600 < picture.width < 2000
         assert 200 < picture.height < 4000
-
-
-@pytest.mark.parametrize("scores", [np.linspace(0.2, 0.8, 12), np.full(12, 0.5)])
-def test_scatter_writes_a_picture(tmp_path, scores):
-    scatter(scores, np.linspace(0.1, 0.9, 12), ["a", "b"] * 6, tmp_path / "scatter.png")
-    with Image.open(tmp_path / "scatter.png") as picture:
-        assert picture.size == (900, 900)
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +165,7 @@ def test_severity_command(tmp_path, data_folder, tiny_files, monkeypatch, capsys
     severity.write_text("data_set,type,name,level,mean_score,scale\n" + "".join(lines))
     options = ["--weights", tiny_files[0], "--data", data_folder, "--pictures", 2, "--out", tmp_path / "out"]
     monkeypatch.setattr(sys, "argv", ["train", "severity", *map(str, [severity, *options])])
-    assert command.main() == 0
+    assert cli.main() == 0
     result = json.loads(capsys.readouterr().out)
     assert result["pictures"] == 2
     assert (result[KADID]["n"], result[KADID]["pairs"], result[TID]["n"]) == (2, 1, 1)
@@ -178,39 +175,3 @@ def test_severity_command(tmp_path, data_folder, tiny_files, monkeypatch, capsys
     assert all(0 < float(row["score"]) < 1 for row in rows)
     assert "Contrast Dist." in (tmp_path / "out" / "severity.md").read_text()
     assert (tmp_path / "out" / "severity.png").stat().st_size > 1000
-
-
-@pytest.fixture
-def evaluate_three(tmp_path, data_folder, monkeypatch, capsys):
-    """Runs `evaluate` on three pictures with more options; returns what it printed."""
-    # Some draws with replacement from three pictures are constant.
-    monkeypatch.setattr(evaluate, "bootstrap_interval", lambda scores, mos: (-1.0, 1.0))
-    rows = [Row(str(data_folder / f"{i}.png"), 0.2 * i, group=str(i), split="test") for i in range(3)]
-    write_table(rows, tmp_path / "all.csv")
-
-    def run(*options):
-        words = ["train", "evaluate", tmp_path / "all.csv", "--split", "test", *options]
-        monkeypatch.setattr(sys, "argv", [*map(str, words)])
-        assert command.main() == 0
-        return json.loads(capsys.readouterr().out)
-
-    return run
-
-
-def test_evaluate_command_draws(evaluate_three, tmp_path, tiny_files):
-    assert evaluate_three("--weights", tiny_files[0], "--plot", tmp_path / "plot.png")["all"]["n"] == 3
-    assert (tmp_path / "plot.png").stat().st_size > 1000
-
-
-def test_evaluate_command_holds_scores(evaluate_three, tmp_path, data_folder, tiny_files, monkeypatch):
-    monkeypatch.setattr(cli_weights, "GuardedScore", partial(GuardedScore, margin=(-0.1, -0.1)))
-    scores = tmp_path / "scores.txt"
-    found = evaluate_three("--weights", tiny_files[0], "--guarded", tiny_files[1], "--scores", scores)
-    assert [found["weights"], found["guarded by"]] == [path.name for path in tiny_files]
-    assert found["margin"] == [-0.1, -0.1]
-    guard = GuardedScore(*(QFMScore.from_pretrained(path) for path in tiny_files), margin=(-0.1, -0.1))
-    images = [load_image(data_folder / f"{i}.png") for i in range(3)]
-    assert not np.allclose(
-        [guard(image).item() for image in images], [guard.accurate(image).item() for image in images]
-    )
-    np.testing.assert_allclose(np.loadtxt(scores), [guard(image).item() for image in images], atol=2e-6)

@@ -8,8 +8,7 @@ import torch
 from helpers.small_world import CONFIG, FROZEN, fresh_net
 from torch import nn
 
-from qfm_metric.train import losses, severity
-from qfm_metric.train import step as objective
+from qfm_metric.train import losses, matching, severity
 from qfm_metric.train.frozen import CachedViews, FrozenLayers
 from qfm_metric.train.matching import Memory
 from qfm_metric.train.material import Material, Pool
@@ -101,15 +100,15 @@ def test_without_partners_there_is_no_noise():
 
 @pytest.mark.parametrize("rule", ["none", "random", "matched", "v1"])
 def test_each_control_is_one_setting(rule, monkeypatch):
-    asked, match = [], objective.match
+    asked = []
 
     def spied(semantics, scores, ids, memory_semantics, memory_scores, memory_ids, *rest):
-        rows = match(semantics, scores, ids, memory_semantics, memory_scores, memory_ids, *rest)
+        rows = matching.match(semantics, scores, ids, memory_semantics, memory_scores, memory_ids, *rest)
         asked.append(rest[0])
         assert (memory_ids[rows] != ids).all()  # never the picture itself
         return rows
 
-    monkeypatch.setattr(objective, "match", spied)
+    monkeypatch.setattr("qfm_metric.train.step.match", spied)
     memory = Memory(8)
     terms = steps(Objective(batch=6, series=1, noise=rule, memory=8), count=6, memory=memory)
     assert set(asked) == ({rule} - {"none"})

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from qfm_metric.train import distortions as synthetic
+from qfm_metric.train import distortions
 from qfm_metric.train.distortions import DATA_SETS, compose, distort
 from qfm_metric.train.distortions.coding import encode_jpeg2000
 from qfm_metric.train.distortions.colour import LUMINANCE, lab_from_rgb, rgb_from_lab, rgb_from_ycbcr, ycbcr_from_rgb
@@ -239,7 +239,7 @@ def test_composition_draws_other_noise_for_each_step():
 
 
 def test_the_docstrings_example_runs():
-    assert doctest.testmod(synthetic, extraglobs={"np": np}) == (0, 2)  # failed, attempted
+    assert doctest.testmod(distortions, extraglobs={"np": np}) == (0, 2)  # failed, attempted
 
 
 def test_what_is_refused(pixels):

@@ -91,13 +91,13 @@ def train(
     """Train `net` behind its first `frozen` blocks, or go on from the last checkpoint in `folder`.
 
     Returns:
-        The EMA network of the best validation (mean of the overall and the within-subset SRCC), the gate folded in.
+        The EMA network of the best validation (mean of the overall and the within-subset SRCC).
     """
     if objective.attack and frozen:
         raise DataError(f"attack {objective.attack}: an attack must reach the views; set training.frozen=0")
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     freeze(net.to(memory_format=torch.channels_last), frozen)
-    student = CachedForward(net, frozen, objective.gate).to(net.mean.device)
+    student = CachedForward(net, frozen).to(net.mean.device)
     student.bf16 = config.bf16
     forward: nn.Module = student
     if world > 1:  # while the backbone rests, its parameters take no part
@@ -122,7 +122,7 @@ def train(
         state.advance(config.ema)
         checkpoint = state.step % config.every == 0 or state.step == config.steps
         if checkpoint:  # on every rank, so that all of them know when to stop
-            figures = validate(_folded(state.average), frozen, material, decoded)
+            figures = validate(state.average.net, frozen, material, decoded)
             state.judge((figures["srcc"] + figures["within_srcc"]) / 2)
         if metrics:
             metrics.write("losses", state.step, {name: value.item() for name, value in terms.items()})
@@ -140,15 +140,7 @@ def train(
         metrics.close()
     best = deepcopy(student)
     best.load_state_dict(load_checkpoint(folder / "best.pt"))
-    return _folded(best).eval()
-
-
-def _folded(student: CachedForward) -> QFMNet:
-    """A copy of the network, the gate folded in."""
-    copy = deepcopy(student)
-    if copy.gate is not None:
-        matching.fold(copy.gate, copy.net.project)
-    return copy.net
+    return best.net.eval()
 
 
 def validate(net: QFMNet, frozen: int, material: Material, decoded: Decoded) -> dict[str, float]:

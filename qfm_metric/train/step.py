@@ -21,7 +21,7 @@ from ..model import QFMNet
 from . import losses, severity
 from .datasets.table import Decoded
 from .frozen import Views, run_rest
-from .matching import Gate, Memory, match, perturb, share
+from .matching import Memory, match, perturb, share
 from .material import Material, Pool
 
 CPU = torch.device("cpu")
@@ -43,7 +43,6 @@ class Objective:
         tolerance: Largest difference in quality of a matched partner, in units of the score.
         among: A partner is drawn among this many of the best matches.
         memory: Capacity of the temporary memory, per shape of picture.
-        gate: A gate per token channel, folded away at export.
         attack: Largest change of a pixel by a one-step attack on the views, in [0, 1]; 0: none. Needs a recipe that
             freezes nothing, because the attack must reach the views.
         weights: Per term; `plain` is what is computed for every picture.
@@ -57,7 +56,6 @@ class Objective:
     tolerance: float = 0.05
     among: int = 8
     memory: int = 256
-    gate: bool = False
     attack: float = 0.0
     weights: dict[str, float] = field(
         default_factory=lambda: {
@@ -125,10 +123,9 @@ class Outputs(NamedTuple):
 class CachedForward(nn.Module):
     """From what the frozen layers gave to scores; what DistributedDataParallel wraps."""
 
-    def __init__(self, net: QFMNet, frozen: int, gate: bool = False) -> None:
+    def __init__(self, net: QFMNet, frozen: int) -> None:
         super().__init__()
         self.net, self.frozen = net, frozen
-        self.gate = Gate(net.config.dim) if gate else None
         self.rest = False  # True: no gradient for the backbone
         self.bf16 = False  # True: the backbone in bfloat16, where the device has it
 
@@ -160,8 +157,7 @@ class CachedForward(nn.Module):
         return Outputs(scores, stds, tokens[0], semantics, None if noisy is None else self.score(noisy), attacked)
 
     def embed(self, cells: Tensor, views: int) -> Tensor:
-        tokens = self.net.embed(cells, len(cells) // views)
-        return tokens if self.gate is None else self.gate(tokens)
+        return self.net.embed(cells, len(cells) // views)
 
     def cells(self, cut: Tensor, cells: Tensor, views: int) -> Tensor:
         size = MICRO_BATCH * views

@@ -129,15 +129,6 @@ def test_the_controls_run(noise, world, tmp_path):
     assert bool(checkpoint(tmp_path)["memory"]["fifos"]) == (noise != "none")
 
 
-def test_the_gate_is_folded_away(world, tmp_path):
-    best, _ = small_world.run(world, tmp_path, replace(OBJECTIVE, gate=True), replace(LOOP, steps=2))
-    stored = checkpoint(tmp_path, "best")
-    gate = 2 * torch.sigmoid(stored["gate.logits"])
-    assert not torch.equal(gate, torch.ones(16))
-    torch.testing.assert_close(best.project.weight.detach(), gate[:, None] * stored["net.project.weight"])
-    assert set(best.state_dict()) == set(fresh_net().state_dict())
-
-
 def figures(srcc):
     return {"srcc": srcc, "within_srcc": srcc}
 
@@ -221,9 +212,9 @@ def test_a_checkpoint_runs_no_code(tmp_path):
 
 
 def test_a_checkpoint_of_another_recipe_is_refused_by_name(whole, world):
-    for objective in (replace(OBJECTIVE, memory=7), replace(OBJECTIVE, gate=True)):
+    for other in ({"objective": replace(OBJECTIVE, memory=7)}, {"net": fresh_net(replace(CONFIG, uncertainty=True))}):
         with pytest.raises(DataError, match=r"checkpoint\.pt: a checkpoint of another recipe"):
-            small_world.run(world, whole[0], objective)
+            small_world.run(world, whole[0], **other)
 
 
 def test_something_else_under_the_name_of_a_checkpoint_is_refused(world, tmp_path):

@@ -75,7 +75,7 @@ def main() -> int:
     ours = material.Material(photos, series, few, photos[0].source[:16])
     loop.measure_statistics(net, blocks, photos[0].views)
     start = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    settings = replace(found.loop, steps=args.steps, head_steps=0, every=args.steps)
+    settings = replace(found.loop, steps=args.steps, every=args.steps)
 
     def means(left_out: list[str]) -> np.ndarray:
         net.load_state_dict(start)

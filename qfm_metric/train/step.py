@@ -126,7 +126,6 @@ class CachedForward(nn.Module):
     def __init__(self, net: QFMNet, frozen: int) -> None:
         super().__init__()
         self.net, self.frozen = net, frozen
-        self.rest = False  # True: no gradient for the backbone
         self.bf16 = False  # True: the backbone in bfloat16, where the device has it
 
     def forward(
@@ -161,8 +160,7 @@ class CachedForward(nn.Module):
 
     def cells(self, cut: Tensor, cells: Tensor, views: int) -> Tensor:
         size = MICRO_BATCH * views
-        learn = torch.is_grad_enabled() and not self.rest
-        with torch.set_grad_enabled(learn), torch.autocast(cut.device.type, torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(cut.device.type, torch.bfloat16, enabled=self.bf16):
             parts = zip(torch.split(cut, size), torch.split(cells, size), strict=True)
             return torch.cat([run_rest(self.net, self.frozen, *part).float() for part in parts])
 

@@ -225,40 +225,11 @@ def test_something_else_under_the_name_of_a_checkpoint_is_refused(world, tmp_pat
 
 def test_the_rate_warms_up_and_falls_to_nothing():
     config = loop.LoopConfig(steps=20, warmup=4)
-    rates = [loop._rate(config, 0, step) for step in range(21)]
+    rates = [loop._rate(config, step) for step in range(21)]
     assert rates[:5] == [0.25, 0.5, 0.75, 1, 1]
     assert rates[12] == pytest.approx(0.5)
     assert rates[20] == pytest.approx(0)
-    assert loop._rate(replace(config, warmup=0), 0, 0) == 1
-    late = [loop._rate(config, 8, step) for step in range(21)]
-    assert late[:8] == [0] * 8
-    assert late[8:12] == pytest.approx(
-        [share * rate for share, rate in zip((0.25, 0.5, 0.75, 1), rates[8:12], strict=True)]
-    )
-    assert late[12:] == rates[12:]
-
-
-def test_the_backbone_rests_while_the_head_learns(world, tmp_path):
-    """And a run that is interrupted meanwhile goes on as if it had not been."""
-
-    def stop(text):
-        if text.startswith("step 4: validation"):
-            raise InterruptedError
-
-    config = replace(LOOP, steps=4, head_steps=3, warmup=0)
-    before = fresh_net().state_dict()
-    with pytest.raises(InterruptedError):
-        small_world.run(world, tmp_path / "parts", config=config, say=stop)
-    early = checkpoint(tmp_path / "parts")["student"]
-    moved = {name for name, tensor in before.items() if not torch.equal(early[f"net.{name}"], tensor)}
-    assert "project.weight" in moved
-    assert not any(name.startswith("backbone.") for name in moved)
-    small_world.run(world, tmp_path / "parts", config=config)
-    small_world.run(world, tmp_path / "whole", config=config)
-    late = checkpoint(tmp_path / "whole")
-    assert equal(checkpoint(tmp_path / "parts"), late)
-    name = "backbone.blocks.4.0.conv_pw.weight"
-    assert not torch.equal(late["student"][f"net.{name}"], before[name])
+    assert loop._rate(replace(config, warmup=0), 0) == 1
 
 
 def test_training_against_attacks_reaches_every_layer(world, tmp_path):

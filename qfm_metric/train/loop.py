@@ -94,8 +94,7 @@ def train(
         raise DataError(f"attack {objective.attack}: an attack must reach the views; set training.frozen=0")
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     freeze(net.to(memory_format=torch.channels_last), frozen)
-    student = CachedForward(net, frozen).to(net.mean.device)
-    student.bf16 = config.bf16
+    student = CachedForward(net, frozen, config.bf16).to(net.mean.device)
     forward = DistributedDataParallel(student) if world > 1 else student
     optimizer = torch.optim.AdamW(_parameter_groups(student, config))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, config))

@@ -123,10 +123,10 @@ class Outputs(NamedTuple):
 class CachedForward(nn.Module):
     """From what the frozen layers gave to scores; what DistributedDataParallel wraps."""
 
-    def __init__(self, net: QFMNet, frozen: int) -> None:
+    def __init__(self, net: QFMNet, frozen: int, bf16: bool = False) -> None:
         super().__init__()
         self.net, self.frozen = net, frozen
-        self.bf16 = False  # True: the backbone in bfloat16, where the device has it
+        self.bf16 = bf16  # the backbone in bfloat16, where the device has it
 
     def forward(
         self, batches: Sequence[tuple[Tensor, Tensor]], views: int, noise: Any = None, attack: float = 0.0

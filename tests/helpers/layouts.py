@@ -249,3 +249,40 @@ BUILDERS = {
     "tid2013": tid2013,
     "uhd-iqa": uhd_iqa,
 }
+
+# The parts of every layout. Where the first picture goes, the error names it as listed.
+PARTS = {
+    "agiqa3k": ["data.csv", "Images/AttnGAN_normal_000.jpg"],
+    "biq2021": ["Images", "Train (Images and MOS).csv", "Test (Images and MOS).csv", "Images/ss01 (1).jpg"],
+    "csiq": ["csiq.DMOS.xlsx", "dst_imgs", "dst_imgs/awgn/1600.AWGN.1.png"],
+    "flive": ["labels_image.csv", "labels640.csv", "labels=640_padded.csv", "EE371R/3.jpg"],
+    "kadid10k": ["dmos.csv", "images", "images/I01_01_01.png"],
+    "koniq10k": ["koniq10k_distributions_sets.csv", "1024x768", "1024x768/10004473376.jpg"],
+    "live": ["dmos.mat", "refnames_all.mat", "gblur", "wn/img174.bmp"],
+    "live-challenge": ["Data/AllImages_release.mat", "Data/AllMOS_release.mat", "Images", "Images/3.bmp"],
+    "live-realigned": ["dmos_realigned.mat", "refnames_all.mat", "gblur", "wn/img174.bmp"],
+    "pipal": ["Train_Label", "Distortion_3", "Distortion_1/A0001_00_00.bmp"],
+    "spaq": ["Annotations/MOS and Image attribute scores.xlsx", "TestImage", "TestImage/00001.jpg"],
+    "table": ["table.csv", "a.png"],
+    "tid2013": ["mos_with_names.txt", "distorted_images", "distorted_images/I01_01_1.bmp"],
+    "uhd-iqa": ["uhd-iqa-metadata.csv", "validation/2.jpg"],
+}
+
+# A line of the labels replaced by another, and what is said.
+LINES = [
+    ("agiqa3k", "data.csv", "statue of a man,,,,1.25", "statue of a man,,,,5.5", r"line 2: .*\[0, 5\], got '5.5'"),
+    ("biq2021", "Test (Images and MOS).csv", "jpg,1", "jpg,1.5", r"line 2: .*\[0, 1\], got '1.5'"),
+    ("biq2021", "Test (Images and MOS).csv", "Image Name", "Name", "column Image Name is missing"),
+    ("flive", "labels_image.csv", "AVA__1.jpg,75", "AVA__1.jpg", "line 2: the line ends before mos"),
+    ("flive", "labels=640_padded.csv", "True", "yes", "line 3: expected is_valid"),
+    ("kadid10k", "dmos.csv", "I01.png,1,", "I01.png,0.5,", r"line 3: .*\[1, 5\], got '0.5'"),
+    ("kadid10k", "dmos.csv", "I01_25_05.png", "I01_25.png", "line 3: expected the name of a picture"),
+    ("koniq10k", "koniq10k_distributions_sets.csv", "validation", "valid", "line 4: .*training, validation, test"),
+    ("koniq10k", "koniq10k_distributions_sets.csv", "105,75,", "105,nan,", "line 2: .*got 'nan'"),
+    ("pipal", "Train_Label/A0002.txt", ",916.0000", " 916", "line 1: expected the name of a picture"),
+    ("pipal", "Train_Label/A0001.txt", "1146", "", "line 2: expected a score"),
+    ("table", "table.csv", "b.png,1", "b.png,55", "line 3: .*rescale"),
+    ("tid2013", "mos_with_names.txt", "6.75000 ", "I01_01_1.bmp ", r"line 1: .*\[0, 9\]"),
+    ("tid2013", "mos_with_names.txt", "0.00000 i01_24_5.bmp", "0.00000", "line 2: expected the name of a picture"),
+    ("uhd-iqa", "uhd-iqa-metadata.csv", "training,", "train,", "line 2: .*training, validation, test"),
+]

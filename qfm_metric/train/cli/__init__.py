@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from . import student, weights
-from .options import say
+from . import options, student, weights
 
 
 def parser() -> argparse.ArgumentParser:
@@ -16,14 +15,10 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(dest="command", required=True)
 
     def command(name: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
-        sub = commands.add_parser(
-            name,
-            help=run.__doc__,
-            description=run.__doc__,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        )
+        formatter = argparse.ArgumentDefaultsHelpFormatter
+        sub = commands.add_parser(name, help=run.__doc__, description=run.__doc__, formatter_class=formatter)
         sub.set_defaults(run=run)
-        sub.add_argument("--threads", type=int, default=1, help="CPU threads of this process")
+        options.add(sub, "--threads")
         return sub
 
     student.add_commands(command)
@@ -38,6 +33,6 @@ def main() -> int:
     try:
         args.run(args)
     except (ValueError, OSError) as error:
-        say(f"error: {error}")
+        options.say(f"error: {error}")
         return 1
     return 0

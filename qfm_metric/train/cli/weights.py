@@ -61,33 +61,31 @@ def add_commands(command: Command) -> None:
     sub = command("evaluate", evaluate_command)
     sub.add_argument("table", type=Path, help="CSV image,mos,... as `prepare` writes it (all.csv)")
     sub.add_argument("--split", default="val", help="train, val or test")
-    options.add_weights(sub)
+    options.add(sub, "--weights")
     sub.add_argument("--guarded", metavar="ROBUST", help="of a GuardedScore with these robust weights")
     sub.add_argument("--scores", type=Path, help="also write the scores, one a line")
     sub.add_argument("--plot", type=Path, help="also draw scores against MOS (.png, .svg, .pdf)")
 
     sub = command("severity", severity)
     sub.add_argument("table", type=Path, help="CSV data_set,type,name,level,mean_score,scale: human means")
-    options.add_data(sub)
-    options.add_weights(sub)
+    options.add(sub, "--data", "--weights", "--workers")
     sub.add_argument("--pictures", type=int, default=12, help="clean photographs to distort")
     sub.add_argument("--split", default="val", help="the part they are from")
     sub.add_argument("--floor-mos", type=float, default=0.75, help="a photograph this good is clean")
     sub.add_argument("--seed", type=int, default=0, help="of the choice of photographs")
-    options.add_workers(sub)
     sub.add_argument("--out", type=Path, help="folder for levels.csv, severity.md and severity.png")
 
     sub = command("gate", gate)
     sub.add_argument(
         "folder", type=Path, help="folder with scores.csv (image,mos,subset,duplicate_in_train) and images/"
     )
-    options.add_weights(sub)
+    options.add(sub, "--weights")
     for name in ("srcc", "plcc", "within"):
         sub.add_argument(f"--{name}", type=float, default=0.0, help="the least that passes")
 
     sub = command("golden", golden)
     sub.add_argument("image", type=Path)
-    options.add_weights(sub)
+    options.add(sub, "--weights")
     sub.add_argument("--out", type=Path, required=True)
 
     sub = command("export", export)

@@ -1,4 +1,4 @@
-"""Labelled pictures: one table format, group-wise splits, a decoded cache. `readers` has the official layouts.
+"""Labelled pictures in one table format, split by groups, decoded once.
 
 The table is a CSV file with a header: `image,mos` and optionally `group,subset,split`. `image` is a path, relative to
 the table's folder or absolute; `mos` is in [0, 1], higher is better; pictures with the same `group` (same content,

@@ -30,7 +30,12 @@ def to_values(pixels: Pixels) -> Values:
 
 def to_pixels(values: Values) -> Pixels:
     """Float in [0, 1] to uint8: rounded; what lies outside is clipped."""
-    return (values * 255).round().clip(0, 255).astype(np.uint8)
+    return from_greys(values * 255)
+
+
+def from_greys(greys: NDArray[np.floating]) -> Pixels:
+    """Grey levels to uint8: rounded; what lies outside 0..255 is clipped."""
+    return greys.round().clip(0, 255).astype(np.uint8)
 
 
 def stretch(values: Values) -> Values:

@@ -27,11 +27,10 @@ type and level were looked at to choose the steps of 14 to 18, so agreement on t
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from .coding import damage_jpeg, damage_jpeg2000, decode, denoise, encode_jpeg2000, in_blocks, jpeg, reduce_colours
-from .colour import LUMINANCE, Pixels, Values, rgb_from_ycbcr, to_pixels, to_values, ycbcr_from_rgb
+from .colour import LUMINANCE, Pixels, Values, from_greys, rgb_from_ycbcr, to_pixels, to_values, ycbcr_from_rgb
 from .filters import gaussian
 from .type import Distortion, Provenance, psnr, reach
 
@@ -39,11 +38,6 @@ Generator = np.random.Generator
 Render = Callable[[float], Pixels]  # a strength to a picture, stronger with strength
 
 PSNRS = (33.0, 30.0, 27.0, 24.0, 21.0)
-
-
-def _clipped(greys: NDArray[np.floating]) -> Pixels:
-    """Grey levels to uint8."""
-    return greys.round().clip(0, 255).astype(np.uint8)
 
 
 def _normal(pixels: Pixels, rng: Generator) -> Values:
@@ -97,7 +91,7 @@ def quantisation_noise(pixels: Pixels, rng: Generator) -> Render:
     """Strength: the step between the values that are left."""
 
     def quantise(step: float) -> Pixels:
-        return _clipped((np.floor(np.arange(256) / step) + 0.5) * step)[pixels]
+        return from_greys((np.floor(np.arange(256) / step) + 0.5) * step)[pixels]
 
     return quantise
 
@@ -216,14 +210,14 @@ def local_blocks(pixels: Pixels, blocks: float, rng: Generator) -> Pixels:
     offset = 200 / blocks * direction / np.linalg.norm(direction)
     for row, column in rng.random((int(blocks), 2)) * (height - size, width - size):
         block = covered[int(row) :, int(column) :][:size, :size]
-        block[:] = _clipped(block.mean(axis=(0, 1)) + offset)
+        block[:] = from_greys(block.mean(axis=(0, 1)) + offset)
     return covered
 
 
 def mean_shift(pixels: Pixels, amount: float, rng: Generator) -> Pixels:
     """Brighter or darker throughout; the seed picks which."""
     sign = 1 if rng.random() < 0.5 else -1
-    return _clipped(pixels + np.float32(sign * amount))
+    return from_greys(pixels + np.float32(sign * amount))
 
 
 def contrast(pixels: Pixels, factor: float, rng: Generator) -> Pixels:

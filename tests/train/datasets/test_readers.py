@@ -8,7 +8,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from helpers.layouts import BUILDERS, csiq, flive, kadid10k, koniq10k, live, live_challenge, text, workbook
+from helpers.layouts import BUILDERS, LINES, PARTS, text, workbook
 from scipy.io import savemat
 
 from qfm_metric.train.cli import main
@@ -35,25 +35,6 @@ def test_rows(tmp_path, name):
     assert [row.mos for row in rows] == pytest.approx([mos for _, mos, *_ in expected], abs=1e-12)
 
 
-# The parts of every layout. Where the first picture goes, the error names it as listed.
-PARTS = {
-    "agiqa3k": ["data.csv", "Images/AttnGAN_normal_000.jpg"],
-    "biq2021": ["Images", "Train (Images and MOS).csv", "Test (Images and MOS).csv", "Images/ss01 (1).jpg"],
-    "csiq": ["csiq.DMOS.xlsx", "dst_imgs", "dst_imgs/awgn/1600.AWGN.1.png"],
-    "flive": ["labels_image.csv", "labels640.csv", "labels=640_padded.csv", "EE371R/3.jpg"],
-    "kadid10k": ["dmos.csv", "images", "images/I01_01_01.png"],
-    "koniq10k": ["koniq10k_distributions_sets.csv", "1024x768", "1024x768/10004473376.jpg"],
-    "live": ["dmos.mat", "refnames_all.mat", "gblur", "wn/img174.bmp"],
-    "live-challenge": ["Data/AllImages_release.mat", "Data/AllMOS_release.mat", "Images", "Images/3.bmp"],
-    "live-realigned": ["dmos_realigned.mat", "refnames_all.mat", "gblur", "wn/img174.bmp"],
-    "pipal": ["Train_Label", "Distortion_3", "Distortion_1/A0001_00_00.bmp"],
-    "spaq": ["Annotations/MOS and Image attribute scores.xlsx", "TestImage", "TestImage/00001.jpg"],
-    "table": ["table.csv", "a.png"],
-    "tid2013": ["mos_with_names.txt", "distorted_images", "distorted_images/I01_01_1.bmp"],
-    "uhd-iqa": ["uhd-iqa-metadata.csv", "validation/2.jpg"],
-}
-
-
 @pytest.mark.parametrize(("name", "part"), [(name, part) for name, parts in PARTS.items() for part in parts])
 def test_names_what_is_missing(tmp_path, name, part):
     BUILDERS[name](tmp_path)
@@ -65,31 +46,11 @@ def test_names_what_is_missing(tmp_path, name, part):
 
 
 def test_counts_the_pictures_that_are_missing(tmp_path):
-    kadid10k(tmp_path)
+    BUILDERS["kadid10k"](tmp_path)
     (tmp_path / "images" / "I01_25_05.png").unlink()
     (tmp_path / "images" / "I81_09_03.png").unlink()
     with pytest.raises(DataError, match=r"I01_25_05\.png: listed in dmos\.csv but not there; 2 of 3 listed"):
         read("kadid10k", tmp_path)
-
-
-# A line of the labels replaced by another, and what is said.
-LINES = [
-    ("agiqa3k", "data.csv", "statue of a man,,,,1.25", "statue of a man,,,,5.5", r"line 2: .*\[0, 5\], got '5.5'"),
-    ("biq2021", "Test (Images and MOS).csv", "jpg,1", "jpg,1.5", r"line 2: .*\[0, 1\], got '1.5'"),
-    ("biq2021", "Test (Images and MOS).csv", "Image Name", "Name", "column Image Name is missing"),
-    ("flive", "labels_image.csv", "AVA__1.jpg,75", "AVA__1.jpg", "line 2: the line ends before mos"),
-    ("flive", "labels=640_padded.csv", "True", "yes", "line 3: expected is_valid"),
-    ("kadid10k", "dmos.csv", "I01.png,1,", "I01.png,0.5,", r"line 3: .*\[1, 5\], got '0.5'"),
-    ("kadid10k", "dmos.csv", "I01_25_05.png", "I01_25.png", "line 3: expected the name of a picture"),
-    ("koniq10k", "koniq10k_distributions_sets.csv", "validation", "valid", "line 4: .*training, validation, test"),
-    ("koniq10k", "koniq10k_distributions_sets.csv", "105,75,", "105,nan,", "line 2: .*got 'nan'"),
-    ("pipal", "Train_Label/A0002.txt", ",916.0000", " 916", "line 1: expected the name of a picture"),
-    ("pipal", "Train_Label/A0001.txt", "1146", "", "line 2: expected a score"),
-    ("table", "table.csv", "b.png,1", "b.png,55", "line 3: .*rescale"),
-    ("tid2013", "mos_with_names.txt", "6.75000 ", "I01_01_1.bmp ", r"line 1: .*\[0, 9\]"),
-    ("tid2013", "mos_with_names.txt", "0.00000 i01_24_5.bmp", "0.00000", "line 2: expected the name of a picture"),
-    ("uhd-iqa", "uhd-iqa-metadata.csv", "training,", "train,", "line 2: .*training, validation, test"),
-]
 
 
 @pytest.mark.parametrize(("name", "file", "old", "new", "says"), LINES)
@@ -115,7 +76,7 @@ def test_empty_labels(tmp_path, name):
 
 
 def test_workbooks_that_are_off(tmp_path):
-    csiq(tmp_path)
+    BUILDERS["csiq"](tmp_path)
     path = tmp_path / "csiq.DMOS.xlsx"
     header = ["image", "dst_type", "dst_lev", "dmos"]
     for sheets, says in [
@@ -134,7 +95,7 @@ def test_workbooks_that_are_off(tmp_path):
 
 
 def test_matlab_files_that_are_off(tmp_path):
-    live_challenge(tmp_path)
+    BUILDERS["live-challenge"](tmp_path)
     path = tmp_path / "Data" / "AllMOS_release.mat"
     savemat(path, {"AllMOS_release": np.array([[9.0] * 7 + [25, 101, 0]])})
     with pytest.raises(DataError, match=r"AllMOS_release\.mat, entry 9: .*\[0, 100\]"):
@@ -151,7 +112,7 @@ def test_matlab_files_that_are_off(tmp_path):
 
 
 def test_live_without_all_its_places(tmp_path):
-    live(tmp_path)
+    BUILDERS["live"](tmp_path)
     savemat(tmp_path / "dmos.mat", {"dmos": np.zeros((1, 779)), "orgs": np.zeros((1, 779))})
     with pytest.raises(DataError, match=r"dmos\.mat has 779.*expected 982"):
         read("live", tmp_path)
@@ -176,7 +137,7 @@ def test_scales_turn_round_what_is_lower_for_better():
 
 
 def test_koniq10k_without_the_split_file(tmp_path):
-    expected = koniq10k(tmp_path)
+    expected = BUILDERS["koniq10k"](tmp_path)
     (tmp_path / "koniq10k_distributions_sets.csv").unlink()
     (tmp_path / "1024x768").rename(tmp_path / "512x384")
     lines = [f"{group},0,0,25,75,0,100,3.5,0.5,{100 * mos}" for _, mos, group, *_ in expected]
@@ -188,14 +149,14 @@ def test_koniq10k_without_the_split_file(tmp_path):
 
 
 def test_flive_without_the_split_files(tmp_path):
-    flive(tmp_path)
+    BUILDERS["flive"](tmp_path)
     (tmp_path / "labels640.csv").unlink()
     (tmp_path / "labels=640_padded.csv").unlink()
     assert [row.split for row in read("flive", tmp_path)] == [""] * 4
 
 
 def test_prepare_records_the_scale_and_leaves_the_test_part_undecoded(tmp_path, monkeypatch):
-    koniq10k(tmp_path / "koniq")
+    BUILDERS["koniq10k"](tmp_path / "koniq")
     text(tmp_path / "groups.csv", "image,dup_group", "10004473376.jpg,twins", "10007903636.jpg,twins")
     out = tmp_path / "out"
     options = ["--out", str(out), "--groups", str(tmp_path / "groups.csv"), "--side", "8"]

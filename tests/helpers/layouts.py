@@ -208,6 +208,17 @@ def table(root):
     return [("a.png", 0.125, "g", "s", "test"), ("b.png", 1.0, "b.png", "", "")]
 
 
+def tid2008(root):
+    """In mixed case on disk, in upper case in the list."""
+    for name in ["I01_01_1.bmp", "i04_17_4.bmp"]:
+        picture(root / "distorted_images" / name)
+    text(root / "mos_with_names.txt", "4.50000 I01_01_1.bmp", "2.25000 I04_17_4.BMP")
+    return [
+        ("distorted_images/I01_01_1.bmp", 0.5, "i01", "1", ""),
+        ("distorted_images/i04_17_4.bmp", 0.25, "i04", "17", ""),
+    ]
+
+
 def tid2013(root):
     """In mixed case, on disk other than in the list."""
     for name in ["I01_01_1.bmp", "i01_24_5.BMP", "I25_08_3.bmp"]:
@@ -246,6 +257,7 @@ BUILDERS = {
     "pipal": pipal,
     "spaq": spaq,
     "table": table,
+    "tid2008": tid2008,
     "tid2013": tid2013,
     "uhd-iqa": uhd_iqa,
 }
@@ -264,6 +276,7 @@ PARTS = {
     "pipal": ["Train_Label", "Distortion_3", "Distortion_1/A0001_00_00.bmp"],
     "spaq": ["Annotations/MOS and Image attribute scores.xlsx", "TestImage", "TestImage/00001.jpg"],
     "table": ["table.csv", "a.png"],
+    "tid2008": ["mos_with_names.txt", "distorted_images", "distorted_images/I01_01_1.bmp"],
     "tid2013": ["mos_with_names.txt", "distorted_images", "distorted_images/I01_01_1.bmp"],
     "uhd-iqa": ["uhd-iqa-metadata.csv", "validation/2.jpg"],
 }
@@ -282,6 +295,7 @@ LINES = [
     ("pipal", "Train_Label/A0002.txt", ",916.0000", " 916", "line 1: expected the name of a picture"),
     ("pipal", "Train_Label/A0001.txt", "1146", "", "line 2: expected a score"),
     ("table", "table.csv", "b.png,1", "b.png,55", "line 3: .*rescale"),
+    ("tid2008", "mos_with_names.txt", "4.50000", "9.5", r"line 1: .*\[0, 9\], got '9.5'"),
     ("tid2013", "mos_with_names.txt", "6.75000 ", "I01_01_1.bmp ", r"line 1: .*\[0, 9\]"),
     ("tid2013", "mos_with_names.txt", "0.00000 i01_24_5.bmp", "0.00000", "line 2: expected the name of a picture"),
     ("uhd-iqa", "uhd-iqa-metadata.csv", "training,", "train,", "line 2: .*training, validation, test"),

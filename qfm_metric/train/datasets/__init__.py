@@ -46,6 +46,7 @@ DATA_SETS = {
     "pipal": DataSet(synthetic.read_pipal, synthetic.PIPAL),
     "spaq": DataSet(authentic.read_spaq, authentic.SPAQ),
     "table": DataSet(read_plain_table, Scale(0, 1)),
+    "tid2008": DataSet(synthetic.read_tid2008, synthetic.TID2008),
     "tid2013": DataSet(synthetic.read_tid2013, synthetic.TID2013),
     "uhd-iqa": DataSet(authentic.read_uhd_iqa, authentic.UHD_IQA),
 }

@@ -12,6 +12,7 @@ from .labels import Scale, by_name, complete, mat_values, need, same_length, she
 from .table import DataError, Row, csv_records
 
 KADID10K = Scale(1, 5)  # published as DMOS, yet higher is better: the mean of ratings from 1 (worst) to 5 (no loss)
+TID2008 = Scale(0, 9)
 TID2013 = Scale(0, 9)
 CSIQ = Scale(0, 1, higher_is_better=False)
 LIVE = Scale(0, 100, higher_is_better=False)
@@ -45,25 +46,22 @@ def read_kadid10k(root: Path) -> list[Row]:
     return complete(rows, table)
 
 
+def read_tid2008(root: Path) -> list[Row]:
+    """TID2008: as TID2013, which grew out of it; distortions 1 to 17 at four levels.
+
+    Source: ponomarenko.info/tid2008.htm (N. Ponomarenko et al., 2009). MOS on 0..9. Both sets distort the same 25
+    references: do not train on one and test on the other.
+    """
+    return _read_tid(root, "TID2008", TID2008)
+
+
 def read_tid2013(root: Path) -> list[Row]:
     """TID2013: `distorted_images/` and `mos_with_names.txt`; the subset is the number of the distortion, 1 to 24.
 
     Source: ponomarenko.info/tid2013.htm (N. Ponomarenko et al., 2015). MOS on 0..9. Names are in mixed case, in the
     list and on disk.
     """
-    layout = "TID2013's official layout: distorted_images/ beside mos_with_names.txt"
-    table = root / "mos_with_names.txt"
-    rows = []
-    on_disk = by_name([root / "distorted_images"], layout)
-    for number, line in enumerate(need(table, layout).read_text(encoding="utf-8").splitlines(), start=1):
-        where = f"{table}, line {number}"
-        if not line.strip():
-            continue
-        score, _, name = (part.strip() for part in line.strip().partition(" "))
-        kind = _kind(name, r"I\d+_(\d+)_\d+\.bmp", where)
-        image = on_disk.get(name.lower(), root / "distorted_images" / name)
-        rows.append(Row(_path(image), TID2013.mos(score, where), name.split("_")[0].lower(), kind))
-    return complete(rows, table)
+    return _read_tid(root, "TID2013", TID2013)
 
 
 def read_csiq(root: Path) -> list[Row]:
@@ -124,6 +122,22 @@ def read_pipal(root: Path) -> list[Row]:
             image = on_disk.get(name.lower(), root / "Distortion_1" / name)
             rows.append(Row(_path(image), PIPAL.mos(score, where), name.split("_")[0], kind))
     return complete(rows, labels)
+
+
+def _read_tid(root: Path, name_of_set: str, scale: Scale) -> list[Row]:
+    layout = f"{name_of_set}'s official layout: distorted_images/ beside mos_with_names.txt"
+    table = root / "mos_with_names.txt"
+    rows = []
+    on_disk = by_name([root / "distorted_images"], layout)
+    for number, line in enumerate(need(table, layout).read_text(encoding="utf-8").splitlines(), start=1):
+        where = f"{table}, line {number}"
+        if not line.strip():
+            continue
+        score, _, name = (part.strip() for part in line.strip().partition(" "))
+        kind = _kind(name, r"I\d+_(\d+)_\d+\.bmp", where)
+        image = on_disk.get(name.lower(), root / "distorted_images" / name)
+        rows.append(Row(_path(image), scale.mos(score, where), name.split("_")[0].lower(), kind))
+    return complete(rows, table)
 
 
 def _read_live(root: Path, scores_file: str, variable: str, scale: Scale) -> list[Row]:

@@ -14,7 +14,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,27 +75,6 @@ def _depths(net: QFMNet) -> set[int]:
     return {int(info["module"].split(".")[1]) for info in net.backbone.feature_info.get_dicts()}
 
 
-class Views(Protocol):
-    """Pictures of one shape as training draws them: `views` rows a picture."""
-
-    @property
-    def views(self) -> int: ...
-
-    def __len__(self) -> int:
-        """Number of pictures."""
-        ...
-
-    def batch(self, pictures: Sequence[int] | NDArray[np.int64], flip: bool = False) -> tuple[Tensor, Tensor]:
-        """Float32 rows of what `FrozenLayers` gives for these pictures; `flip` mirrors them left to right."""
-        ...
-
-    def sample(
-        self, pictures: Sequence[int] | NDArray[np.int64], count: int, rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """As `batch`, of `count` cells of each view at most."""
-        ...
-
-
 Picture = Callable[[int], Tensor]  # sample number -> (3, H, W) in [0, 1]; one size for all samples
 
 
@@ -112,6 +91,7 @@ class DrawnViews:
         return self.count
 
     def batch(self, pictures: Sequence[int] | NDArray[np.int64], flip: bool = False) -> tuple[Tensor, Tensor]:
+        """See `CachedViews.batch`."""
         with torch.no_grad():
             found = torch.cat([self.net.preprocess(self.picture(int(i))[None])[0] for i in pictures])
         return found.flip(-1) if flip else found, found.new_zeros(len(found), 0, 1, 1)
@@ -119,6 +99,7 @@ class DrawnViews:
     def sample(
         self, pictures: Sequence[int] | NDArray[np.int64], count: int, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
+        """Refuse: single cells come from maps that these have not got."""
         raise ValueError(SAMPLE_NEEDS_CELLS)
 
 
@@ -143,6 +124,7 @@ class CachedViews:
         return len(self.cells) // self.views
 
     def batch(self, pictures: Sequence[int] | NDArray[np.int64], flip: bool = False) -> tuple[Tensor, Tensor]:
+        """Float32 rows of what `FrozenLayers` gives for these pictures; `flip` mirrors them left to right."""
         # Mirroring a map is as good as mirroring its view, to within the padding.
         rows = (np.asarray(pictures)[:, None] * self.views + np.arange(self.views)).ravel()
         tensors = [torch.from_numpy(stored[rows]).float() for stored in (self.cut, self.cells)]
@@ -162,6 +144,9 @@ class CachedViews:
         places = np.sort(rng.permutation(self.cells[0, 0].size)[:count])
         drawn = np.stack([self.cells[row].reshape(self.cells.shape[1], -1)[:, places] for row in rows])
         return torch.zeros(len(rows), 0, len(places), 1), torch.from_numpy(drawn).float()[..., None]
+
+
+Views = DrawnViews | CachedViews  # pictures of one shape as training draws them, `views` rows a picture
 
 
 def cache_views(
@@ -217,18 +202,13 @@ def _fill(start: int, stop: int) -> None:
             cut[row], cells[row] = (np.asarray(part[0]) for part in found)
 
 
-def _with_openvino(layers: FrozenLayers, view: Tensor) -> Callable[[Tensor], tuple[Any, Any]]:
+def _with_openvino(layers: FrozenLayers, view: Tensor) -> Callable[[Tensor], Any]:
     import openvino  # an extra, and slow to import
 
     model = openvino.convert_model(torch.export.export(layers, (view,)))
     settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(model, "CPU", settings)
-
-    def run(view: Tensor) -> tuple[Any, Any]:
-        found = compiled(view.contiguous().numpy())
-        return found[0], found[1]
-
-    return run
+    return lambda view: tuple(compiled(view.contiguous().numpy()).values())
 
 
 def _memory_map(folder: Path, key: str, shape: Sequence[int], mode: Any) -> NDArray[np.float16]:

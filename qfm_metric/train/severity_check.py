@@ -111,15 +111,10 @@ def score_levels(
     """
     column = partial(_score_picture, score, levels)
     columns: list[list[float]] = []
-    if workers:
-        # One thread a worker: a forked child that starts OpenMP's threads anew can hang.
-        with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for scored in pool.map(column, range(len(pictures)), pictures):
-                columns.append(scored)
-                progress(len(columns))
-    else:
-        for number, pixels in enumerate(pictures):
-            columns.append(column(number, pixels))
+    # One thread a worker: a forked child that starts OpenMP's threads anew can hang.
+    with ProcessPoolExecutor(max(1, workers), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for scored in (pool.map if workers else map)(column, range(len(pictures)), pictures):
+            columns.append(scored)
             progress(len(columns))
     return np.array(columns, dtype=np.float64).T
 

@@ -8,16 +8,15 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from helpers import small_world
 from helpers.hub_server import free_port
+from helpers.processes import environment
 from helpers.small_world import CONFIG, FROZEN, LOOP, OBJECTIVE, fresh_net, gather, levels, open_decoded
 
-import qfm_metric
 from qfm_metric.train import loop, losses, material
 from qfm_metric.train.datasets.table import DataError
 from qfm_metric.train.frozen import freeze, keep_statistics, run_rest
@@ -46,12 +45,10 @@ def checkpoint(folder, name="checkpoint"):
     return torch.load(folder / f"{name}.pt", weights_only=True)
 
 
-def start(world, out, *what, **environment):
+def start(world, out, *what, **variables):
     """What `small_world` does in a process of its own."""
-    paths = [str(Path(qfm_metric.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)} | environment
     command = [sys.executable, small_world.__file__, world, out, *map(str, what)]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, env=environment() | variables, stderr=subprocess.PIPE)
 
 
 def test_statistics_standardise_the_tokens(world):
@@ -265,10 +262,10 @@ def gradients_of(world, rank):
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
 def test_two_processes_train_as_one(world, tmp_path):
-    environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
     if sys.platform == "linux":
-        environment["GLOO_SOCKET_IFNAME"] = "lo"  # the host's own name need not resolve
-    ranks = [start(world, tmp_path, "ranks", **environment, RANK=str(rank)) for rank in range(2)]
+        variables["GLOO_SOCKET_IFNAME"] = "lo"  # the host's own name need not resolve
+    ranks = [start(world, tmp_path, "ranks", **variables, RANK=str(rank)) for rank in range(2)]
     try:
         errors = [rank.communicate(timeout=600)[1].decode() for rank in ranks]
     finally:

@@ -2,13 +2,13 @@
 
 import doctest
 import io
-import os
 import subprocess
 import sys
 
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.processes import environment
 
 from qfm_metric.train import matching
 from qfm_metric.train.matching import Memory, match, perturb, share
@@ -138,12 +138,12 @@ torch.distributed.destroy_process_group()
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
 def test_share_gives_every_rank_the_same_memory(tmp_path):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    variables = environment()
     if sys.platform == "linux":
-        environment["GLOO_SOCKET_IFNAME"] = "lo"  # the host's own name need not resolve
+        variables["GLOO_SOCKET_IFNAME"] = "lo"  # the host's own name need not resolve
     arguments = [sys.executable, "-c", RANK]
     ranks = [
-        subprocess.Popen([*arguments, str(rank), (tmp_path / "init").as_uri()], env=environment, stderr=subprocess.PIPE)
+        subprocess.Popen([*arguments, str(rank), (tmp_path / "init").as_uri()], env=variables, stderr=subprocess.PIPE)
         for rank in range(2)
     ]
     try:

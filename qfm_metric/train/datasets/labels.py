@@ -58,6 +58,13 @@ def first_of(paths: Iterable[Path], layout: str) -> Path:
     return need(next((path for path in paths if path.exists()), paths[0]), layout)
 
 
+def text_lines(path: Path, layout: str) -> Iterator[tuple[str, str]]:
+    """Per line of a text file that is not blank: where it stands ("FILE, line N"), and the line, stripped."""
+    for number, line in enumerate(need(path, layout).read_text(encoding="utf-8").splitlines(), start=1):
+        if line.strip():
+            yield f"{path}, line {number}", line.strip()
+
+
 def sheet_records(
     path: Path, columns: Iterable[str], layout: str, sheet: str | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:

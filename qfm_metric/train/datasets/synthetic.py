@@ -8,7 +8,7 @@ scored them. All raise `DataError`, which names the file or the line that is off
 import re
 from pathlib import Path
 
-from .labels import Scale, by_name, complete, mat_values, need, same_length, sheet_records
+from .labels import Scale, by_name, complete, mat_values, need, same_length, sheet_records, text_lines
 from .table import DataError, Row, csv_records
 
 KADID10K = Scale(1, 5)  # published as DMOS, yet higher is better: the mean of ratings from 1 (worst) to 5 (no loss)
@@ -113,10 +113,7 @@ def read_pipal(root: Path) -> list[Row]:
     on_disk = by_name([root / f"Distortion_{part}" for part in range(1, 5)], layout)
     rows = []
     for table in sorted(labels.glob("*.txt")):
-        for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), start=1):
-            where = f"{table}, line {number}"
-            if not line.strip():
-                continue
+        for where, line in text_lines(table, layout):
             name, _, score = (part.strip() for part in line.partition(","))
             kind = _kind(name, r"A\d+_(\d+)_\d+\.bmp", where)
             image = on_disk.get(name.lower(), root / "Distortion_1" / name)
@@ -129,11 +126,8 @@ def _read_tid(root: Path, name_of_set: str, scale: Scale) -> list[Row]:
     table = root / "mos_with_names.txt"
     rows = []
     on_disk = by_name([root / "distorted_images"], layout)
-    for number, line in enumerate(need(table, layout).read_text(encoding="utf-8").splitlines(), start=1):
-        where = f"{table}, line {number}"
-        if not line.strip():
-            continue
-        score, _, name = (part.strip() for part in line.strip().partition(" "))
+    for where, line in text_lines(table, layout):
+        score, _, name = (part.strip() for part in line.partition(" "))
         kind = _kind(name, r"I\d+_(\d+)_\d+\.bmp", where)
         image = on_disk.get(name.lower(), root / "distorted_images" / name)
         rows.append(Row(_path(image), scale.mos(score, where), name.split("_")[0].lower(), kind))

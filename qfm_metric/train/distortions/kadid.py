@@ -213,8 +213,8 @@ def _stretched(
     name: str,
     change: Callable[[Values, float, Generator], Values],
     parameters: tuple[float, float, float, float, float],
-    provenance: Provenance,
     note: str,
+    provenance: Provenance = "published",
 ) -> Distortion:
     def render(pixels: Pixels, parameter: float, rng: Generator) -> Pixels:
         values = to_values(pixels)
@@ -224,83 +224,53 @@ def _stretched(
 
 
 KADID: dict[int, Distortion] = {
-    1: _stretched("GBLUR", gaussian_blur, (0.1, 0.5, 1, 2, 5), "published", "standard deviation in pixels"),
-    2: _stretched("Lens_Blur", lens_blur, (1, 2, 4, 6, 8), "published", "radius of the disk"),
-    3: _stretched(
-        "Motion_Blur", motion_blur, (1, 2, 4, 6, 10), "published", "length of the line; the seed picks the angle"
-    ),
-    4: _stretched(
-        "Color_Diffusion", colour_diffusion, (1, 3, 6, 8, 12), "published", "blur of a*, b* by 1.5 x + 2, then times x"
-    ),
-    5: _stretched(
-        "Color_Shift", colour_shift, (1, 3, 6, 8, 12), "published", "pixels that green moves, where there is detail"
-    ),
+    1: _stretched("GBLUR", gaussian_blur, (0.1, 0.5, 1, 2, 5), "standard deviation in pixels"),
+    2: _stretched("Lens_Blur", lens_blur, (1, 2, 4, 6, 8), "radius of the disk"),
+    3: _stretched("Motion_Blur", motion_blur, (1, 2, 4, 6, 10), "length of the line; the seed picks the angle"),
+    4: _stretched("Color_Diffusion", colour_diffusion, (1, 3, 6, 8, 12), "blur of a*, b* by 1.5 x + 2, then times x"),
+    5: _stretched("Color_Shift", colour_shift, (1, 3, 6, 8, 12), "pixels that green moves, where there is detail"),
     6: _stretched(
         "Color_Quantization",
         colour_quantisation,
         (64, 48, 32, 16, 8),
-        "ours",
         "colours, dithered; the palette is fitted by median cut and k-means",
+        "ours",
     ),
-    7: _stretched(
-        "Saturation_Dist._HSV", saturation_hsv, (0.4, 0.2, 0.1, 0, -0.4), "published", "factor on HSV's saturation"
-    ),
-    8: _stretched("Saturation_Dist._Lab", saturation_lab, (1, 2, 3, 6, 9), "published", "factor on a* and b*"),
-    9: _stretched(
-        "JP2K", compress_jpeg2000, (16, 32, 45, 120, 400), "published", "compression ratio; the encoder is OpenJPEG"
-    ),
-    10: _stretched("JPEG", compress_jpeg, (43, 36, 24, 7, 4), "published", "quality"),
-    11: _stretched("AWGN", white_noise, (0.001, 0.002, 0.003, 0.005, 0.01), "published", "variance, on RGB in [0, 1]"),
+    7: _stretched("Saturation_Dist._HSV", saturation_hsv, (0.4, 0.2, 0.1, 0, -0.4), "factor on HSV's saturation"),
+    8: _stretched("Saturation_Dist._Lab", saturation_lab, (1, 2, 3, 6, 9), "factor on a* and b*"),
+    9: _stretched("JP2K", compress_jpeg2000, (16, 32, 45, 120, 400), "compression ratio; the encoder is OpenJPEG"),
+    10: _stretched("JPEG", compress_jpeg, (43, 36, 24, 7, 4), "quality"),
+    11: _stretched("AWGN", white_noise, (0.001, 0.002, 0.003, 0.005, 0.01), "variance, on RGB in [0, 1]"),
     12: _stretched(
-        "AWGN_YCbCr",
-        white_noise_ycbcr,
-        (0.0001, 0.0005, 0.001, 0.002, 0.003),
-        "published",
-        "variance, on Y'CbCr in [0, 1]",
+        "AWGN_YCbCr", white_noise_ycbcr, (0.0001, 0.0005, 0.001, 0.002, 0.003), "variance, on Y'CbCr in [0, 1]"
     ),
-    13: _stretched(
-        "Impulse_Noise", impulse_noise, (0.001, 0.005, 0.01, 0.02, 0.03), "published", "share of the values"
-    ),
+    13: _stretched("Impulse_Noise", impulse_noise, (0.001, 0.005, 0.01, 0.02, 0.03), "share of the values"),
     14: _stretched(
-        "Multiplicative_Noise",
-        multiplicative_noise,
-        (0.001, 0.005, 0.01, 0.02, 0.05),
-        "published",
-        "variance of the factor",
+        "Multiplicative_Noise", multiplicative_noise, (0.001, 0.005, 0.01, 0.02, 0.05), "variance of the factor"
     ),
     15: _stretched(
         "Denoising",
         denoised,
         (0.01, 0.03, 0.05, 0.1, 0.15),
-        "ours",
         "variance of the noise before; sliding DCT thresholding, not DnCNN",
+        "ours",
     ),
-    16: _stretched("Brighten", brighten, (0.1, 0.2, 0.4, 0.7, 1.1), "published", "twice what 0.5 rises by"),
-    17: _stretched("Darken", darken, (0.05, 0.1, 0.2, 0.4, 0.8), "published", "twice what 0.5 falls by"),
-    18: _stretched(
-        "Mean_Shift", mean_shift, (0.15, 0.08, 0, -0.08, -0.15), "published", "added, clipped, stretched again"
-    ),
+    16: _stretched("Brighten", brighten, (0.1, 0.2, 0.4, 0.7, 1.1), "twice what 0.5 rises by"),
+    17: _stretched("Darken", darken, (0.05, 0.1, 0.2, 0.4, 0.8), "twice what 0.5 falls by"),
+    18: _stretched("Mean_Shift", mean_shift, (0.15, 0.08, 0, -0.08, -0.15), "added, clipped, stretched again"),
     19: _stretched(
         "Jitter",
         jitter,
         (0.05, 0.1, 0.2, 0.5, 1),
-        "ours",
         "standard deviation of each of five moves; spline interpolation, clipped",
+        "ours",
     ),
-    20: _stretched("Non-eccentricity_patch", non_eccentricity_patch, (20, 40, 60, 80, 100), "published", "patches"),
-    21: _stretched(
-        "Pixelate", pixelate, (0.01, 0.05, 0.1, 0.2, 0.5), "published", "scaled to 0.95 - x^0.6 and back, nearest pixel"
-    ),
+    20: _stretched("Non-eccentricity_patch", non_eccentricity_patch, (20, 40, 60, 80, 100), "patches"),
+    21: _stretched("Pixelate", pixelate, (0.01, 0.05, 0.1, 0.2, 0.5), "scaled to 0.95 - x^0.6 and back, nearest pixel"),
     22: _stretched(
-        "Quantization",
-        quantisation,
-        (20, 16, 13, 10, 7),
-        "published",
-        "thresholds; found exactly, where MATLAB searches",
+        "Quantization", quantisation, (20, 16, 13, 10, 7), "thresholds; found exactly, where MATLAB searches"
     ),
-    23: _stretched("Color_Block", colour_block, (2, 4, 6, 8, 10), "published", "blocks"),
-    24: _stretched("High_Sharpen", sharpen, (1, 2, 3, 6, 12), "published", "amount of unsharp masking"),
-    25: _stretched(
-        "Contrast Dist.", contrast, (0.3, 0.15, 0, -0.4, -0.6), "published", "steeper above 0, flatter below"
-    ),
+    23: _stretched("Color_Block", colour_block, (2, 4, 6, 8, 10), "blocks"),
+    24: _stretched("High_Sharpen", sharpen, (1, 2, 3, 6, 12), "amount of unsharp masking"),
+    25: _stretched("Contrast Dist.", contrast, (0.3, 0.15, 0, -0.4, -0.6), "steeper above 0, flatter below"),
 }

@@ -43,12 +43,12 @@ def main() -> int:
 
     found = recipe.read_recipe(args.recipe, args.set, args.init)
     start, decoded, drawn = recipe.assemble(found, args.data, args.severity)
-    kept: tuple[str, ...] = ("",)
+    frozen, kept = found.training.frozen, ("",)
     if args.weights:
-        start_from(start, args.weights, found.training.frozen)
+        start_from(start, args.weights, frozen)
     else:
         kept = ("backbone.", "standardize.", "standardize_context.")
-        loop.measure_statistics(start, found.training.frozen, drawn.photos[0].views)
+        loop.measure_statistics(start, frozen, drawn.photos[0].views)
     start_state = {name: tensor.clone() for name, tensor in start.state_dict().items() if name.startswith(kept)}
     teachers = {0: Labels.of(decoded), 1: teacher.read_labels(decoded, args.members)}
     done = {tuple(row[:3]) for row in csv.reader(args.out.open())} if args.out.exists() else set()
@@ -65,18 +65,9 @@ def main() -> int:
         net = build(found.network, "none").eval()  # the decoder starts from the seed, the backbone as before
         net.load_state_dict(start_state, strict=False)
         with tempfile.TemporaryDirectory() as folder:
-            best = loop.train(
-                net,
-                found.training.frozen,
-                drawn,
-                decoded,
-                teachers[distilled],
-                terms,
-                replace(found.loop, seed=seed),
-                Path(folder),
-                say=lambda text: None,
-            )
-        figures = loop.validate(best, found.training.frozen, drawn, decoded)
+            run = (terms, replace(found.loop, seed=seed), Path(folder), lambda text: None)
+            best = loop.train(net, frozen, drawn, decoded, teachers[distilled], *run)
+        figures = loop.validate(best, frozen, drawn, decoded)
         with args.out.open("a", newline="") as file:
             csv.writer(file).writerow([noise, distilled, seed, *(figures[k] for k in ("srcc", "plcc", "within_srcc"))])
         print(noise, distilled, seed, json.dumps(figures), file=sys.stderr, flush=True)

@@ -21,7 +21,7 @@ from .datasets.table import DataError, Decoded
 from .distortions import compose, distort
 from .distortions.colour import Pixels
 from .frozen import Views, cache_views
-from .severity import DistortionLevel
+from .severity import Levels
 
 RUNGS = 4  # of a series: the clean picture and three versions
 CLEAN_MOS = 0.65  # a picture this good is worth degrading
@@ -101,7 +101,7 @@ def gather(
     net: QFMNet,
     frozen: int,
     decoded: Decoded,
-    levels: Sequence[DistortionLevel],
+    levels: Levels,
     folder: Path,
     config: MaterialConfig,
     workers: int,
@@ -192,9 +192,7 @@ def _photos(
     return _Plan(name, render, chosen, np.ones(len(chosen), np.float32), 1, share)
 
 
-def _series_plans(
-    decoded: Decoded, clean: NDArray[np.int64], levels: Sequence[DistortionLevel], config: MaterialConfig
-) -> list[_Plan]:
+def _series_plans(decoded: Decoded, clean: NDArray[np.int64], levels: Levels, config: MaterialConfig) -> list[_Plan]:
     rng = np.random.default_rng((config.seed, 1))
     plans = []
     for far, share in ((False, 1.0), (True, 0.7)):
@@ -210,9 +208,7 @@ def _series_plans(
     return [*plans, _nothing(config.nothing, config.seed)]
 
 
-def _distorted(
-    decoded: Decoded, clean: NDArray[np.int64], levels: Sequence[DistortionLevel], count: int, seed: int
-) -> _Plan:
+def _distorted(decoded: Decoded, clean: NDArray[np.int64], levels: Levels, count: int, seed: int) -> _Plan:
     """`count` series of every type: a crop of `FRAME`, clean and at three of the five levels."""
     types = sorted({(level.data_set, level.type) for level in levels})
     quality_of = {(level.data_set, level.type, level.level): level.quality for level in levels}
@@ -230,7 +226,7 @@ def _distorted(
     return _Plan("", render, source, np.array(quality, np.float32).ravel(), RUNGS, 1.0, types=names)
 
 
-def _blur_quality(levels: Sequence[DistortionLevel]) -> Callable[[float], float]:
+def _blur_quality(levels: Levels) -> Callable[[float], float]:
     """Quality that Gaussian blur of a standard deviation in px leaves, between KADID-10k's levels."""
     sigmas = (0.1, 0.5, 1, 2, 5)
     quality = {x.level: x.quality for x in levels if (x.data_set, x.type) == ("KADID-10k", 1)}
@@ -262,7 +258,7 @@ def _resampled(decoded: Decoded, clean: NDArray[np.int64], blur_quality: Callabl
     return _Plan("", render, np.repeat(clean, RUNGS), np.array(quality, np.float32).ravel(), RUNGS, 1.0)
 
 
-def _composed(decoded: Decoded, clean: NDArray[np.int64], levels: Sequence[DistortionLevel], seed: int) -> _Plan:
+def _composed(decoded: Decoded, clean: NDArray[np.int64], levels: Levels, seed: int) -> _Plan:
     """Series of two distortions: clean, the first, the second, both. What both keep is taken as the product. Ours."""
     pairs = [
         [levels[i] for i in np.random.default_rng((seed, k)).integers(0, len(levels), 2)] for k in range(len(clean))

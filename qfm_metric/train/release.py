@@ -17,16 +17,7 @@ from ..hub import load_weights
 from ..images import load_image
 from ..model import QFMNet
 from ..score import QFMScore
-from ..weights import (
-    EMBEDDED,
-    FILE,
-    Found,
-    WeightsError,
-    check_manifest,
-    read_manifest,
-    read_verified,
-    read_weights,
-)
+from ..weights import EMBEDDED, FILE, Found, WeightsError, check_manifest, read_manifest, read_verified, read_weights
 
 
 def write_golden(image: Path, weights: str | None, out: Path) -> None:

@@ -7,7 +7,7 @@ tables of scores; how a mean becomes a quality and a target is ours.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,6 +39,9 @@ class DistortionLevel:
     level: int
     mean: float
     quality: float
+
+
+Levels = Sequence[DistortionLevel]
 
 
 def read_severity(path: Path) -> list[DistortionLevel]:

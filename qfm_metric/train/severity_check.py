@@ -24,7 +24,7 @@ from .datasets.table import DataError, Decoded
 from .distortions import DATA_SETS, distort
 from .distortions.colour import Pixels
 from .material import FRAME, to_tensor
-from .severity import DistortionLevel, read_severity
+from .severity import Levels, read_severity
 
 HEIGHT, WIDTH = FRAME
 # A tenth of the scale: levels whose human means are nearer than that need not be told apart.
@@ -93,7 +93,7 @@ def clean_pictures(decoded: Decoded, split: str, floor_mos: float, count: int, s
 def score_levels(
     score: Callable[[Tensor], float],
     pictures: Sequence[Pixels],
-    levels: Sequence[DistortionLevel],
+    levels: Levels,
     workers: int = 0,
     progress: Callable[[int], None] = lambda done: None,
 ) -> NDArray[np.float64]:
@@ -124,7 +124,7 @@ def score_image(metric: QFMScore, image: Tensor) -> float:
     return float(metric(image[None]))
 
 
-def level_agreement(means: Scores, levels: Sequence[DistortionLevel], data_set: str) -> dict[str, Any]:
+def level_agreement(means: Scores, levels: Levels, data_set: str) -> dict[str, Any]:
     """How far scores order a data set's types and levels as people do.
 
     Args:
@@ -161,12 +161,12 @@ def level_agreement(means: Scores, levels: Sequence[DistortionLevel], data_set: 
     return overall | shares | {"types": types}
 
 
-def figures(scores: Scores, levels: Sequence[DistortionLevel]) -> dict[str, Any]:
+def figures(scores: Scores, levels: Levels) -> dict[str, Any]:
     """`level_agreement` of the pictures' mean scores, by data set; scores are `(levels, pictures)`."""
     return {name: level_agreement(scores.mean(1), levels, name) for name in _present(levels)}
 
 
-def markdown(means: Scores, levels: Sequence[DistortionLevel]) -> str:
+def markdown(means: Scores, levels: Levels) -> str:
     """A Markdown table, a line per type: human means and mean scores by level, and the pairs ordered right."""
     lines = [
         "| data set | type | name | people, levels 1 to 5 | student, levels 1 to 5 | SRCC | pairs right |",
@@ -183,7 +183,7 @@ def markdown(means: Scores, levels: Sequence[DistortionLevel]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def heat_map(means: Scores, levels: Sequence[DistortionLevel], path: Path) -> None:
+def heat_map(means: Scores, levels: Levels, path: Path) -> None:
     """Draw people beside the student, types by levels, coloured by rank within the data set; written as PNG.
 
     The numbers are human means on the data set's own scale, and mean scores.
@@ -212,7 +212,7 @@ def heat_map(means: Scores, levels: Sequence[DistortionLevel], path: Path) -> No
     figure.savefig(path, dpi=110, format="png")
 
 
-def write(scores: Scores, levels: Sequence[DistortionLevel], folder: Path) -> None:
+def write(scores: Scores, levels: Levels, folder: Path) -> None:
     """Write `levels.csv`, `severity.md` and `severity.png`; scores are `(levels, pictures)`."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "levels.csv").open("w", newline="", encoding="utf-8") as file:
@@ -224,9 +224,7 @@ def write(scores: Scores, levels: Sequence[DistortionLevel], folder: Path) -> No
     heat_map(scores.mean(1), levels, folder / "severity.png")
 
 
-def _score_picture(
-    score: Callable[[Tensor], float], levels: Sequence[DistortionLevel], number: int, pixels: Pixels
-) -> list[float]:
+def _score_picture(score: Callable[[Tensor], float], levels: Levels, number: int, pixels: Pixels) -> list[float]:
     with torch.inference_mode():
         return [score(to_tensor(distort(pixels, x.data_set, x.type, x.level, seed=number))) for x in levels]
 
@@ -235,11 +233,11 @@ def _shares(right: int, pairs: int) -> dict[str, Any]:
     return {"pairs": pairs, "right": right, "pairs_right": right / pairs if pairs else None}
 
 
-def _present(levels: Sequence[DistortionLevel]) -> list[str]:
+def _present(levels: Levels) -> list[str]:
     return [name for name in DATA_SETS if any(level.data_set == name for level in levels)]
 
 
-def _grid(values: Sequence[float] | Scores, levels: Sequence[DistortionLevel], data_set: str) -> NDArray[np.float64]:
+def _grid(values: Sequence[float] | Scores, levels: Levels, data_set: str) -> NDArray[np.float64]:
     """`(types, 5)` in the order of the types' numbers; NaN where a level is missing."""
     types = sorted({level.type for level in levels if level.data_set == data_set})
     grid = np.full((len(types), 5), np.nan)

@@ -31,7 +31,7 @@ Noise = Literal["none", "random", "matched", "v1"]
 
 @dataclass(frozen=True)
 class Objective:
-    """What is compared and how much it counts. A term without a weight is not computed.
+    """What is compared and how much it counts.
 
     Attributes:
         batch: Photographs a step, per process.
@@ -45,7 +45,7 @@ class Objective:
         memory: Capacity of the temporary memory, per shape of picture.
         attack: Largest change of a pixel by a one-step attack on the views, in [0, 1]; 0: none. Needs a recipe that
             freezes nothing, because the attack must reach the views.
-        weights: Per term; `plain` is what is computed for every picture.
+        weights: Per term; 0: it is not computed.
     """
 
     batch: int = 14

@@ -22,13 +22,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "--init": {"help": "of the backbone: a safetensors file, an id, `timm` (its download) or `none`"},
     "--severity": {"type": Path, "help": "CSV of human means per type and level; without it, no series"},
 }
-RECIPE = (
-    "recipe",
-    "--set",
-    "--init",
-    "--data",
-    "--severity",
-)  # what all that use one are told alike
+RECIPE = ("recipe", "--set", "--init", "--data", "--severity")  # what all that use one are told alike
 
 
 def add(sub: argparse.ArgumentParser, *names: str) -> None:

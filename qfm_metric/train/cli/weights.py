@@ -58,6 +58,7 @@ def publish(args: argparse.Namespace) -> None:
 
 def add_commands(command: Command) -> None:
     """Add them, with their options."""
+    shipped = read_manifest()["default"]
     sub = command("evaluate", evaluate_command)
     sub.add_argument("table", type=Path, help="CSV image,mos,... as `prepare` writes it (all.csv)")
     sub.add_argument("--split", default="val", help="train, val or test")
@@ -76,9 +77,7 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--out", type=Path, help="folder for levels.csv, severity.md and severity.png")
 
     sub = command("gate", gate)
-    sub.add_argument(
-        "folder", type=Path, help="folder with scores.csv (image,mos,subset,duplicate_in_train) and images/"
-    )
+    sub.add_argument("folder", type=Path, help="with scores.csv (image,mos,subset,duplicate_in_train) and images/")
     options.add(sub, "--weights")
     for name in ("srcc", "plcc", "within"):
         sub.add_argument(f"--{name}", type=float, default=0.0, help="the least that passes")
@@ -91,14 +90,12 @@ def add_commands(command: Command) -> None:
     sub = command("export", export)
     sub.add_argument("weights", type=Path, help=".safetensors file that `student` wrote; its name is the id")
     sub.add_argument("--figures", nargs="+", default=[], metavar="NAME=FILE", help="JSON of `evaluate`, by part")
-    sub.add_argument(
-        "--like", default=read_manifest()["default"], help="id whose licence and training data are the same"
-    )
+    sub.add_argument("--like", default=shipped, help="id whose licence and training data are the same")
     sub.add_argument("--card", type=Path, help="also write the model card")
 
     sub = command("publish", publish)
     sub.add_argument("--repo-id", required=True, help="org/name; made if it does not exist")
-    sub.add_argument("--id", default=read_manifest()["default"], help="of the manifest")
+    sub.add_argument("--id", default=shipped, help="of the manifest")
     sub.add_argument("--manifest", type=Path, default=manifest_path(), help="file to read and to change")
     sub.add_argument("--file", type=Path, help="weights file, if the package does not hold it")
     sub.add_argument("--private", action="store_true", help="make the repository private")

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from .table import DataError, Row
 
@@ -94,11 +96,6 @@ def sheet_records(
 
 def mat_values(path: Path, variable: str, layout: str) -> list[Any]:
     """One variable of a MATLAB file, flattened; texts come as `str`."""
-    try:
-        from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
-    except ImportError as error:
-        raise DataError(f"{path}: reading a MATLAB file needs SciPy; pip install 'qfm-metric[train]'") from error
     try:
         content = loadmat(need(path, layout))
     except (OSError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:

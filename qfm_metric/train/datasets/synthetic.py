@@ -42,7 +42,7 @@ def read_kadid10k(root: Path) -> list[Row]:
     for where, record in csv_records(table, ["dist_img", "ref_img", "dmos"], layout):
         name, reference = record["dist_img"], Path(record["ref_img"]).stem
         kind = _kind(name, r"I\d+_(\d+)_\d+\.png", where)
-        rows.append(Row(_path(images / name), KADID10K.mos(record["dmos"], where), reference, kind))
+        rows.append(Row(str((images / name).resolve()), KADID10K.mos(record["dmos"], where), reference, kind))
     return complete(rows, table)
 
 
@@ -81,7 +81,7 @@ def read_csiq(root: Path) -> list[Row]:
             raise DataError(f"{where}: expected dst_type to be one of {', '.join(CSIQ_FILES)}, got {kind!r}")
         name = f"{reference}.{CSIQ_FILES[kind]}.{_text(record['dst_lev'])}.png"
         image = on_disk.get(name.lower(), images / CSIQ_FILES[kind].lower() / name)
-        rows.append(Row(_path(image), CSIQ.mos(record["dmos"], where), reference, kind))
+        rows.append(Row(str(image.resolve()), CSIQ.mos(record["dmos"], where), reference, kind))
     return complete(rows, table)
 
 
@@ -117,7 +117,7 @@ def read_pipal(root: Path) -> list[Row]:
             name, _, score = (part.strip() for part in line.partition(","))
             kind = _kind(name, r"A\d+_(\d+)_\d+\.bmp", where)
             image = on_disk.get(name.lower(), root / "Distortion_1" / name)
-            rows.append(Row(_path(image), PIPAL.mos(score, where), name.split("_")[0], kind))
+            rows.append(Row(str(image.resolve()), PIPAL.mos(score, where), name.split("_")[0], kind))
     return complete(rows, labels)
 
 
@@ -130,7 +130,7 @@ def _read_tid(root: Path, name_of_set: str, scale: Scale) -> list[Row]:
         score, _, name = (part.strip() for part in line.partition(" "))
         kind = _kind(name, r"I\d+_(\d+)_\d+\.bmp", where)
         image = on_disk.get(name.lower(), root / "distorted_images" / name)
-        rows.append(Row(_path(image), scale.mos(score, where), name.split("_")[0].lower(), kind))
+        rows.append(Row(str(image.resolve()), scale.mos(score, where), name.split("_")[0].lower(), kind))
     return complete(rows, table)
 
 
@@ -148,7 +148,7 @@ def _read_live(root: Path, scores_file: str, variable: str, scale: Scale) -> lis
         for number in range(1, count + 1)
     ]
     rows = [
-        Row(_path(image), scale.mos(score, f"{table}, entry {entry}"), Path(reference).stem, part)
+        Row(str(image.resolve()), scale.mos(score, f"{table}, entry {entry}"), Path(reference).stem, part)
         for entry, ((part, image), score, copy, reference) in enumerate(
             zip(files, scores, copies, references, strict=True), start=1
         )
@@ -168,7 +168,3 @@ def _kind(name: str, pattern: str, where: str) -> str:
 def _text(value: object) -> str:
     # The workbook has names that are numbers, such as 1600.
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _path(image: Path) -> str:
-    return str(image.resolve())

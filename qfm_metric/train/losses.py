@@ -78,13 +78,13 @@ def uncertainty(scores: Tensor, mos: Tensor, spread: Tensor, std: Tensor) -> Ten
 
 
 def difference(scores: Tensor, targets: Tensor) -> Tensor:
-    """Smooth L1, quadratic within 0.05, between the score gaps of a ladder's rungs and their targets (ours).
+    """Smooth L1, quadratic within 0.05, between the score gaps of a series' pictures and their targets (ours).
 
-    Mean over ladders and over pairs of rungs i < j of `l((s_i - s_j) - (t_i - t_j))`: how much quality a degradation
-    takes, whatever the clean picture scores. 0 for ladders of one rung.
+    Mean over series and over their pairs i < j of `l((s_i - s_j) - (t_i - t_j))`: how much quality a degradation takes,
+    whatever the clean picture scores. 0 for series of one picture.
 
     Args:
-        scores, targets: `(ladders, rungs)`.
+        scores, targets: `(series, rungs)`.
     """
     gaps = _pair_gaps(scores)
     return F.smooth_l1_loss(gaps, _pair_gaps(targets), beta=0.05, reduction="sum") / max(1, gaps.numel())

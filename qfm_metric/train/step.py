@@ -261,10 +261,10 @@ def step_losses(
     targets = [mos]
     if series_pool is not None:
         targets.append(_series_targets(series_pool, series_rows, labels).to(device))
-        ladders = (out.scores[1].view(-1, series_pool.rungs), targets[1].view(-1, series_pool.rungs))
+        by_series = (values.view(-1, series_pool.rungs) for values in (out.scores[1], targets[1]))
         # Squares: absolute errors would leave what is hard to see where the clean pictures are.
         terms["severity"] = losses.regression(out.scores[1], targets[1], knee=0.5)
-        terms["difference"] = losses.difference(*ladders)
+        terms["difference"] = losses.difference(*by_series)
     if out.stds:
         spread = torch.zeros(sum(map(len, targets)), device=device)  # nobody disagrees about a series' targets
         spread[: len(mos)] = torch.from_numpy(labels.spread[source])

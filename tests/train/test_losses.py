@@ -101,7 +101,7 @@ def test_rank_distillation_raises_what_the_teacher_prefers():
     assert scores.grad[1].item() == pytest.approx(0, abs=1e-6)
 
 
-def test_difference_compares_gaps_within_a_ladder():
+def test_difference_compares_gaps_within_a_series():
     targets = torch.tensor([[0.9, 0.6, 0.1], [0.5, 0.4, 0.3]])
     offsets = torch.tensor([[0.1], [-0.2]])
     assert difference(targets + offsets, targets).item() == pytest.approx(0, abs=1e-9)

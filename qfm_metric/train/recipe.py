@@ -1,7 +1,7 @@
 """A training recipe: everything that decides the weights, in one TOML file.
 
     [network]    QFMConfig: backbone, depths, views, decoder
-    [training]   frozen blocks, ImageNet weights
+    [training]   frozen blocks, where the backbone starts
     [material]   MaterialConfig: what is drawn
     [objective]  Objective: losses, noise at the seam, distillation
     [loop]       LoopConfig: steps, rates, seed
@@ -42,7 +42,7 @@ class Training:
     """Where a run starts from.
 
     Attributes:
-        frozen: Blocks of the backbone that stay as ImageNet left them; their output is cached.
+        frozen: Blocks of the backbone that stay as they are; their output is cached.
         init: Of the backbone: `timm` (its download), `none` (random), a safetensors file, or an id of released weights.
     """
 

@@ -3,9 +3,9 @@
     PYTHONPATH=. python benchmarks/contact_sheet.py --out sheets            # sheets/kadid-10k.png, sheets/tid2013.png
     PYTHONPATH=. python benchmarks/contact_sheet.py --out sheets --times    # and a table of milliseconds per type
 
-The photographs come with scikit-image (`qfm-metric[examples]`); each row takes the next of them. A cell shows a detail
+The photographs come with scikit-image (`qfm-metric[examples]`); each row takes the next of them. A tile shows a detail
 at its native size, because much of what is lost is not visible in a thumbnail; types whose loss lies in the whole
-picture show the whole of it. The number in a cell's corner is the PSNR in dB.
+picture show the whole of it. The number in a tile's corner is the PSNR in dB.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from qfm_metric.train.distortions.type import Distortion, psnr
 
 PHOTOS = {"astronaut": (130, 40), "chelsea": (140, 60), "coffee": (150, 120)}  # left and top of the detail
 SIZE = (512, 384)  # what the data sets' parameters are made for
-CELL = (240, 180)
+TILE = (240, 180)
 WHOLE = {("KADID-10k", 20), ("KADID-10k", 23), ("TID2013", 12), ("TID2013", 13), ("TID2013", 14), ("TID2013", 15)}
 
 
@@ -31,10 +31,10 @@ def load(name: str) -> np.ndarray:
         return np.asarray(image.convert("RGB").resize(SIZE, Image.Resampling.LANCZOS, reducing_gap=None))
 
 
-def cell(pixels: np.ndarray, clean: np.ndarray, corner: tuple[int, int], whole: bool) -> Image.Image:
+def tile(pixels: np.ndarray, clean: np.ndarray, corner: tuple[int, int], whole: bool) -> Image.Image:
     image = Image.fromarray(pixels)
     left, top = corner
-    shown = image.resize(CELL) if whole else image.crop((left, top, left + CELL[0], top + CELL[1]))
+    shown = image.resize(TILE) if whole else image.crop((left, top, left + TILE[0], top + TILE[1]))
     if pixels is not clean:
         label = ImageDraw.Draw(shown)
         label.rectangle((0, 0, 30, 11), fill="black")
@@ -45,7 +45,7 @@ def cell(pixels: np.ndarray, clean: np.ndarray, corner: tuple[int, int], whole: 
 def draw(data_set: str, types: dict[int, Distortion], photos: dict[str, np.ndarray]) -> tuple[Image.Image, list[str]]:
     """The sheet, and a line per type with the slowest level's milliseconds."""
     margin, rows = 110, list(types.items())
-    sheet = Image.new("RGB", (margin + 6 * (CELL[0] + 4), len(rows) * (CELL[1] + 4)), "white")
+    sheet = Image.new("RGB", (margin + 6 * (TILE[0] + 4), len(rows) * (TILE[1] + 4)), "white")
     labels, times = ImageDraw.Draw(sheet), []
     for row, (number, distortion) in enumerate(rows):
         name = list(PHOTOS)[row % len(PHOTOS)]
@@ -55,10 +55,10 @@ def draw(data_set: str, types: dict[int, Distortion], photos: dict[str, np.ndarr
             pictures.append(distortion(photos[name], level, seed=1))
             seconds.append(time.perf_counter() - start)
         for column, pixels in enumerate(pictures):
-            shown = cell(pixels, photos[name], PHOTOS[name], (data_set, number) in WHOLE)
-            sheet.paste(shown, (margin + column * (CELL[0] + 4), row * (CELL[1] + 4)))
+            shown = tile(pixels, photos[name], PHOTOS[name], (data_set, number) in WHOLE)
+            sheet.paste(shown, (margin + column * (TILE[0] + 4), row * (TILE[1] + 4)))
         title = "\n".join([str(number), *distortion.name.replace("_", " ").split(), "", distortion.provenance])
-        labels.multiline_text((4, row * (CELL[1] + 4) + 4), title, fill="black")
+        labels.multiline_text((4, row * (TILE[1] + 4) + 4), title, fill="black")
         times.append(
             f"| {data_set} | {number} | {distortion.name} | {np.mean(seconds) * 1000:.0f} | {distortion.note} |"
         )

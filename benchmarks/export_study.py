@@ -33,8 +33,8 @@ from torch import Tensor
 
 from qfm_metric import QFMScore, load_image
 from qfm_metric.export import export_onnx
+from qfm_metric.train.agreement import plcc, srcc
 from qfm_metric.train.datasets.table import read_table
-from qfm_metric.train.evaluate import plcc, srcc
 
 Variant = Callable[[Tensor], float]
 TORCH = "torch, fp32"

@@ -19,22 +19,22 @@ from sklearn.model_selection import GroupKFold
 
 from qfm_metric.model import QFMConfig
 from qfm_metric.train import recipe, teacher
-from qfm_metric.train import start as init
-from qfm_metric.train.datasets import table as data
+from qfm_metric.train.datasets.table import Decoded
 from qfm_metric.train.evaluate import brief
-from qfm_metric.train.frozen import CachedViews, Prefix, run_rest
+from qfm_metric.train.frozen import CachedViews, FrozenLayers, run_rest
 from qfm_metric.train.material import to_tensor
+from qfm_metric.train.start import build
 
 SIDES = (256, 320, 384)
 
 
-def cells_of(decoded: data.Decoded, chosen: np.ndarray, side: int, start: str) -> CachedViews:
+def cells_of(decoded: Decoded, chosen: np.ndarray, side: int, start: str) -> CachedViews:
     """Cells of both views of pictures, every block frozen."""
-    net = init.build(QFMConfig(view_pixels=side**2, native_views=1), start).eval()
-    prefix = Prefix(net, len(net.backbone.blocks)).to(memory_format=torch.channels_last)
+    net = build(QFMConfig(view_pixels=side**2, native_views=1), start).eval()
+    layers = FrozenLayers(net, len(net.backbone.blocks)).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         views = (net.preprocess(to_tensor(decoded.pixels[i])[None])[0] for i in chosen)
-        cells = torch.cat([prefix(view)[1].half() for pair in views for view in pair.split(1)]).numpy()
+        cells = torch.cat([layers(view)[1].half() for pair in views for view in pair.split(1)]).numpy()
     return CachedViews(np.zeros((len(cells), 0, 1, 1), np.float16), cells, views=2)
 
 
@@ -46,7 +46,7 @@ def sides(cached: CachedViews) -> dict[str, np.ndarray]:
 
 
 def photographs(args: argparse.Namespace) -> None:
-    decoded, rng = data.Decoded.open(args.data / "decoded"), np.random.default_rng(0)
+    decoded, rng = Decoded.open(args.data / "decoded"), np.random.default_rng(0)
     train = rng.permutation(decoded.select("train"))[: args.images]
     val = rng.permutation(decoded.select("val"))[: args.images // 3]
     for side in SIDES:
@@ -60,10 +60,10 @@ def photographs(args: argparse.Namespace) -> None:
 
 
 def series(args: argparse.Namespace) -> None:
-    found, decoded = recipe.read_recipe(args.recipe), data.Decoded.open(args.data / "decoded")
-    net = init.build(found.network, args.init).eval()
+    found = recipe.read_recipe(args.recipe, init=args.init)
+    net, _, drawn = recipe.assemble(found, args.data, args.severity)
     frozen = found.training.frozen
-    for pool in recipe.gather(found, net, decoded, args.data, args.severity).series:
+    for pool in drawn.series:
         chosen = np.arange(min(len(pool.source), args.images) // pool.rungs * pool.rungs)
         if len(np.unique(pool.source[chosen])) < 50:
             continue
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("study", choices=["photographs", "series"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--init", required=True)
-    parser.add_argument("--recipe", default="released")
+    parser.add_argument("--recipe", default="head")
     parser.add_argument("--severity", type=Path)
     parser.add_argument("--images", type=int, default=2400)
     args = parser.parse_args()

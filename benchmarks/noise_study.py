@@ -16,9 +16,8 @@ import numpy as np
 import torch
 
 from qfm_metric.train import loop, recipe, teacher
-from qfm_metric.train import start as init
-from qfm_metric.train import step as objective
-from qfm_metric.train.datasets import table as data
+from qfm_metric.train.start import build, start_from
+from qfm_metric.train.step import Labels
 
 
 def main() -> int:
@@ -42,17 +41,16 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(1)
 
-    found, decoded = recipe.read_recipe(args.recipe, args.set), data.Decoded.open(args.data / "decoded")
-    start = init.build(found.network, args.init or found.training.init).eval()
-    drawn = recipe.gather(found, start, decoded, args.data, args.severity)
-    kept: tuple[str, ...] = ("",)
+    found = recipe.read_recipe(args.recipe, args.set, args.init)
+    start, decoded, drawn = recipe.assemble(found, args.data, args.severity)
+    frozen, kept = found.training.frozen, ("",)
     if args.weights:
-        init.start_from(start, args.weights, found.training.frozen)
+        start_from(start, args.weights, frozen)
     else:
         kept = ("backbone.", "standardize.", "standardize_context.")
-        loop.measure_statistics(start, found.training.frozen, drawn.photos[0].views)
+        loop.measure_statistics(start, frozen, drawn.photos[0].views)
     start_state = {name: tensor.clone() for name, tensor in start.state_dict().items() if name.startswith(kept)}
-    teachers = {0: objective.Labels.of(decoded), 1: teacher.read_labels(decoded, args.members)}
+    teachers = {0: Labels.of(decoded), 1: teacher.read_labels(decoded, args.members)}
     done = {tuple(row[:3]) for row in csv.reader(args.out.open())} if args.out.exists() else set()
     settings = [(n, d, s) for s in args.seeds for d in args.distilled for n in args.noise]
     index, parts = map(int, args.part.split("/"))
@@ -61,24 +59,15 @@ def main() -> int:
             continue
         weights = dict(found.objective.weights)
         if not distilled:
-            weights |= {"distillation": 0.0, "rank_distillation": 0.0, "feature_distillation": 0.0}
+            weights |= {"distillation": 0.0, "rank_distillation": 0.0}
         terms = replace(found.objective, noise=noise, weights=weights)
         torch.manual_seed(seed)
-        net = init.build(found.network, "none").eval()  # the decoder starts from the seed, the backbone as before
+        net = build(found.network, "none").eval()  # the decoder starts from the seed, the backbone as before
         net.load_state_dict(start_state, strict=False)
         with tempfile.TemporaryDirectory() as folder:
-            best = loop.train(
-                net,
-                found.training.frozen,
-                drawn,
-                decoded,
-                teachers[distilled],
-                terms,
-                replace(found.loop, seed=seed),
-                Path(folder),
-                say=lambda text: None,
-            )
-        figures = loop.validate(best, found.training.frozen, drawn, decoded)
+            run = (terms, replace(found.loop, seed=seed), Path(folder), lambda text: None)
+            best = loop.train(net, frozen, drawn, decoded, teachers[distilled], *run)
+        figures = loop.validate(best, frozen, drawn, decoded)
         with args.out.open("a", newline="") as file:
             csv.writer(file).writerow([noise, distilled, seed, *(figures[k] for k in ("srcc", "plcc", "within_srcc"))])
         print(noise, distilled, seed, json.dumps(figures), file=sys.stderr, flush=True)
@@ -94,8 +83,8 @@ def table(path: Path) -> str:
     lines = ["| noise | teacher | seeds | SRCC | PLCC | mean within subsets |", "|---|---|--:|---|---|---|"]
     for (noise, distilled), found in sorted(runs.items(), key=lambda run: run[0][1]):
         means, spreads = np.mean(found, axis=0), np.std(found, axis=0, ddof=1 if len(found) > 1 else 0)
-        cells = " | ".join(f"{m:.4f} ± {s:.4f}" for m, s in zip(means, spreads, strict=True))
-        lines.append(f"| {noise} | {'yes' if distilled == '1' else 'no'} | {len(found)} | {cells} |")
+        spread = " | ".join(f"{m:.4f} ± {s:.4f}" for m, s in zip(means, spreads, strict=True))
+        lines.append(f"| {noise} | {'yes' if distilled == '1' else 'no'} | {len(found)} | {spread} |")
     return "\n".join(lines)
 
 

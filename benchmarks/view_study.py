@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 from scipy.stats import spearmanr
 
-from qfm_metric.model import QFMConfig, QFMNet, pool_cells, view_size
+from qfm_metric.model import QFMConfig, pool_cells, view_size
 from qfm_metric.train.datasets.table import Decoded
-from qfm_metric.train.start import load_backbone
+from qfm_metric.train.start import build
 
 SIDES = (224, 288, 384, 448)
 
@@ -52,8 +52,7 @@ def view(image: torch.Tensor, way: str) -> torch.Tensor:
 def features(job: tuple[str, str, list[int], str]) -> np.ndarray:
     decoded_dir, init, indices, way = job
     torch.set_num_threads(1)
-    net = QFMNet(QFMConfig()).eval()
-    load_backbone(net, Path(init))
+    net = build(QFMConfig(), init).eval()
     decoded = Decoded.open(Path(decoded_dir))
     rows = []
     with torch.inference_mode():

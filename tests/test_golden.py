@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from qfm_metric import QFMScore
-from qfm_metric.train.calibrate import golden_stages
+from qfm_metric.train.release import golden_stages
 from qfm_metric.weights import read_manifest
 
 FOLDER = Path(__file__).parent / "golden"

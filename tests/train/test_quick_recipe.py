@@ -2,16 +2,15 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.processes import environment
 from PIL import Image
 
-import qfm_metric
 from qfm_metric.train.distortions import DATA_SETS
 
 SCALES = {"KADID-10k": (1, 5), "TID2013": (0, 9)}
@@ -31,7 +30,7 @@ def write_pictures(folder):
 
 
 def write_severity(path):
-    """All 245 cells, each level a little worse."""
+    """All 49 types at 5 levels, each level a little worse."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["data_set", "type", "name", "level", "mean_score", "scale"])
@@ -46,12 +45,9 @@ def write_severity(path):
 
 @pytest.fixture
 def run():
-    paths = [str(Path(qfm_metric.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
-
     def command(*arguments):
         command = [sys.executable, "-m", "qfm_metric.train", *map(str, arguments)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
         return done

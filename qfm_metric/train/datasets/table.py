@@ -1,4 +1,4 @@
-"""Labelled pictures: one table format, group-wise splits, a decoded cache. `readers` has the official layouts.
+"""Labelled pictures in one table format, split by groups, decoded once.
 
 The table is a CSV file with a header: `image,mos` and optionally `group,subset,split`. `image` is a path, relative to
 the table's folder or absolute; `mos` is in [0, 1], higher is better; pictures with the same `group` (same content,
@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -155,7 +156,8 @@ def decode(rows: list[Row], folder: Path, side: int = 512, workers: int = 2) -> 
     # One thread a worker: a forked child that starts OpenMP's threads anew can hang.
     pool = ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
     with (folder / "pixels.u8").open("wb") as file, pool:
-        for row, result in zip(rows, _decode_all(pool, rows, side), strict=True):
+        images = [row.image for row in rows]
+        for row, result in zip(rows, pool.map(partial(_decode_one, side=side), images, chunksize=16), strict=True):
             if isinstance(result, str):
                 failures.append(result)
             else:
@@ -164,10 +166,6 @@ def decode(rows: list[Row], folder: Path, side: int = 512, workers: int = 2) -> 
     (folder / "shape.json").write_text(json.dumps([len(kept), side, side, 3]))
     write_table(kept, folder / "table.csv")
     return failures
-
-
-def _decode_all(pool: ProcessPoolExecutor, rows: list[Row], side: int) -> Iterator[NDArray[np.uint8] | str]:
-    return pool.map(_decode_one, [row.image for row in rows], [side] * len(rows), chunksize=16)
 
 
 def _decode_one(path: str, side: int) -> NDArray[np.uint8] | str:

@@ -6,24 +6,21 @@ the order of the levels, not the numbers. The figures are ours.
 
 import csv
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from torch import Tensor
 
-from ..score import QFMScore
+from ..score import Metric, QFMScore
 from .agreement import Scores, srcc
 from .datasets.table import DataError, Decoded
 from .distortions import DATA_SETS, distort
 from .distortions.colour import Pixels
-from .material import FRAME, to_tensor
+from .material import FRAME
+from .scoring import score_pictures
 from .severity import Levels, read_severity
 
 HEIGHT, WIDTH = FRAME
@@ -64,8 +61,10 @@ def check(
     levels = read_severity(table)
     chosen = clean_pictures(Decoded.open(data / "decoded"), split, floor_mos, pictures, seed)
     metric = QFMScore.from_pretrained(weights)
-    score = partial(score_image, metric)
-    scores = score_levels(score, chosen, levels, workers, lambda done: say(f"{done}/{len(chosen)}"))
+    total = len(chosen) * len(levels)
+    scores = score_levels(
+        metric, chosen, levels, workers, lambda done: say(f"{done}/{total}") if done % 200 == 0 else None
+    )
     if out:
         write(scores, levels, out)
     about = {"weights": metric.weights_id, "sha256": metric.weights_sha256, "pictures": len(chosen)}
@@ -91,37 +90,32 @@ def clean_pictures(decoded: Decoded, split: str, floor_mos: float, count: int, s
 
 
 def score_levels(
-    score: Callable[[Tensor], float],
+    metric: Metric,
     pictures: Sequence[Pixels],
     levels: Levels,
     workers: int = 0,
     progress: Callable[[int], None] = lambda done: None,
-) -> NDArray[np.float64]:
+) -> Scores:
     """Distort each picture as each level says, and score it.
 
     Args:
-        score: takes `(3, H, W)` in [0, 1]; higher is better. With workers it must be picklable.
+        metric: Scores.
         pictures: `(H, W, 3)` uint8 each; a picture's place in the sequence seeds its noise.
-        levels: what to render.
-        workers: processes over pictures, one torch thread each; 0: this process.
-        progress: gets the number of pictures done.
+        levels: What to render.
+        workers: See `score_pictures`.
+        progress: Gets the number of versions done.
 
     Returns:
         `(levels, pictures)`.
     """
-    column = partial(_score_picture, score, levels)
-    columns: list[list[float]] = []
-    # One thread a worker: a forked child that starts OpenMP's threads anew can hang.
-    with ProcessPoolExecutor(max(1, workers), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for scored in (pool.map if workers else map)(column, range(len(pictures)), pictures):
-            columns.append(scored)
-            progress(len(columns))
-    return np.array(columns, dtype=np.float64).T
 
+    def make(i: int) -> Pixels:
+        number, of = divmod(i, len(levels))
+        level = levels[of]
+        return distort(pictures[number], level.data_set, level.type, level.level, seed=number)
 
-def score_image(metric: QFMScore, image: Tensor) -> float:
-    """A score for `score_levels` that other processes can be given: `partial(score_image, metric)`."""
-    return float(metric(image[None]))
+    scores, _ = score_pictures(metric, make, len(pictures) * len(levels), workers, progress)
+    return scores.reshape(len(pictures), len(levels)).T
 
 
 def level_agreement(means: Scores, levels: Levels, data_set: str) -> dict[str, Any]:
@@ -222,11 +216,6 @@ def write(scores: Scores, levels: Levels, folder: Path) -> None:
             writer.writerow([*asdict(level).values(), f"{of_level.mean():.6f}", f"{of_level.std():.6f}"])
     (folder / "severity.md").write_text(markdown(scores.mean(1), levels), encoding="utf-8")
     heat_map(scores.mean(1), levels, folder / "severity.png")
-
-
-def _score_picture(score: Callable[[Tensor], float], levels: Levels, number: int, pixels: Pixels) -> list[float]:
-    with torch.inference_mode():
-        return [score(to_tensor(distort(pixels, x.data_set, x.type, x.level, seed=number))) for x in levels]
 
 
 def _shares(right: int, pairs: int) -> dict[str, Any]:

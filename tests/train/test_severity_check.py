@@ -3,10 +3,10 @@
 import csv
 import json
 import sys
-from functools import partial
 
 import numpy as np
 import pytest
+from helpers.brightness import Brightness
 from PIL import Image
 from scipy.stats import spearmanr
 
@@ -19,7 +19,6 @@ from qfm_metric.train.severity_check import (
     heat_map,
     level_agreement,
     markdown,
-    score_image,
     score_levels,
 )
 
@@ -29,10 +28,6 @@ FALLING = [4.5, 4.2, 3.4, 2.5, 1.5]  # 4.5 and 4.2 are too near to count: 9 pair
 
 def of_type(human, data_set=KADID, type=1, name="GBLUR"):
     return [DistortionLevel(data_set, type, name, level, mean, mean / 5) for level, mean in enumerate(human, start=1)]
-
-
-def brightness(image):
-    return image.mean().item()
 
 
 @pytest.fixture
@@ -96,20 +91,20 @@ def test_levels_are_rendered_on_every_picture():
     levels = [DistortionLevel(KADID, 16, "Brighten", 5, 2.0, 0.3), DistortionLevel(KADID, 17, "Darken", 5, 2.0, 0.3)]
     pictures = [np.full((48, 64, 3), grey, np.uint8) for grey in (100, 120, 140)]
     done = []
-    scores = score_levels(brightness, pictures, levels, progress=done.append)
+    scores = score_levels(Brightness(), pictures, levels, progress=done.append)
     assert scores.shape == (2, 3)
-    assert done == [1, 2, 3]
+    assert done == [1, 2, 3, 4, 5, 6]
     clean = np.array([100, 120, 140]) / 255
     assert (scores[0] > clean).all()
     assert (scores[1] < clean).all()
-    assert np.array_equal(score_levels(brightness, pictures, levels, workers=2), scores)
+    assert np.array_equal(score_levels(Brightness(), pictures, levels, workers=2), scores)
 
 
 def test_a_metric_can_be_sent_to_workers(tiny_files):
     metric = QFMScore.from_pretrained(tiny_files[0])
     pictures = [np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)]
     levels = of_type([4.0], type=1)
-    here, there = (score_levels(partial(score_image, metric), pictures, levels, workers) for workers in (0, 1))
+    here, there = (score_levels(metric, pictures, levels, workers) for workers in (0, 1))
     assert here == pytest.approx(there, abs=1e-6)  # threads differ
     assert 0 <= here[0, 0] <= 1
 

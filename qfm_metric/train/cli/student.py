@@ -17,8 +17,8 @@ from .options import Command, say
 def prepare(args: argparse.Namespace) -> None:
     """Read a data set in its official layout, split it by groups, decode the pictures once."""
     shares = {"val_share": args.val_share, "test_share": args.test_share, "seed": args.seed}
-    size = {"side": args.side, "workers": args.workers}
-    for failure in datasets.prepare(args.data_set, args.root, args.out, groups=args.groups, **shares, **size):
+    known = {name: getattr(args, name) for name in ("groups", "parts", "side", "workers")}
+    for failure in datasets.prepare(args.data_set, args.root, args.out, **known, **shares):
         say(f"left out: {failure}")
 
 
@@ -65,6 +65,7 @@ def add_commands(command: Command) -> None:
     sub.add_argument("root", type=Path, help="folder of the data set as published (`table`: the file)")
     sub.add_argument("--out", type=Path, required=True, help="folder for the table and the decoded pictures (8 GB)")
     sub.add_argument("--groups", type=Path, help="CSV image,dup_group: near-duplicates, which are never split apart")
+    sub.add_argument("--parts", type=Path, help="CSV image,part: train, val or test of each picture, by file name")
     sub.add_argument("--val-share", type=float, default=0.15, help="share for validation, if no part is for that yet")
     sub.add_argument("--test-share", type=float, default=0.2, help="share for testing, if the set has no parts at all")
     sub.add_argument("--seed", type=int, default=0, help="of the splits")

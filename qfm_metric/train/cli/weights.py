@@ -8,7 +8,7 @@ import numpy as np
 
 from ...card import model_card
 from ...weights import manifest_path, read_manifest
-from .. import evaluate, release, severity_check
+from .. import evaluate, release, severity_check, travel
 from . import options
 from .options import Command, say
 
@@ -28,6 +28,16 @@ def severity(args: argparse.Namespace) -> None:
     names = ("pictures", "split", "floor_mos", "seed", "workers", "out")
     known = {name: getattr(args, name) for name in names}
     print(json.dumps(severity_check.check(args.table, args.data, args.weights, **known, say=say), indent=2))
+
+
+def travel_command(args: argparse.Namespace) -> None:
+    """Does the score travel? One table of sets, distortions, large pictures and invariances; nothing is fitted."""
+    names = ("severity", "large", "large_rows", "generated", "sharp", "pictures", "workers")
+    given = {name: getattr(args, name) for name in names}
+    table = travel.travel(args.weights_file, args.data, **given, say=say)
+    print(table.markdown(), end="")
+    if args.out:
+        travel.write(table, args.out)
 
 
 def gate(args: argparse.Namespace) -> None:
@@ -75,6 +85,16 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--floor-mos", type=float, default=0.75, help="a photograph this good is clean")
     sub.add_argument("--seed", type=int, default=0, help="of the choice of photographs")
     sub.add_argument("--out", type=Path, help="folder for levels.csv, severity.md and severity.png")
+
+    sub = command("travel", travel_command)
+    sub.add_argument("weights_file", metavar="WEIGHTS", nargs="?", help="id or .safetensors file; default: the shipped")
+    options.add(sub, "--data", "--severity", "--workers")
+    sub.add_argument("--large", type=Path, help="folder with scores.csv (image,mos,source,height) and images/")
+    sub.add_argument("--large-rows", type=int, default=travel.ROWS, help="to which people saw them enlarged")
+    sub.add_argument("--generated", type=Path, help="all.csv of `prepare agiqa3k`; its test part is left alone")
+    sub.add_argument("--sharp", type=Path, help="folder of sharp photographs of 5 megapixels and more")
+    sub.add_argument("--pictures", type=int, default=12, help="clean photographs that are distorted")
+    sub.add_argument("--out", type=Path, help="folder for travel.json, travel.md and travel.png")
 
     sub = command("gate", gate)
     sub.add_argument("folder", type=Path, help="with scores.csv (image,mos,subset,duplicate_in_train) and images/")

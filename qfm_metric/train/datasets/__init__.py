@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from . import authentic, synthetic
 from .labels import Scale, complete
-from .table import Row, decode, read_table, regroup, split_by_group, write_table
+from .table import Row, decode, part_as, read_table, regroup, split_by_group, write_table
 
 
 class DataSet(NamedTuple):
@@ -58,6 +58,7 @@ def prepare(
     out: Path,
     *,
     groups: Path | None = None,
+    parts: Path | None = None,
     val_share: float = 0.15,
     test_share: float = 0.2,
     seed: int = 0,
@@ -73,6 +74,7 @@ def prepare(
         root: See `DataSet.read`.
         out: Folder for the table (`all.csv`), the published scale and the decoded pictures.
         groups: See `regroup`.
+        parts: See `part_as`.
         val_share, test_share, seed: See `split_by_group`.
         side, workers: See `decode`.
 
@@ -85,6 +87,7 @@ def prepare(
     data_set = DATA_SETS[name]
     rows = data_set.read(root)
     rows = regroup(rows, groups) if groups else rows
+    rows = part_as(rows, parts) if parts else rows
     rows = split_by_group(rows, val_share, seed, test_share)
     write_table(rows, out / "all.csv")
     # What the scores were before they became an MOS in [0, 1].

@@ -96,6 +96,22 @@ def regroup(rows: list[Row], path: Path) -> list[Row]:
     return [replace(row, group=group_of.get(Path(row.image).name.lower(), row.group)) for row in rows]
 
 
+def part_as(rows: list[Row], path: Path) -> list[Row]:
+    """Assign the parts of a CSV file with the columns `image,part`, by a picture's file name.
+
+    Raises:
+        DataError: no such file, a missing column, an unknown part, a picture that the file does not list.
+    """
+    part_of = {}
+    for where, record in csv_records(path, ("image", "part")):
+        if record["part"] not in ("train", "val", "test"):
+            raise DataError(f"{where}, column part: expected train, val or test, got {record['part']!r}")
+        part_of[record["image"].lower()] = record["part"]
+    if missing := [row.image for row in rows if Path(row.image).name.lower() not in part_of]:
+        raise DataError(f"{path}: {len(missing)} pictures have no part, {missing[0]} among them")
+    return [replace(row, split=part_of[Path(row.image).name.lower()]) for row in rows]
+
+
 def split_by_group(rows: list[Row], val_share: float, seed: int, test_share: float = 0.0) -> list[Row]:
     """Assign whole groups to validation and test until they hold about these shares of the pictures; the rest trains.
 

@@ -22,7 +22,10 @@ CONTENTS = {
     "HTML without doctype": (b"<html lang=en>", f"an HTML page; .*{DOWNLOAD}"),
     "HTML behind a mark": ("\ufeff<!doctype HTML>".encode(), f"an HTML page; .*{DOWNLOAD}"),
     "XHTML": (b'<?xml version="1.0"?>\n<!DOCTYPE html PUBLIC "">', "an HTML page"),
-    "SVG": (b'<?xml version="1.0"?>\n<!-- drawn\nby hand -->\n<svg xmlns="">', "SVG, which has no pixels; export it as PNG"),
+    "SVG": (
+        b'<?xml version="1.0"?>\n<!-- drawn\nby hand -->\n<svg xmlns="">',
+        "SVG, which has no pixels; export it as PNG",
+    ),
     "answer of a server": (b'<?xml version="1.0"?><Error><Code>AccessDenied', f"XML; .*{DOWNLOAD}"),
     "JSON": (b'{"message": "rate limit"}', f"JSON; .*{DOWNLOAD}"),
     "JSON list": (b"[1, 2]", f"JSON; .*{DOWNLOAD}"),
@@ -113,7 +116,11 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path, make, m
 
 
 def test_devices_and_paths_that_cannot_be(tmp_path):
-    for path, message in [("/dev/null", "got a device"), ("a\0b", "a null character"), ("a" * 5000, "shorten the path")]:
+    for path, message in [
+        ("/dev/null", "got a device"),
+        ("a\0b", "a null character"),
+        ("a" * 5000, "shorten the path"),
+    ]:
         with pytest.raises(ImageError, match=message):
             load_image(path)
 

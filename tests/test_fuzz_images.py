@@ -1,4 +1,4 @@
-"""A short run of the fuzzer, under Hypothesis, which makes a find small. For long runs: `python tests/fuzz_images.py`."""
+"""A short run of the fuzzer, by Hypothesis, which makes a find small; `fuzz_images.py` is for long ones."""
 
 import warnings
 

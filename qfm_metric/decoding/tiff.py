@@ -7,11 +7,14 @@ from typing import BinaryIO, cast
 import numpy as np
 import PIL
 from PIL import Image
+from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import PREFIXES, TiffImageFile
 
 from .errors import ImageError, check_pixels
 from .tiff_directories import TAGS, Directory, find_picture, read_directory
 from .tiff_samples import SampledTiff, can_decode, pillow_is_right
+
+_MOST_PIXELS = 2**20  # of a tile, however small the picture
 
 
 def is_tiff(head: bytes) -> bool:
@@ -30,6 +33,7 @@ def open_tiff(file: BinaryIO) -> Image.Image:
             f"expected a picture, got the raw data of a camera's sensor ({directory}), maybe with a thumbnail of it; "
             "develop it and export it as JPEG, PNG or TIFF"
         )
+    _check_tiles(directory)
     file.seek(0)
     if pillow_is_right(directory):
         try:
@@ -53,8 +57,18 @@ def correct_tiff(image: Image.Image) -> Image.Image:
         return image
     if not image.tile or image.fp is None:
         raise ImageError(f"expected a TIFF that Pillow decodes right, got {directory}; pass its path instead")
+    _check_tiles(directory)
     file = cast(BinaryIO, image.fp)
     return _decode_samples(file, read_directory(file, image.tag_v2.offset))
+
+
+def _check_tiles(directory: Directory) -> None:
+    """Tiles may stand out at the edges of a picture, but whoever decodes one needs memory for all of it."""
+    width, height = directory.size
+    if directory.first(Tag.TileWidth, 0) * directory.first(Tag.TileLength, 0) > max(4 * width * height, _MOST_PIXELS):
+        raise ImageError(
+            "expected a TIFF, got one whose tiles are far larger than its picture; it is damaged or hostile"
+        )
 
 
 def _decode_samples(file: BinaryIO, directory: Directory) -> Image.Image:

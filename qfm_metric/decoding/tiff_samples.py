@@ -154,11 +154,7 @@ def _read_blocks(file: Any, directory: Directory) -> Iterator[tuple[int, int, ND
     across, down = (-(-width // columns), -(-height // rows)) if columns > 0 and rows > 0 else (0, 0)
     planes, together = (d.samples, 1) if d.in_planes else (1, d.samples)
     row_bytes = -(-columns * together * d.bits // 8)
-    if (
-        not across
-        or len(offsets) < planes * across * down
-        or row_bytes * rows > _MOST_BYTES * (1 if d.compression != 1 else 64)
-    ):
+    if not across or len(offsets) < planes * across * down or (d.compression != 1 and row_bytes * rows > _MOST_BYTES):
         raise ImageError(
             "expected a whole TIFF, got one whose strips or tiles do not make up its picture; export it again"
         )

@@ -235,3 +235,11 @@ def test_tags_that_claim_more_bytes_than_the_file_has_are_refused(tmp_path):
     (tmp_path / "a.tif").write_bytes(hostile)
     with pytest.raises(ImageError, match="more bytes than it has"):
         load_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("bits", [8, 12])
+def test_tiles_far_larger_than_the_picture_are_refused(tmp_path, bits):
+    tiles = {322: 65520, 323: 65520, 324: 8, 325: 16}
+    path = write_tiff(tmp_path / "a.tif", {**grey_directory(PICTURE, BITS=bits), **tiles})
+    with pytest.raises(ImageError, match="tiles are far larger than its picture"):
+        load_image(path)

@@ -14,8 +14,7 @@ from helpers.documents import run_blocks
 from helpers.published import TINY
 
 import qfm_metric
-from qfm_metric import QFMScore, load_image
-from qfm_metric.cli import score as cli
+from qfm_metric import QFMScore, cli, load_image
 from qfm_metric.export import ExportableScore, ExportError, export_onnx, export_pt2
 from qfm_metric.model import QFMConfig, QFMNet, view_size
 

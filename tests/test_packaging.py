@@ -23,6 +23,7 @@ from qfm_metric.weights import read_manifest
 ROOT = Path(__file__).parent.parent
 RUNTIME = {"torch", "timm", "pillow", "numpy", "huggingface-hub", "safetensors"}
 MEGABYTE = 1_000_000
+pytestmark = pytest.mark.slow
 
 # Runs the installed copy as if nothing but the declared dependencies were there, and no network.
 ALONE = """

@@ -146,7 +146,7 @@ def resident() -> dict[str, int]:
 
 def large(args: argparse.Namespace) -> None:
     """Peak memory of one large picture."""
-    from generated_files import picture
+    from helpers.generated_files import picture
 
     metric = QFMScore()
     with tempfile.TemporaryDirectory() as folder:

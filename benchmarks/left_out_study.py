@@ -1,7 +1,6 @@
 """How far does learning from people's scores of distortions carry over to a type that was never learned from?
 
-    python benchmarks/left_out_study.py --data DATA --init tests/released/qfm-lite0-v1.safetensors \\
-        --severity SEVERITY.csv --folds 7 --out runs/left-out
+    python benchmarks/left_out_study.py --data DATA --init qfm-lite0-v4 --severity SEVERITY.csv --folds 7 --out OUT
 
 The student's head on frozen features, trained once with all 49 types and once without each of them (or a fold of
 them); the left-out types' levels, rendered on held-out photographs, are scored by the run that never saw them. Far

@@ -99,6 +99,7 @@ def test_a_loss_checkpoints_it_and_looks_through_windows(guard, images):
     assert not torch.equal(loss(leaf), loss(leaf))
 
 
+@pytest.mark.slow
 def test_compiled_without_breaks(guard, images):
     guard = GuardedScore(guard.accurate, guard.robust, margin=(-0.05, 0.05))
     compiled = torch.compile(guard, backend="eager", fullgraph=True, dynamic=True)

@@ -176,6 +176,7 @@ torch.distributed.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
 def test_two_processes_train_as_one(tmp_path):
     """The loss outside DistributedDataParallel, and inside as a part of the module."""

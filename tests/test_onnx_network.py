@@ -71,6 +71,7 @@ def test_rows_are_those_of_torch(folder, small, network, expected):
     assert scores.std() > 100 * TOLERANCE  # pictures can be told apart
 
 
+@pytest.mark.slow
 def test_tiles_in_worker_processes(folder, small, network):
     found = list(score_files(folder, small, workers=2, tile=100, network=network))
     assert_near(found, list(score_files(folder, small, tile=100)))

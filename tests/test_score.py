@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from qfm_metric import QFMScore, load_image
+from qfm_metric.guard import ROBUST
 from qfm_metric.model import QFMConfig, QFMNet
 from qfm_metric.weights import read_manifest
 
@@ -183,6 +184,10 @@ def test_attributes():
     assert "custom" in metric.signature
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "metric", [read_manifest()["default"], ROBUST], indirect=True
+)  # with native views, and without
 def test_compiled_scores_alike(metric, photo):
     compiled = torch.compile(metric, backend="eager", fullgraph=True, dynamic=False)
     # Without images passing one by one the convolutions' order of summation differs.

@@ -100,6 +100,7 @@ def encoded(paths, kind):
     return pa.table({"path": paths, "image": pa.array(data, pa.binary())})
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_one_process(cluster, paths, tiny, expected):
     table = pa.table({"path": paths, "number": range(len(paths))})
     blocks = [table.slice(start, 7) for start in range(0, len(paths), 7)]
@@ -110,6 +111,7 @@ def test_scores_are_those_of_one_process(cluster, paths, tiny, expected):
     assert {row["error"] is None for row in found} == {True, False}
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_no_image(cluster, tmp_path):
     paths = grey(tmp_path, [8, 8, 8, 8, 8, FATAL, 8, 8, 8, 8] * 2)
     metric, marker = Mean(KilledOnceNet(tmp_path / "killed")), tmp_path / "killed"
@@ -122,6 +124,7 @@ def test_a_killed_worker_costs_no_image(cluster, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_a_picture_that_kills_its_worker_gets_an_error(cluster, tmp_path):
     paths = grey(tmp_path, [8, 8, FATAL, 8])
     table = pa.table({"path": paths})
@@ -188,6 +191,7 @@ def test_a_prefix_keeps_columns_apart(tiny, paths):
     assert scored.column_names == ["path", "width", "qfm_score", "qfm_error", "qfm_width", "qfm_height", "qfm_lowest"]
 
 
+@pytest.mark.slow
 def test_command_writes_what_the_local_engine_writes(cluster, folder, paths, tiny_files, tmp_path, capsys):
     paths = [path for path in paths if not os.path.isdir(path)]  # on the command line, a folder is what is in it
     table, images = tmp_path / "paths.parquet", tmp_path / "images.parquet"
@@ -219,6 +223,7 @@ def test_command_writes_what_the_local_engine_writes(cluster, folder, paths, tin
     capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_command_hands_its_network_to_the_workers(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "QFMScore", Mean())
     monkeypatch.setattr(cli, "OnnxScore", lambda metric: half)
@@ -250,6 +255,7 @@ def test_command_refuses(options, message, tiny_files, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_document_prints_what_it_claims(cluster, tmp_path, monkeypatch, photo_path):
     monkeypatch.chdir(tmp_path)
     shutil.copy(photo_path, "photo.png")

@@ -72,6 +72,7 @@ def repository(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_two_commits(repository, tmp_path, photo_path, capsys):
     out = tmp_path / "out.json"
     options = ["--repository", str(repository), "--pictures", photo_path, "--rounds", "2", "--json", str(out)]

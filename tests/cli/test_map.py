@@ -89,6 +89,7 @@ def test_nothing_is_decoded_or_run_twice(mean, monkeypatch):
     assert seen == [1]
 
 
+@pytest.mark.slow
 def test_maps_and_scores_are_those_of_assess(tiny_files):
     """In this process, in worker processes, and in batches as on a GPU."""
     metric = QFMScore.from_pretrained(tiny_files[0])

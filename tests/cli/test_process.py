@@ -16,6 +16,7 @@ def in_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_process_scores_what_the_library_scores(metric, photo_path):
     arguments = [photo_path, "gone.png", NOT_TEXT, grey("a.png", 0)]
     process = command(*arguments, env={"PYTHONIOENCODING": "utf-8:strict"}, stdout=-1, stderr=-1, text=True)
@@ -30,6 +31,7 @@ def test_process_scores_what_the_library_scores(metric, photo_path):
         assert float(score) == pytest.approx(metric(load_image(path)).item(), abs=0.6e-4)
 
 
+@pytest.mark.slow
 def test_process_shows_progress_on_a_terminal_only_there():
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
@@ -42,6 +44,7 @@ def test_process_shows_progress_on_a_terminal_only_there():
     os.close(theirs)
 
 
+@pytest.mark.slow
 def test_process_streams_and_stops_quietly_when_the_reader_has_gone():
     grey("a.png")
     process = command("-", stdin=-1, stdout=-1, stderr=-1, text=True, bufsize=1)

@@ -169,6 +169,7 @@ def test_a_row_that_does_not_fit_is_taken_back():
     assert Path("out").read_text() == "12345\nabc\n"
 
 
+@pytest.mark.slow
 def test_killed_at_random_points_each_picture_has_one_row(tiny_files):
     """Real processes, with workers and without, killed with SIGKILL; the next one goes on."""
     names = generate("f", 120, [(64, 64), (96, 64), (130, 70)], broken=0.05)
@@ -207,6 +208,7 @@ def size_of(path):
     return 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("written", [1, 500])
 def test_ctrl_c_ends_a_run_with_workers(tiny_files, written):
     """At the heading, when the first worker is being started, and among the rows."""

@@ -73,6 +73,7 @@ def test_cached_views_are_the_frozen_layers_in_half_precision(net, frozen, tmp_p
     assert np.array_equal(again.cells, cached.cells)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of torch.export and OpenVINO's converter, about themselves
 def test_openvino_stores_the_same_within_half_precision(net, tmp_path):
     pictures = torch.rand(2, 3, 128, 192, generator=torch.Generator().manual_seed(0))

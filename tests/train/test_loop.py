@@ -78,6 +78,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(whole, world, tmp_path):
     assert equal(best.state_dict(), whole[1].state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["step", "save"])
 def test_killed_and_resumed_equals_uninterrupted(what, whole, world, tmp_path):
     """SIGKILL in the middle of a step, and in the middle of writing a checkpoint."""
@@ -109,6 +110,7 @@ def test_the_frozen_layers_stay_and_the_others_move(whole):
     assert {"project.weight", "decoder.queries", "head.1.weight", "standardize.mean"} <= moved
 
 
+@pytest.mark.slow
 def test_it_learns(world, tmp_path):
     config = replace(LOOP, steps=60, every=60, head_rate=3e-3)
     # The pictures differ in brightness alone, and the teacher is the MOS itself.
@@ -260,6 +262,7 @@ def gradients_of(world, rank):
     return [parameter.grad for parameter in forward.parameters()]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
 def test_two_processes_train_as_one(world, tmp_path):
     variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}

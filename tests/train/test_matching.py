@@ -136,6 +136,7 @@ torch.distributed.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
 def test_share_gives_every_rank_the_same_memory(tmp_path):
     variables = environment()

@@ -77,7 +77,7 @@ class GuardedScore(nn.Module):
         if isinstance(images, Tensor):
             margin: Any = self._margin(images)
         else:
-            margin = torch.tensor([self._margin(image) for image in images], device=robust.device)
+            margin = robust.new_tensor([self._margin(image) for image in images])
         return torch.minimum(accurate, (robust + margin).clamp(min=0))
 
     def _margin(self, images: Tensor) -> float:

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from .guard import GuardedScore
 from .inputs import check_images
 from .score import QFMScore
+from .torch_defaults import torch_defaults
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -53,6 +54,7 @@ class QFMLoss(nn.Module):
     metric: QFMScore | GuardedScore
     step: Tensor
 
+    @torch_defaults()
     def __init__(
         self,
         reduction: str = "mean",
@@ -124,8 +126,9 @@ class QFMLoss(nn.Module):
     def _weight(self) -> Tensor | float:
         if not (self.training and self.warmup_steps):
             return 1.0
-        self.step = self.step + 1  # in place, a compiled backward pass would take the weight of the step after
-        return (self.step / self.warmup_steps).clamp(max=1)
+        with torch.inference_mode(False):  # a step that was counted in it could not be loaded into
+            self.step = self.step + 1  # in place, a compiled backward pass would take the weight of the step after
+        return (self.step.float() / self.warmup_steps).clamp(max=1)  # of integers, it would be of the default dtype
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "QFMLoss":
         """Move the metric too; the precision that it was built in stays."""
@@ -134,7 +137,7 @@ class QFMLoss(nn.Module):
             moved = fn(tensor)
             return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
 
-        self.metric._apply(move)  # type: ignore[no-untyped-call]
+        self.metric._apply(move)
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     def extra_repr(self) -> str:
@@ -146,8 +149,10 @@ class QFMLoss(nn.Module):
 def look_through_windows(images: Tensor, largest: float) -> Tensor:
     """Each of `(N, 3, H, W)` through a random window of sides `1 - largest` to 1, at its former size, perhaps mirrored.
 
-    Differentiable; bicubic, so values may leave [0, 1] a little.
+    Differentiable; bicubic, so values may leave [0, 1] a little. In single precision or more: of half precision the
+    places would be whole pixels, and torch's gradient on the CPU writes where it must not.
     """
+    images = images.to(torch.promote_types(images.dtype, torch.float32))
     n, _, height, width = images.shape
     shrink, mirror, x, y = torch.rand(4, n, 1, device=images.device, dtype=images.dtype).unbind()
     side = 1 - largest * shrink

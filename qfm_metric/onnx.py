@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .export import TOLERANCE, ExportError, exportable_net, half_noise, need_packages, to_onnx, trace
 from .model import CELL, QFMNet
 from .score import QFMScore
+from .torch_defaults import torch_defaults
 
 
 class OnnxNetwork:
@@ -37,6 +38,7 @@ class OnnxNetwork:
         >>> rows = score_files(["a.jpg"], metric := QFMScore(), network=OnnxNetwork(metric))  # doctest: +SKIP
     """
 
+    @torch_defaults()
     def __init__(self, metric: QFMScore) -> None:
         device = metric.device
         if device.type != "cpu":
@@ -79,6 +81,7 @@ class _OneScore(nn.Module):
         return self.net.score_views(views[None])
 
 
+@torch_defaults()
 def onnx_network(metric: QFMScore) -> Any:
     """The `onnx.ModelProto` that `OnnxNetwork` runs: `views` `(V, 3, h, w)` to `scores` `(1,)`."""
     from torch.export import Dim

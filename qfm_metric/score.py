@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from .card import model_card
 from .hub import load_weights
 from .inputs import as_batch, check_list
 from .model import QFMConfig, QFMNet
+from .torch_defaults import torch_defaults
 from .weights import FILE, Weights, WeightsError, check_fit, read_manifest, save_weights
 
 GPU_BATCH = 32  # views a forward pass; bounds the memory that many images take
@@ -45,6 +46,7 @@ class QFMScore(nn.Module):
     weights_id: str
     weights_sha256: str
 
+    @torch_defaults()
     def __init__(self, net: QFMNet | None = None) -> None:
         super().__init__()
         self.weights_id, self.weights_sha256 = "custom", ""
@@ -122,6 +124,11 @@ class QFMScore(nn.Module):
                 "metric with the weights of that time, QFMScore.from_pretrained(id), or leave its keys out"
             )
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "QFMScore":
+        """Move or convert; what is moved in inference mode can still be trained through."""
+        with torch.inference_mode(False):
+            return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     def train(self, mode: bool = True) -> "QFMScore":
         """Stay in evaluation mode: a metric inside a model that trains is not trained."""
@@ -294,6 +301,7 @@ def _in_order(found: dict[int, Tensor]) -> Tensor:
     return torch.stack([found[i] for i in range(len(found))])
 
 
+@torch_defaults()
 def _build(weights: Weights) -> QFMNet:
     """A network with these weights; every tensor that is missing, unexpected or of another shape is named at once."""
     try:

@@ -99,6 +99,16 @@ def test_jitter_leaves_the_global_pattern_of_gradients(small_metric, images):
     assert ((images.grad != 0).float().mean(dim=(1, 2, 3)) > 0.8).all()  # at most 19 % lie outside a window
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_jitter_of_a_metric_in_half_precision_is_in_single_precision(small_metric, dtype):
+    """Torch's own gradient of such windows on the CPU corrupts memory."""
+    leaf = torch.rand(2, 3, 64, 64, dtype=dtype).requires_grad_()
+    assert look_through_windows(leaf, 0.05).dtype == torch.float32
+    QFMLoss(jitter=0.05, metric=small_metric.to(dtype))(leaf).backward()
+    assert leaf.grad.isfinite().all()
+    assert leaf.grad.abs().max() > 0
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16])
 def test_jitter_takes_what_the_metric_takes(small_metric, dtype):
     checker = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).repeat(3, 32, 32)  # bicubic leaves [0, 1] by more than 0.1

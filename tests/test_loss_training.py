@@ -37,6 +37,7 @@ def same(before, after):
     return all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
 
+@pytest.mark.filterwarnings("ignore:images. expected values in")  # a network of random weights overshoots
 @pytest.mark.parametrize("wrap", [QFMScore.__call__, lambda metric, x: QFMLoss(metric=metric)(x)])
 def test_an_optimizer_over_all_parameters_moves_the_network_alone(small_metric, images, wrap):
     module = Restorer(metric=small_metric).train()

@@ -148,15 +148,23 @@ class QFMLoss(nn.Module):
             self.step = self.step + 1  # in place, a compiled backward pass would take the weight of the step after
         return (self.step.float() / self.warmup_steps).clamp(max=1)  # of integers, it would be of the default dtype
 
+    def reset_parameters(self) -> None:
+        """Begin the warm-up again; FullyShardedDataParallel asks every module for this after `to_empty`."""
+        self.step.zero_()
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "QFMLoss":
-        """Move the metric too; the precision that it was built in stays."""
+        """Move the metric to where `fn` takes tensors; their precision and their values are never its own.
 
-        def move(tensor: Tensor) -> Tensor:
-            moved = fn(tensor)
-            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
-
-        self.metric._apply(move)
-        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
+        So `to_empty` moves and keeps what others lose, and the meta device, which holds no values, is not gone to.
+        """
+        device, step = fn(torch.empty(0, device=self.metric.device)).device, self.step
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if device.type == "meta":
+            device = self.metric.device
+        with torch.inference_mode(False):
+            self.step = step.to(device)
+            self.metric.to(device)
+        return self
 
     def extra_repr(self) -> str:
         shown: dict[str, Any] = {name: getattr(self, name) for name in ("reduction", "target", "margin")}

@@ -14,6 +14,7 @@ from .export import TOLERANCE, ExportError, exportable_net, half_noise, need_pac
 from .images import Pixels
 from .model import CELL, QFMNet
 from .score import QFMScore, Rating
+from .torch_defaults import torch_defaults
 
 
 class OnnxScore:
@@ -42,6 +43,7 @@ class OnnxScore:
     runtime = "ONNX Runtime"
     device = torch.device("cpu")
 
+    @torch_defaults()
     def __init__(self, metric: QFMScore) -> None:
         if metric.device.type != "cpu":
             raise ValueError(f"expected a metric on the CPU, got one on {metric.device}; metric.to('cpu') moves it")
@@ -113,6 +115,7 @@ class _OneRating(nn.Module):
         return torch.stack([scores] if stds is None else [scores, stds], dim=1)
 
 
+@torch_defaults()
 def onnx_network(metric: QFMScore) -> Any:
     """The `onnx.ModelProto` that `OnnxScore` runs: `views` `(V, 3, h, w)` to `ratings` `(1, 1 or 2)`."""
     from torch.export import Dim

@@ -19,6 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
+from .torch_defaults import torch_defaults
+
 FILE = "model.safetensors"  # in a saved folder and in a Hub repository
 CONFIG_KEY = "qfm_config"  # in the safetensors header's string metadata
 EMBEDDED = Path(__file__).with_name("_weights")
@@ -181,6 +183,7 @@ def _read_json(path: Path) -> Any:
         raise WeightsError(f"{path}: not readable as JSON ({error}); delete it or save again") from error
 
 
+@torch_defaults()
 def _parse(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         tensors = load(data)

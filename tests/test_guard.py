@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from helpers.small import make_small_metric
@@ -116,6 +117,11 @@ def test_copies_score_alike(guard, images):
 def test_margins_outside_their_range_are_refused(small_metric, margin):
     with pytest.raises(ValueError, match="margin: expected two numbers from -1 to 1, got"):
         GuardedScore(small_metric, small_metric, margin=margin)
+
+
+def test_margins_may_be_numpys(small_metric):
+    guard = GuardedScore(small_metric, small_metric, margin=(np.float32(0.25), np.float64(0.5)))
+    assert guard.margin == (0.25, 0.5)
 
 
 def test_scoring_files_with_it_is_refused_before_any_is_read(guard):

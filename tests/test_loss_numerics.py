@@ -31,6 +31,7 @@ def hard_images(side=96):
     }
 
 
+@pytest.mark.filterwarnings("ignore:images. expected values in")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_gradients_of_hard_images(metric, dtype):
     """Of the shipped weights, by the largest and the mean over pixels; half precision as autocast gives it."""

@@ -180,6 +180,15 @@ def test_card_is_what_the_hub_reads(manifest):
     assert "image-quality-assessment" in data.tags
 
 
+def test_card_keeps_parts_of_one_data_set_apart(manifest):
+    entry = entry_of(manifest)
+    entry["figures"] |= {"BIQ2021 test without near-duplicates": {"srcc": 0.5, "images": 3}, "BIQ2021 ss01": {"n": 1}}
+    data = ModelCard(model_card("tiny", entry)).data
+    found = [(result.dataset_name, result.metric_value) for result in data.eval_results]
+    assert found == [("BIQ2021 test", 0.75), ("BIQ2021 test without near-duplicates", 0.5)]
+    assert data.metrics == ["spearmanr"]
+
+
 def test_card_says_what_is_so(manifest):
     entry = entry_of(manifest)
     text = model_card("tiny", entry, source="org/tiny")

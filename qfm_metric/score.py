@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -311,7 +311,7 @@ class QFMScore(nn.Module):
         """Ratings of pictures that were looked at, see `Metric`."""
         found: dict[int, Rating] = {}
         for places, batch in together(views, self._batch):
-            quality_maps: Sequence[Tensor | None] = [None] * len(batch)
+            quality_maps: Iterable[Tensor | None] = [None] * len(batch)
             if maps:
                 scores, stds, quality_maps = self.net.assess_views(batch)
             else:

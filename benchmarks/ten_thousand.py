@@ -26,7 +26,7 @@ import torch
 from qfm_metric import ImageError, QFMScore, load_image, score_files
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from generated_files import WAYS, picture, save_as
+from helpers.generated_files import WAYS, picture, save_as
 
 KINDS = [
     ("plain", "jpg"), ("plain", "png"), ("plain", "webp"), ("cmyk", "jpg"), ("deep", "png"), ("alpha", "png"),
@@ -188,7 +188,7 @@ def main() -> None:
             "memory_median_mb": round(median(mb for *_, mb in watch.samples)),
             "as_single_calls": check_samples(scores, metric, args.samples),
             "load": os.getloadavg()[1],
-            "report": metric.signature,
+            "signature": metric.signature,
         }
         print(json.dumps(found), flush=True)
         if args.figure:

@@ -163,7 +163,7 @@ def write_json(rankings: Sequence[Ranked], metric: QFMScore, path: Path) -> None
         asdict(ranked) | {"images": [{"image": name, "score": score} for name, score in ranked.images]}
         for ranked in rankings
     ]
-    path.write_text(json.dumps({"report": metric.signature, "prompts": prompts}, indent=1), encoding="utf-8")
+    path.write_text(json.dumps({"signature": metric.signature, "prompts": prompts}, indent=1), encoding="utf-8")
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -176,7 +176,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--best", type=int, default=1, metavar="K", help="images picked per prompt (default: 1)")
     parser.add_argument("--copy-to", type=Path, help="folder for copies of the picked images")
     parser.add_argument("--csv", type=Path, help="write prompt,rank,image,score,reward")
-    parser.add_argument("--json", type=Path, help="write the same and the metric's report as JSON")
+    parser.add_argument("--json", type=Path, help="write the same and the metric's signature as JSON")
     parser.add_argument("--weights-id", help="weights of the metric; default: the package's")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)

@@ -265,7 +265,7 @@ def to_onnx(program: torch.export.ExportedProgram, names: dict[str, str], metric
 
 
 def _about(metric: QFMScore) -> dict[str, str]:
-    return {"report": metric.signature, "weights_id": metric.weights_id, "weights_sha256": metric.weights_sha256}
+    return {"signature": metric.signature, "weights_id": metric.weights_id, "weights_sha256": metric.weights_sha256}
 
 
 @torch_defaults()

@@ -126,7 +126,8 @@ class GuardedScore(nn.Module):
         """Ratings of pictures that were looked at: deviations and maps are the accurate network's."""
         accurate = self.accurate.rate([looked for looked, _, _ in views], maps)
         robust = self.robust.rate([looked for _, looked, _ in views])
-        lids = [max(0.0, rating.score + margin) for rating, (_, _, margin) in zip(robust, views, strict=True)]
+        margins = torch.tensor([margin for _, _, margin in views], dtype=torch.float32)  # as `forward` adds them
+        lids = (torch.tensor([rating.score for rating in robust], dtype=torch.float32) + margins).clamp(min=0).tolist()
         return [rating._replace(score=min(rating.score, lid)) for rating, lid in zip(accurate, lids, strict=True)]
 
     def show(self, views: Views, size: tuple[int, int]) -> Tensor:

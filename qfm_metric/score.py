@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -333,14 +333,13 @@ class QFMScore(nn.Module):
         """Ratings of pictures that were looked at, see `Metric`."""
         found: dict[int, Rating] = {}
         for places, batch in together(views, self._batch):
-            drawn: Sequence[Tensor | None] = [None] * len(batch)
+            quality_maps: Iterable[Tensor | None] = [None] * len(batch)
             if maps:
                 scores, stds, quality_maps = self.net.assess_views(batch)
-                drawn = list(quality_maps)
             else:
                 scores, stds = self.net.rate_views(batch)
             deviations = [None] * len(batch) if stds is None else stds.tolist()
-            found |= zip(places, map(Rating, scores.tolist(), deviations, drawn), strict=True)
+            found |= zip(places, map(Rating, scores.tolist(), deviations, quality_maps), strict=True)
         return [found[i] for i in range(len(views))]
 
     def show(self, views: Tensor, size: tuple[int, int]) -> Tensor:

@@ -138,7 +138,7 @@ def test_onnx_says_what_it_is(small, small_onnx):
     onnx.checker.check_model(model, full_check=True)
     assert {entry.domain: entry.version for entry in model.opset_import} == {"": 18}
     assert {entry.key: entry.value for entry in model.metadata_props} == {
-        "report": small.report,
+        "signature": small.signature,
         "weights_id": "custom",
         "weights_sha256": "",
     }
@@ -167,7 +167,7 @@ def test_pt2_gives_the_metrics_scores_without_the_package(small, small_pt2, tmp_
     command = [sys.executable, "-c", script, small_pt2, tmp_path / "images.pt"]
     scores, about, imported = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=600).stdout)
     assert not imported
-    assert about["report"] == small.report
+    assert about["signature"] == small.signature
     for found, expected in zip(scores, map(small, images), strict=True):
         torch.testing.assert_close(torch.tensor(found), expected, atol=TOLERANCE, rtol=0)
 

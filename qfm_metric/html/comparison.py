@@ -68,7 +68,6 @@ def write_comparison(
     Raises:
         OSError: `path` cannot be written.
     """
-    path = os.path.abspath(path)
     if comparison.paired:
         cards, scale, kinds = _pairs(comparison, a, b), _differences(comparison), list(WINNERS.values())
     else:
@@ -89,7 +88,7 @@ def write_comparison(
         footer=paragraph(signature) if signature else "",
     )
     with whole_file(path, newline="\n") as file:
-        write_page(file, head, _with_pictures(cards[:limit], large), os.path.dirname(path))
+        write_page(file, head, _with_pictures(cards[:limit], large), os.path.dirname(os.path.abspath(path)))
 
 
 def facts(comparison: Comparison, titles: tuple[str, str]) -> list[tuple[str, str]]:

@@ -101,7 +101,7 @@ class ReportWriter:
     ) -> None:
         if limit < 1:
             raise ValueError(f"limit: expected at least 1, got {limit}")
-        self.path = os.path.abspath(path)
+        self.path, self.folder = path, os.path.dirname(os.path.abspath(path))
         self.title, self.signature, self.limit, self.large = title, signature, limit, large
         self.counts = [0] * (len(BANDS) + 1)
         self.histogram = [[0] * (len(BANDS) + 1) for _ in range(BINS)]
@@ -115,7 +115,7 @@ class ReportWriter:
     def __enter__(self) -> "ReportWriter":
         with ExitStack() as stack:
             self._file = stack.enter_context(whole_file(self.path, newline="\n"))
-            self._spool = stack.enter_context(tempfile.TemporaryFile(dir=os.path.dirname(self.path)))
+            self._spool = stack.enter_context(tempfile.TemporaryFile(dir=self.folder))
             self._stack = stack.pop_all()
         return self
 
@@ -151,9 +151,7 @@ class ReportWriter:
             return
         with self._stack, naming(self.path):
             quick = isinstance(error, KeyboardInterrupt)  # whoever pressed it waits for the end
-            write_page(
-                self._file, self._head(error), self._cards(0 if quick else self.large), os.path.dirname(self.path)
-            )
+            write_page(self._file, self._head(error), self._cards(0 if quick else self.large), self.folder)
 
     def _store(self, data: bytes | None) -> Span | None:
         if data is None:

@@ -23,7 +23,9 @@ DOCUMENTS = sorted(
 SLOW = {"docs/folders.md", "docs/own-data.md"}  # start processes
 
 
-@pytest.mark.parametrize("name", [f"qfm_metric{part}" for part in ("", ".loss", ".scale", ".score")])
+@pytest.mark.parametrize(
+    "name", [f"qfm_metric{part}" for part in ("", ".folder", ".guard", ".loss", ".scale", ".score")]
+)
 def test_docstring_examples(name, metric):
     module = importlib.import_module(name)
     found = doctest.testmod(module, extraglobs={"torch": torch, "score": metric})

@@ -79,7 +79,10 @@ def save_overlay(overlay: Image.Image, source: str | os.PathLike[str], folder: s
     Raises:
         OSError: the folder or the file cannot be written.
     """
-    folder, stem = Path(folder), os.fsencode(Path(source).stem)[:LONGEST_NAME].decode("utf-8", "ignore")
+    folder, stem = (
+        Path(folder),
+        os.fsdecode(os.fsencode(Path(source).stem)[:LONGEST_NAME].decode("utf-8", "ignore").encode()),
+    )
     folder.mkdir(parents=True, exist_ok=True)
     texts, encoded = PngImagePlugin.PngInfo(), io.BytesIO()
     if VALUES in overlay.info:

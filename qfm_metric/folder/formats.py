@@ -7,6 +7,7 @@ collected in `FILE.jsonl` and converted at the end.
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..atomic import whole_file
-from .row import DECIMALS, Row, arrow_schema
+from .row import DECIMALS, Row, Value, arrow_schema
 
 UNPRINTABLE = "backslashreplace"  # a file name need not be text in any encoding; no such name may end the run
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
 GROUP = 10_000  # rows that are converted at a time
 
 Columns = Sequence[str]
@@ -71,9 +73,19 @@ def text_row(row: Row, columns: Columns) -> str:
 
 
 def csv_row(row: Row, columns: Columns) -> str:
-    """One CSV record; as many decimals whatever the score."""
+    """One CSV record; as many decimals whatever the score.
+
+    Spreadsheets compute what begins with one of `=+-@`, and a file's name may: such text gets an apostrophe in front,
+    which `read_csv` takes off again.
+    """
     found = [row.value(name) for name in columns]
-    return csv_line([f"{value:.{DECIMALS}f}" if isinstance(value, float) else value for value in found])
+    return csv_line([_field(value) for value in found])
+
+
+def _field(value: Value) -> Value:
+    if isinstance(value, float):
+        return f"{value:.{DECIMALS}f}"
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
 
 def csv_line(fields: Iterable[Any]) -> str:
@@ -106,7 +118,8 @@ def read_csv(file: BinaryIO) -> Iterator[Record]:
             fields = next(csv.reader(io.StringIO(text, newline=""), strict=True), [])
             if names and fields and len(fields) != len(names):
                 raise ValueError(f"expected {len(names)} fields, got {len(fields)}")
-        yield record, dict(zip(names, fields, strict=True)) if names and fields else None
+        plain = [field[1:] if field.startswith("'") and FORMULA.match(field) else field for field in fields]
+        yield record, dict(zip(names, plain, strict=True)) if names and fields else None
         names = names or fields
         record = b""
     if record:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from ..atomic import check_replaceable, naming, whole_file
 from .formats import FORMATS, UNPRINTABLE, CutOffError, Format, key
@@ -57,6 +57,9 @@ class RowFile:
         """Open a file, and cut off what lies behind `start`."""
         self._path = path
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115
+        if os.path.isfile(path) and not _lock(self._file):
+            self._file.close()
+            raise UsageError(f"{path}: another run is writing it; wait for its end, or write to another file")
         if os.path.isfile(path):  # not a pipe or a device
             self._file.truncate(start)
         self._size = start
@@ -183,6 +186,28 @@ class Journal:
         with whole_file(self.grows) as lines:
             for values in self.form.restore(self.path):
                 lines.write(json.dumps(values) + "\n")
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Keep other runs from a file until it is closed; False if one has it already."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where a file that one process writes can be locked by its bytes
+        import msvcrt
+
+        file.seek(2**40)  # far behind all rows: what is locked cannot be read by others
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except OSError:
+            return False
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system that knows no locks
+        return True
+    return True
 
 
 def run_file(path: Path) -> Path:

@@ -167,8 +167,8 @@ def test_command(folder, weights, small, network, expected, tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--map", "maps"], "--onnx: expected no --map"),
-        (["--dtype", "bfloat16"], "--onnx: expected --dtype float32, got bfloat16"),
+        (["--map", "maps"], "--map: expected a metric that runs in torch, got one in ONNX Runtime"),
+        (["--dtype", "bfloat16"], "--dtype: expected torch.float32 of a metric that runs in ONNX Runtime, got torch.b"),
         (["--device", "cuda:1"], "--onnx: expected --device cpu, got cuda:1"),
         (["--engine", "ray", "--device", "cuda"], "--onnx: expected --device cpu, got cuda"),
     ],

@@ -44,7 +44,7 @@ class Format:
         resumable: A run that was cut off can be gone on with.
         convert: For a format that cannot grow: writes the file from the lines of its journal.
         restore: The other way: the values of the rows of such a file.
-        package: What has to be installed, and the extra that brings it.
+        package, extra: What has to be installed, and the extra that brings it.
     """
 
     help: str
@@ -57,6 +57,7 @@ class Format:
     convert: "Callable[[Path, Path, Columns], None] | None" = None
     restore: Callable[[Path], Iterator[dict[str, Any]]] | None = None
     package: str | None = None
+    extra: str | None = None
 
 
 def key(path: str) -> bytes:
@@ -215,6 +216,7 @@ FORMATS = {
         convert=to_parquet,
         restore=from_parquet,
         package="pyarrow",
+        extra="parquet",
     ),
 }
 """By the name of the command's option, and the suffix of a file of rows."""

@@ -259,7 +259,7 @@ def read_table(path: str | os.PathLike[str]) -> tuple[list[Row], str]:
         ) from error
     except ImportError as error:
         raise ValueError(
-            f"{name}: expected {form.package} to be installed; pip install 'qfm-metric[{suffix[1:]}]'"
+            f"{name}: expected {form.package} to be installed; pip install 'qfm-metric[{form.extra}]'"
         ) from error
     return rows, _signature_beside(Path(name)) if signature is None else signature
 

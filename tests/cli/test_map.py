@@ -158,7 +158,7 @@ def test_maps_are_no_pictures_to_score():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["a", "--map", "maps", "--tile", "64"], "--map: expected whole pictures, got --tile"),
+        (["a", "--map", "maps", "--tile", "64"], "--map: expected whole pictures, got tiles"),
         (["a", "--map", "./a/"], "--map: expected another folder than the pictures', got ./a/"),
     ],
 )

@@ -20,7 +20,7 @@ from qfm_metric.cli import main
 from qfm_metric.cli import score as cli
 from qfm_metric.folder import score_files
 from qfm_metric.folder.formats import FORMATS, key
-from qfm_metric.folder.journal import Journal, ResumeError, RowFile, run_file
+from qfm_metric.folder.journal import Journal, ResumeError, RowFile, read_table, run_file
 
 FORMS = [name for name, form in FORMATS.items() if form.resumable]
 GROWS = {name: "out.jsonl" if FORMATS[name].convert else "out" for name in FORMS}  # the file that rows are appended to
@@ -108,6 +108,26 @@ def test_other_settings_are_refused(mean, capsys):
     mean.weights_sha256 = "0" * 64
     run_file(Path("out")).unlink()
     refused(run, "out.run.json: cannot be read, so it is not known what out was scored with")
+
+
+def test_a_table_that_a_spreadsheet_saved_is_gone_on_with_and_taken_by_every_command(mean, capsys):
+    """A byte order mark, other line ends, and whole numbers as pandas writes them where some are missing."""
+    names = [*greys(3), "f/gone.png"]
+    options = ["--csv", "-o", "out.csv"]
+    assert main([*names[1:], *options]) == 1
+    text = Path("out.csv").read_text().replace(",8,8,", ",8.0,8.0,").replace("\n", "\r\n")
+    assert text.count(",8.0,8.0,") == 2
+    Path("out.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert main([*names, *options, "--resume"]) == 1
+    rows, _ = read_table("out.csv")
+    assert [(row.path, row.width) for row in rows] == [
+        *((name, 8) for name in names[1:3]),
+        (names[3], None),
+        (names[0], 8),
+    ]
+    assert main(["report", "out.csv"]) == 0
+    assert main(["compare", "out.csv", "out.csv", "--json"]) == 1  # a picture is gone
+    assert len(json.loads(capsys.readouterr().out)["pairs"]) == 3
 
 
 def test_damage_in_the_middle_is_refused():

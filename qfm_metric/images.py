@@ -25,6 +25,7 @@ from .decoding.failures import CLOSED, explain
 from .decoding.files import open_file
 from .decoding.quiet import no_warnings
 from .decoding.tiff import correct_tiff
+from .decoding.tiff_directories import check_exif
 
 Pixels: TypeAlias = NDArray[Any]
 
@@ -178,6 +179,7 @@ def _upright(image: Image.Image) -> Image.Image:
     pictures that need no turning.
     """
     try:
+        check_exif(image.info.get("exif", b""))
         turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # damaged EXIF spoils no pixel
         return image

@@ -10,12 +10,12 @@ from typing import BinaryIO
 import PIL
 from PIL import Image, ImageFile
 
+from . import jpeg, png
 from .damage import check_end
 from .errors import ImageError
 from .failures import A_FOLDER
 from .foreign import HEAD_BYTES, what_it_is
 from .heif import AVIF_BRANDS, container_brands, is_heif, open_heif
-from .png import MAGIC, open_png
 from .quiet import no_warnings
 from .tiff import is_tiff, open_tiff
 
@@ -77,6 +77,8 @@ def _choose_decoder(file: BinaryIO, head: bytes, brands: list[bytes]) -> Image.I
         return open_heif(file)
     if is_tiff(head):
         return open_tiff(file)
-    if head.startswith(MAGIC):
-        return open_png(file)
+    if head.startswith(png.MAGIC):
+        return png.open_png(file)
+    if head.startswith(jpeg.MAGIC):
+        return jpeg.open_jpeg(file)
     return Image.open(file)

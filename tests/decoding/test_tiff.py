@@ -233,7 +233,7 @@ def test_tags_that_claim_more_bytes_than_the_file_has_are_refused(tmp_path):
     junk = b"".join(struct.pack("<HHII", 60000 + i, 1, len(data), 0) for i in range(3))  # each all of the file
     hostile = data[:start] + struct.pack("<H", count + 3) + data[start + 2 : -4] + junk + bytes(4)
     (tmp_path / "a.tif").write_bytes(hostile)
-    with pytest.raises(ImageError, match="more bytes than it has"):
+    with pytest.raises(ImageError, match="more bytes than there are"):
         load_image(tmp_path / "a.tif")
 
 

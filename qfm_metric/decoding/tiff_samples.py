@@ -94,7 +94,8 @@ class SampledTiff(ImageFile.ImageFile):
     def load(self) -> Any:
         if self._undecoded:
             self.load_prepare()
-            self._undecoded = False  # from here on, `paste` finds the picture loaded
+            self._undecoded = False  # from here on, `paste` finds the picture loaded,
+            self.readonly = 0  # and need not copy it
             for left, top, samples in _read_blocks(self.fp, self.directory):
                 self.paste(self._to_image(samples), (left, top))
             self.fp = None

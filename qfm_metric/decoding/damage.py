@@ -13,6 +13,7 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 from PIL import Image
 
+from .boxes import walk_boxes
 from .errors import ImageError
 
 Reopen: TypeAlias = Callable[[BinaryIO], Image.Image]
@@ -110,23 +111,16 @@ def _check_webp(image: Image.Image, file: BinaryIO) -> None:
 
 def _check_boxes(file: BinaryIO, reopen: Reopen) -> None:
     """AVIF and HEIC: the coded pictures are in a box `mdat`, as a rule the last one."""
-    length, at = file.seek(0, 2), 0
+    length = file.seek(0, 2)
     file.seek(max(0, length - _ZEROS))
     if file.read().strip(b"\0"):
         return
-    while at + 16 <= length:
-        file.seek(at)
-        head = file.read(16)
-        size, kind = int.from_bytes(head[:4], "big"), head[4:8]
-        size = {0: length - at, 1: int.from_bytes(head[8:], "big")}.get(size, size)
-        if at + size >= length or size < 8:
-            break
-        at += size
-    if kind != b"mdat":
+    at = next((start for kind, start, end in walk_boxes(file) if kind == b"mdat" and end >= length), None)
+    if at is None:
         return
     file.seek(0)
     data = file.read()
-    start = max(len(data.rstrip(b"\0")), at + 16)
+    start = max(len(data.rstrip(b"\0")), at)
     noise = (_NOISE * ((len(data) - start) // len(_NOISE) + 1))[: len(data) - start]
     if _differ(data, data[:start] + noise, reopen):
         raise ImageError(f"expected a whole picture, but its file ends in {len(noise)} bytes of zero; {_ADVICE}")

@@ -16,6 +16,7 @@ from .errors import ImageError
 from .failures import A_FOLDER
 from .foreign import HEAD_BYTES, what_it_is
 from .heif import AVIF_BRANDS, container_brands, is_heif, open_heif
+from .jpeg2000 import is_jpeg2000, open_jpeg2000
 from .quiet import no_warnings
 from .tiff import is_tiff, open_tiff
 
@@ -81,4 +82,6 @@ def _choose_decoder(file: BinaryIO, head: bytes, brands: list[bytes]) -> Image.I
         return png.open_png(file)
     if head.startswith(jpeg.MAGIC):
         return jpeg.open_jpeg(file)
+    if is_jpeg2000(head):
+        return open_jpeg2000(file)
     return Image.open(file)

@@ -53,7 +53,8 @@ def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> torch.T
     """Read one picture.
 
     Transparent pixels are laid over white, because that is what web pages and most viewers show behind them.
-    Of an animation or a document of many pages, the first counts; of a PIL image, the frame it stands at.
+    Of an animation or a document of many pages, the first counts, but no thumbnail before it; of an icon the largest;
+    of a PIL image the frame it stands at.
 
     Args:
         source: A path, a PIL image, or an array `(H, W)` or `(H, W, C)` with C = 1 (grey), 2 (grey, alpha),

@@ -21,6 +21,7 @@ Reopen: TypeAlias = Callable[[BinaryIO], Image.Image]
 _ADVICE = "copy, download or export it again"
 _EOI = b"\xff\xd9"
 _NOISE = bytes(range(1, 250, 3)) * 50  # no marker of any format; some 4 KiB
+_SMALL = 2**20  # pixels; for larger ones another decoding of a progressive JPEG would take too long
 _ZEROS = 64  # at the end of AVIF and HEIC files of the most uniform pictures there are none
 _UNIFORM = 8  # levels; zeros can stand for the same block again and again, in WebP
 _WEBP_SHARE = 32  # such blocks are less of a file than one part in so many, unless they are all of its last rows
@@ -63,7 +64,9 @@ def _check_jpeg(image: Image.Image, file: BinaryIO, reopen: Reopen) -> None:
             precisions.get(component, np.zeros(64))[first : last + 1] = low
     if any(each.any() for each in precisions.values()):
         raise ImageError(f"expected a whole JPEG, but scans of it are missing: it was closed early; {_ADVICE}")
-    if not progressive and _differ(data[:end] + _EOI, data[:end] + _NOISE + _EOI, reopen):
+    if progressive and width * height > _SMALL:
+        return
+    if _differ(data[:end] + _EOI, data[:end] + _NOISE + _EOI, reopen, small=not progressive):
         raise ImageError(f"expected a whole JPEG, but its last scan ends too soon: it was closed early; {_ADVICE}")
 
 
@@ -126,13 +129,14 @@ def _check_boxes(file: BinaryIO, reopen: Reopen) -> None:
         raise ImageError(f"expected a whole picture, but its file ends in {len(noise)} bytes of zero; {_ADVICE}")
 
 
-def _differ(data: bytes, other: bytes, reopen: Reopen) -> bool:
-    """Whether two files are different pictures; JPEGs are decoded at an eighth of their size."""
+def _differ(data: bytes, other: bytes, reopen: Reopen, small: bool = False) -> bool:
+    """Whether two files are different pictures; `small`: JPEGs are compared at an eighth of their size."""
     decoded = []
     try:
         for each in (data, other):
             image = reopen(io.BytesIO(each))
-            image.draft(image.mode, (1, 1))
+            if small:
+                image.draft(image.mode, (1, 1))
             decoded.append(np.asarray(image))
     except Exception:  # bytes of the end make the difference between a picture and none
         return True

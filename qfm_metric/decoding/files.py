@@ -40,6 +40,8 @@ def open_file(path: str, data: bytes | None = None) -> Iterator[Image.Image]:
 
 def _check_kind(path: str) -> None:
     """Before it is opened, which for a pipe may take for ever; a folder fails differently on every platform."""
+    if "://" in path and not os.path.exists(path):
+        raise ImageError("expected a path, got an address; download the file first")
     kind = stat.S_IFMT(os.stat(path).st_mode)
     if kind == stat.S_IFDIR:
         raise ImageError(A_FOLDER)

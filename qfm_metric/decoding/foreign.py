@@ -36,6 +36,8 @@ _BEGINNINGS = {
     b"\x1aE\xdf\xa3": _VIDEO,
     b"\0\0\x01\xba": _VIDEO,
     b"\0\0\x01\xb3": _VIDEO,
+    b"\0\x05\x16\x07": ("what macOS keeps beside a file", "pass the file whose name lacks the ._"),
+    b"\xd0\xcf\x11\xe0": ("an OLE document, such as Thumbs.db", "export the pictures in it"),
     b"MZ": ("a Windows program", "find out where it comes from"),
     b"\x7fELF": ("a program", "find out where it comes from"),
 }

@@ -25,6 +25,7 @@ from .decoding.failures import CLOSED, explain
 from .decoding.files import open_file
 from .decoding.quiet import no_warnings
 from .decoding.tiff import correct_tiff
+from .decoding.tiff_directories import check_exif
 
 Pixels: TypeAlias = NDArray[Any]
 
@@ -52,7 +53,8 @@ def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> torch.T
     """Read one picture.
 
     Transparent pixels are laid over white, because that is what web pages and most viewers show behind them.
-    Of an animation or a document of many pages, the first counts; of a PIL image, the frame it stands at.
+    Of an animation or a document of many pages, the first counts, but no thumbnail before it; of an icon the largest;
+    of a PIL image the frame it stands at.
 
     Args:
         source: A path, a PIL image, or an array `(H, W)` or `(H, W, C)` with C = 1 (grey), 2 (grey, alpha),
@@ -178,6 +180,7 @@ def _upright(image: Image.Image) -> Image.Image:
     pictures that need no turning.
     """
     try:
+        check_exif(image.info.get("exif", b""))
         turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # damaged EXIF spoils no pixel
         return image

@@ -144,6 +144,7 @@ def fuzz(minutes, seed):
                 finds.append(find)
                 print(f"{find}: {said or child.stderr[-2000:] or f'died with status {status}'}", flush=True)
             seed += 1
+            print(f"{tried} inputs, {len(finds)} finds", flush=True)
     return tried, finds
 
 

@@ -31,6 +31,7 @@ def test_each_file_of_the_corpus_is_read_or_refused(name, small_pictures_only):
     assert try_input(CORPUS / name) is None
 
 
+@pytest.mark.slow
 @settings(
     max_examples=3000,
     deadline=None,

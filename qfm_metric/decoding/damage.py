@@ -13,6 +13,7 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 from PIL import Image
 
+from .boxes import walk_boxes
 from .errors import ImageError
 
 Reopen: TypeAlias = Callable[[BinaryIO], Image.Image]
@@ -20,6 +21,7 @@ Reopen: TypeAlias = Callable[[BinaryIO], Image.Image]
 _ADVICE = "copy, download or export it again"
 _EOI = b"\xff\xd9"
 _NOISE = bytes(range(1, 250, 3)) * 50  # no marker of any format; some 4 KiB
+_SMALL = 2**20  # pixels; for larger ones another decoding of a progressive JPEG would take too long
 _ZEROS = 64  # at the end of AVIF and HEIC files of the most uniform pictures there are none
 _UNIFORM = 8  # levels; zeros can stand for the same block again and again, in WebP
 _WEBP_SHARE = 32  # such blocks are less of a file than one part in so many, unless they are all of its last rows
@@ -62,7 +64,9 @@ def _check_jpeg(image: Image.Image, file: BinaryIO, reopen: Reopen) -> None:
             precisions.get(component, np.zeros(64))[first : last + 1] = low
     if any(each.any() for each in precisions.values()):
         raise ImageError(f"expected a whole JPEG, but scans of it are missing: it was closed early; {_ADVICE}")
-    if not progressive and _differ(data[:end] + _EOI, data[:end] + _NOISE + _EOI, reopen):
+    if progressive and width * height > _SMALL:
+        return
+    if _differ(data[:end] + _EOI, data[:end] + _NOISE + _EOI, reopen, small=not progressive):
         raise ImageError(f"expected a whole JPEG, but its last scan ends too soon: it was closed early; {_ADVICE}")
 
 
@@ -110,35 +114,29 @@ def _check_webp(image: Image.Image, file: BinaryIO) -> None:
 
 def _check_boxes(file: BinaryIO, reopen: Reopen) -> None:
     """AVIF and HEIC: the coded pictures are in a box `mdat`, as a rule the last one."""
-    length, at = file.seek(0, 2), 0
+    length = file.seek(0, 2)
     file.seek(max(0, length - _ZEROS))
     if file.read().strip(b"\0"):
         return
-    while at + 16 <= length:
-        file.seek(at)
-        head = file.read(16)
-        size, kind = int.from_bytes(head[:4], "big"), head[4:8]
-        size = {0: length - at, 1: int.from_bytes(head[8:], "big")}.get(size, size)
-        if at + size >= length or size < 8:
-            break
-        at += size
-    if kind != b"mdat":
+    at = next((start for kind, start, end in walk_boxes(file) if kind == b"mdat" and end >= length), None)
+    if at is None:
         return
     file.seek(0)
     data = file.read()
-    start = max(len(data.rstrip(b"\0")), at + 16)
+    start = max(len(data.rstrip(b"\0")), at)
     noise = (_NOISE * ((len(data) - start) // len(_NOISE) + 1))[: len(data) - start]
     if _differ(data, data[:start] + noise, reopen):
         raise ImageError(f"expected a whole picture, but its file ends in {len(noise)} bytes of zero; {_ADVICE}")
 
 
-def _differ(data: bytes, other: bytes, reopen: Reopen) -> bool:
-    """Whether two files are different pictures; JPEGs are decoded at an eighth of their size."""
+def _differ(data: bytes, other: bytes, reopen: Reopen, small: bool = False) -> bool:
+    """Whether two files are different pictures; `small`: JPEGs are compared at an eighth of their size."""
     decoded = []
     try:
         for each in (data, other):
             image = reopen(io.BytesIO(each))
-            image.draft(image.mode, (1, 1))
+            if small:
+                image.draft(image.mode, (1, 1))
             decoded.append(np.asarray(image))
     except Exception:  # bytes of the end make the difference between a picture and none
         return True

@@ -10,12 +10,13 @@ from typing import BinaryIO
 import PIL
 from PIL import Image, ImageFile
 
+from . import jpeg, png
 from .damage import check_end
 from .errors import ImageError
 from .failures import A_FOLDER
 from .foreign import HEAD_BYTES, what_it_is
 from .heif import AVIF_BRANDS, container_brands, is_heif, open_heif
-from .png import MAGIC, open_png
+from .jpeg2000 import is_jpeg2000, open_jpeg2000
 from .quiet import no_warnings
 from .tiff import is_tiff, open_tiff
 
@@ -39,6 +40,8 @@ def open_file(path: str, data: bytes | None = None) -> Iterator[Image.Image]:
 
 def _check_kind(path: str) -> None:
     """Before it is opened, which for a pipe may take for ever; a folder fails differently on every platform."""
+    if "://" in path and not os.path.exists(path):
+        raise ImageError("expected a path, got an address; download the file first")
     kind = stat.S_IFMT(os.stat(path).st_mode)
     if kind == stat.S_IFDIR:
         raise ImageError(A_FOLDER)
@@ -77,6 +80,10 @@ def _choose_decoder(file: BinaryIO, head: bytes, brands: list[bytes]) -> Image.I
         return open_heif(file)
     if is_tiff(head):
         return open_tiff(file)
-    if head.startswith(MAGIC):
-        return open_png(file)
+    if head.startswith(png.MAGIC):
+        return png.open_png(file)
+    if head.startswith(jpeg.MAGIC):
+        return jpeg.open_jpeg(file)
+    if is_jpeg2000(head):
+        return open_jpeg2000(file)
     return Image.open(file)

@@ -17,6 +17,7 @@ MAGIC = b"\x89PNG\r\n\x1a\n"
 _MOST_TEXT = 2**20  # that Pillow unpacks of a compressed one
 _MOST_BYTES = 2**24  # of a profile, or of a text that is not compressed
 _TURNING_TEXTS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")  # these may say how the picture is turned
+_TELLING = {b"tRNS", b"iCCP", b"eXIf", b"tEXt", b"zTXt", b"iTXt"}  # the others change no pixel that Pillow decodes
 _BLOCK = 2**20
 
 
@@ -35,39 +36,40 @@ def open_png(file: BinaryIO) -> Image.Image:
 
 def _read_picture(file: BinaryIO) -> tuple[io.BytesIO, bytes | None]:
     """The file with only the chunks that say something of the pixels, and the colour profile, unpacked."""
-    length, at = file.seek(0, 2), len(MAGIC)
+    length, at, kind = file.seek(0, 2), len(MAGIC), b""
     kept, profile = io.BytesIO(), None
     kept.write(MAGIC)
-    while at + 8 <= length:
+    while at + 8 <= length and kind != b"IEND":
         file.seek(at)
         head = file.read(8)
         size, kind = int.from_bytes(head[:4], "big"), head[4:]
         at += 12 + size
-        critical = not kind[0] & 0x20
-        if not critical and kind not in (b"tRNS", b"iCCP", b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
-            continue
-        if not critical and (size > _MOST_BYTES or at > length):
-            continue
-        start = kept.tell()
-        kept.write(head)
-        checked = _copy(file, kept, size + 4, zlib.crc32(kind))
-        if checked is False and critical:
-            raise ImageError(
-                f"expected a whole PNG, but the checksum of a chunk {kind.decode('latin-1')} is wrong; "
-                "its bytes have changed: copy, download or export it again"
-            )
-        if critical and kind != b"IEND":
-            continue
-        if kind == b"IEND":
-            break
-        data = kept.getbuffer()[start + 8 : start + 8 + size].tobytes()
-        if kind == b"iCCP" and checked and profile is None:
-            profile = _unpack(data.partition(b"\0")[2][1:], _MOST_BYTES)
-        if kind == b"iCCP" or not checked or (kind.endswith(b"Xt") and not _may_turn(kind, data)):
-            kept.seek(start)
-            kept.truncate()
+        if _is_critical(kind):
+            kept.write(head)
+            _check(kind, _copy(file, kept, size + 4, zlib.crc32(kind)))
+        elif kind in _TELLING and size <= _MOST_BYTES:
+            chunk = io.BytesIO()
+            if not _copy(file, chunk, size + 4, zlib.crc32(kind)):
+                continue
+            data = chunk.getvalue()[:-4]
+            if kind == b"iCCP":
+                profile = profile or _unpack(data.partition(b"\0")[2][1:], _MOST_BYTES)
+            elif not kind.endswith(b"Xt") or _may_turn(kind, data):
+                kept.write(head + chunk.getvalue())
     kept.seek(0)
     return kept, profile
+
+
+def _is_critical(kind: bytes) -> bool:
+    return not kind[0] & 0x20
+
+
+def _check(kind: bytes, right: bool | None) -> None:
+    if right or (kind == b"IEND" and right is None):  # all of the picture is there
+        return
+    name = kind.decode("latin-1")
+    wrong = f"ends within a chunk {name}" if right is None else f"has a chunk {name} with a wrong checksum"
+    raise ImageError(f"expected a whole PNG, but it {wrong}: it is damaged; copy, download or export it again")
 
 
 def _copy(source: BinaryIO, target: BinaryIO, size: int, crc: int) -> bool | None:

@@ -8,7 +8,7 @@ import numpy as np
 import PIL
 from PIL import Image
 from PIL.ExifTags import Base as Tag
-from PIL.TiffImagePlugin import PREFIXES, TiffImageFile
+from PIL.TiffImagePlugin import MAX_SAMPLESPERPIXEL, PREFIXES, TiffImageFile
 
 from .errors import ImageError, check_pixels
 from .tiff_directories import TAGS, Directory, find_picture, read_directory
@@ -35,7 +35,7 @@ def open_tiff(file: BinaryIO) -> Image.Image:
         )
     _check_tiles(directory)
     file.seek(0)
-    if pillow_is_right(directory):
+    if pillow_is_right(directory) and directory.samples <= MAX_SAMPLESPERPIXEL:  # beyond, Pillow logs an error
         try:
             return Image.open(file if is_first else _begin_with(directory, file.read()), formats=["TIFF"])
         except PIL.UnidentifiedImageError:

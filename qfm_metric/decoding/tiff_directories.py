@@ -4,6 +4,7 @@ Pillow reads all that the tags of a directory point to, which in a hostile file 
 of it is checked first.
 """
 
+import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,6 +38,15 @@ _COMPRESSIONS = {
     **{34892: "lossy JPEG", 34925: "LZMA", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL"},
 }
 _FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point", 4: "untyped", 5: "complex", 6: "complex"}
+
+
+class HostileTagsError(ImageError):
+    """Tags that share their values, again and again: Pillow would read many times what the file has."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "expected tags of a picture, got some that claim more bytes than there are; the file is damaged or hostile"
+        )
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,20 @@ def find_picture(file: BinaryIO) -> tuple[Directory, bool]:
     return chosen, chosen is found[0]
 
 
+def check_exif(exif: bytes) -> None:
+    """Refuse EXIF, which is a TIFF of tags alone, that Pillow had better not read; what is only damaged may pass.
+
+    Raises:
+        HostileTagsError: its first directory claims far more bytes than it has.
+    """
+    try:
+        next(_walk(io.BytesIO(exif.removeprefix(b"Exif\0\0"))), None)
+    except HostileTagsError:
+        raise
+    except (ImageError, struct.error):
+        return
+
+
 def read_directory(file: BinaryIO, offset: int) -> Directory:
     little, big, _ = _read_header(file)
     return _read(file, offset, little, big)[0]
@@ -173,9 +197,7 @@ def _read(file: BinaryIO, offset: int, little: bool, big: bool) -> tuple[Directo
                 continue
             claimed += size
             if claimed > 2 * length:  # in an honest file no two tags share their values
-                raise ImageError(
-                    "expected a TIFF, got one whose tags claim more bytes than it has; it is damaged or hostile"
-                )
+                raise HostileTagsError
         if tag == Tag.InterColorProfile:
             profile = where, size
         elif tag in TAGS and kind in _TYPES:

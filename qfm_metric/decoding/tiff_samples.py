@@ -94,7 +94,8 @@ class SampledTiff(ImageFile.ImageFile):
     def load(self) -> Any:
         if self._undecoded:
             self.load_prepare()
-            self._undecoded = False  # from here on, `paste` finds the picture loaded
+            self._undecoded = False  # from here on, `paste` finds the picture loaded,
+            self.readonly = 0  # and need not copy it
             for left, top, samples in _read_blocks(self.fp, self.directory):
                 self.paste(self._to_image(samples), (left, top))
             self.fp = None
@@ -184,8 +185,10 @@ class _Chunk:
         self.reverse = directory.first(Tag.FillOrder, 1) == 2
         self.unpacked: Image.Image | None = None
         if directory.compression != 1:
+            length = file.seek(0, 2)
             file.seek(offset)
-            packed = _reverse_bits(file.read(count)) if self.reverse else file.read(count)
+            packed = file.read(length if count is None else max(0, min(count, length)))  # it may say anything
+            packed = _reverse_bits(packed) if self.reverse else packed
             self.unpacked = _unpack(packed, directory.compression, row_bytes, rows)
 
     def rows(self, first: int, count: int) -> NDArray[np.uint8]:

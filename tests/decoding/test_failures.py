@@ -46,6 +46,13 @@ CONTENTS = {
     "CR3": (b"\0\0\0\x18ftypcrx \0\0\0\0crx isom", "the raw data of a camera's sensor; develop it"),
     "JPEG XL": (b"\xff\x0a\xfa\x1f", "JPEG XL; export it"),
     "JPEG XL container": (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL; export it"),
+    "companion of macOS": (
+        b"\0\x05\x16\x07\0\x02\0\0Mac OS X",
+        "what macOS keeps beside a file; pass the file whose name",
+    ),
+    "Thumbs.db": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "an OLE document, such as Thumbs.db"),
+    "Photoshop": (b"8BPS\0\2" + bytes(99), "a Photoshop document of a kind that Pillow does not read"),
+    "ORF": (b"IIRO\x08\0\0\0" + bytes(99), "the raw data of a camera's sensor"),
     "OpenEXR": (b"\x76\x2f\x31\x01\x02\0\0\0", "OpenEXR; export it"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "HDF5; read it with its own reader"),
     "DICOM": (bytes(128) + b"DICM\x02\0", r"DICOM; scale its values to \[0, 1\]"),

@@ -60,6 +60,7 @@ NAMES = ["float.tif", "float-strip.tif", "planes.tif", "deep.png", "deep.tif"]
 NAMES += ["rgb.png", "rgb.jpg", "alpha.png", "palette.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak can be read and reset on Linux only")
 def test_a_picture_takes_no_more_memory_than_is_documented(tmp_path):
     paths = [str(write(tmp_path, name, side)) for name in NAMES for side in (64, SIDE)]

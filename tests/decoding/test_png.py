@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.pictures import NOISE, ONE_LEVEL, assert_close, noise, swapped_profile, tensor_of
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin
 
 from qfm_metric.images import ImageError, load_image
 
@@ -99,7 +99,7 @@ def test_changed_bytes_of_pixels_are_told_by_their_checksum(tmp_path):
     data = bytearray(path.read_bytes())
     data[data.index(b"IDAT") + 100] ^= 1
     path.write_bytes(data)
-    with pytest.raises(ImageError, match=r"checksum of a chunk IDAT.*again"):
+    with pytest.raises(ImageError, match=r"a chunk IDAT with a wrong checksum.*again"):
         load_image(path)
 
 
@@ -110,3 +110,15 @@ def test_of_an_animated_png_the_first_frame_counts_though_later_ones_are_damaged
     at = data.index(b"fdAT")
     path.write_bytes(data[: at + 4] + bytes(40) + data[at + 44 :])
     assert torch.equal(load_image(path), EXPECTED)
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+def test_a_png_that_is_cut_off_is_refused_even_if_pillow_would_read_it(tmp_path, monkeypatch, lenient):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", lenient)
+    noise("RGB").save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(data[: data.rindex(b"IEND") - 20])
+    with pytest.raises(ImageError, match="ends within a chunk IDAT"):
+        load_image(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes(data[: data.rindex(b"IEND") + 2])  # all pixels are there
+    assert torch.equal(load_image(tmp_path / "a.png"), EXPECTED)

@@ -10,7 +10,7 @@ from helpers.tiffs import grey_directory, write_tiff
 from PIL import Image
 
 from qfm_metric.decoding.quiet import no_warnings
-from qfm_metric.images import load_image
+from qfm_metric.images import ImageError, load_image
 
 
 @pytest.fixture
@@ -97,3 +97,10 @@ def test_filters_are_not_touched(tmp_path, shown):
         assert warnings.filters == before
     assert torch.equal(load_image(save(noise("RGB"), tmp_path / "a.png")), tensor_of(NOISE[..., 1:]))
     assert warnings.filters == before
+
+
+def test_no_decoder_logs_an_error(tmp_path, capfd):
+    path = write_tiff(tmp_path / "a.tif", grey_directory(NOISE[..., 0], SAMPLES=500))
+    with pytest.raises(ImageError, match="500 x 8 bits"):
+        load_image(path)
+    assert capfd.readouterr().err == ""

@@ -233,7 +233,7 @@ def test_tags_that_claim_more_bytes_than_the_file_has_are_refused(tmp_path):
     junk = b"".join(struct.pack("<HHII", 60000 + i, 1, len(data), 0) for i in range(3))  # each all of the file
     hostile = data[:start] + struct.pack("<H", count + 3) + data[start + 2 : -4] + junk + bytes(4)
     (tmp_path / "a.tif").write_bytes(hostile)
-    with pytest.raises(ImageError, match="more bytes than it has"):
+    with pytest.raises(ImageError, match="more bytes than there are"):
         load_image(tmp_path / "a.tif")
 
 
@@ -243,3 +243,27 @@ def test_tiles_far_larger_than_the_picture_are_refused(tmp_path, bits):
     path = write_tiff(tmp_path / "a.tif", {**grey_directory(PICTURE, BITS=bits), **tiles})
     with pytest.raises(ImageError, match="tiles are far larger than its picture"):
         load_image(path)
+
+
+@pytest.mark.parametrize("count", [0, 2**32 - 1])
+def test_a_strip_of_any_length_is_read_no_further_than_the_file(tmp_path, count):
+    tifffile.imwrite(tmp_path / "a.tif", integers(16, 16, 24), compression="lzw", photometric="miniswhite")
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    at = data.index(struct.pack("<HHI", 279, 4, 1)) + 8
+    data[at : at + 4] = count.to_bytes(4, "little")
+    (tmp_path / "a.tif").write_bytes(data)
+    if count:  # the rest of the file is more than the strip
+        assert load_image(tmp_path / "a.tif").shape == (3, 16, 24)
+    else:
+        with pytest.raises(ImageError):
+            load_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_bits_in_reversed_order(tmp_path, order):
+    samples = integers(12, 16, 24)
+    plain = np.frombuffer(pack_bits(samples, 12), np.uint8)
+    reverse = np.packbits(np.unpackbits(plain), bitorder="little").tobytes()
+    directory = {**grey_directory(PICTURE, BITS=12), 266: 2, "data": reverse}
+    path = write_tiff(tmp_path / "a.tif", directory, order=order)
+    assert_close(load_image(path), tensor_of(samples, 4095), SIXTEEN_BITS)

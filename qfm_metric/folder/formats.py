@@ -1,7 +1,7 @@
 """Formats of rows: how each is written, row by row, and read back.
 
-Text, CSV and JSON lines grow by whole rows. A JSON document is written at once. Parquet cannot grow: its rows are
-collected in `FILE.jsonl` and converted at the end.
+Text, CSV and JSON lines grow by whole rows. A JSON document is written at once. Parquet and Arrow files cannot grow:
+their rows are collected in `FILE.jsonl` and converted at the end.
 """
 
 import csv
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from ..atomic import whole_file
 from .row import DECIMALS, Row, Value, arrow_schema
@@ -159,26 +159,55 @@ def read_json(file: BinaryIO) -> Iterator[Record]:
 
 def to_parquet(journal: Path, path: Path, columns: Columns) -> None:
     """Write a Parquet file from JSON lines."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from pyarrow.parquet import ParquetWriter
 
-    schema = arrow_schema(columns)
-    with whole_file(path, "wb") as file, pq.ParquetWriter(file, schema) as writer:
-        for group in groups(journal):
-            writer.write_table(pa.Table.from_pylist(group, schema))
+    _write_groups(journal, path, columns, ParquetWriter)
+
+
+def to_arrow(journal: Path, path: Path, columns: Columns) -> None:
+    """Write an Arrow IPC file from JSON lines."""
+    from pyarrow.ipc import new_file
+
+    _write_groups(journal, path, columns, new_file)
 
 
 def from_parquet(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a Parquet file."""
+    from pyarrow.parquet import ParquetFile
+
+    with _whole_binary(path, "Parquet") as source, ParquetFile(source) as file:
+        for batch in file.iter_batches():
+            yield from batch.to_pylist()
+
+
+def from_arrow(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of an Arrow IPC file."""
+    from pyarrow.ipc import open_file
+
+    with _whole_binary(path, "Arrow") as source, open_file(source) as file:
+        for number in range(file.num_record_batches):
+            yield from file.get_batch(number).to_pylist()
+
+
+def _write_groups(journal: Path, path: Path, columns: Columns, open_writer: Callable[[IO[Any], Any], Any]) -> None:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    schema = arrow_schema(columns)
+    with whole_file(path, "wb") as file, open_writer(file, schema) as writer:
+        for group in groups(journal):
+            writer.write_table(pa.Table.from_pylist(group, schema))
+
+
+@contextmanager
+def _whole_binary(path: Path, kind: str) -> Iterator[BinaryIO]:
+    """A file that pyarrow reads; what it cannot read is damaged."""
+    import pyarrow as pa
 
     try:
-        with path.open("rb") as source, pq.ParquetFile(source) as file:
-            for batch in file.iter_batches():
-                yield from batch.to_pylist()
+        with path.open("rb") as source:
+            yield source
     except pa.ArrowInvalid as error:
-        raise ValueError(f"expected a whole Parquet file: {error}") from error
+        raise ValueError(f"expected a whole {kind} file: {error}") from error
 
 
 def groups(journal: Path) -> Iterator[list[dict[str, Any]]]:
@@ -215,6 +244,16 @@ FORMATS = {
         resumable=True,
         convert=to_parquet,
         restore=from_parquet,
+        package="pyarrow",
+        extra="parquet",
+    ),
+    "arrow": Format(
+        "an Arrow IPC file (Feather), with -o (pip install 'qfm-metric[parquet]')",
+        json_line,
+        records=read_json_lines,  # of its journal
+        resumable=True,
+        convert=to_arrow,
+        restore=from_arrow,
         package="pyarrow",
         extra="parquet",
     ),

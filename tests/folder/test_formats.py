@@ -8,6 +8,7 @@ import pytest
 from helpers.processes import NOT_TEXT
 
 from qfm_metric.cli.output import write_rows
+from qfm_metric.folder import formats
 from qfm_metric.folder.formats import FORMATS, key
 from qfm_metric.folder.journal import Journal, read_table
 from qfm_metric.folder.row import COLUMNS, Row, columns_with, read_row
@@ -44,7 +45,8 @@ def write(name, rows, columns, signature="by me"):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_row_comes_back_with_what_scored_it(name):
+def test_every_row_comes_back_with_what_scored_it(monkeypatch, name):
+    monkeypatch.setattr(formats, "GROUP", 2)  # of three
     assert read_table(write(name, ROWS, columns_with("lowest"))) == (ROWS, "by me")
 
 
@@ -127,9 +129,17 @@ def test_files_that_are_no_results(name, content, message):
         read_table(name)
 
 
-def test_what_pyarrow_reads_of_a_parquet_file():
-    parquet = pytest.importorskip("pyarrow.parquet")
-    table = parquet.read_table(write("parquet", ROWS, columns_with("lowest")))
+def read_by_pyarrow(path):
+    """With what its users read it."""
+    if path.suffix == ".parquet":
+        return pytest.importorskip("pyarrow.parquet").read_table(path)
+    with pytest.importorskip("pyarrow").memory_map(str(path)) as file:
+        return pytest.importorskip("pyarrow.ipc").open_file(file).read_all()
+
+
+@pytest.mark.parametrize("name", ["parquet", "arrow"])
+def test_what_pyarrow_reads_of_a_binary_file(name):
+    table = read_by_pyarrow(write(name, ROWS, columns_with("lowest")))
     assert table.column_names == [*COLUMNS, "lowest"]
     assert [str(column.type) for column in table.columns] == [
         *["string", "double", "double", "int32", "int32", "string", "string", "double"]

@@ -35,10 +35,10 @@ def tiff_of_many_directories():
 
 
 def tiff_of_overlapping_directories():
-    """Each of 65,000 tags, and with references to thousands of others."""
+    """Each of 30,000 tags or more, and the first one refers to thousands of others, which begin within it."""
     count, others = 65_000, 4000
     tags = struct.pack("<HHII", 254, 4, 1, 1) + struct.pack("<HHII", 330, 4, others, 8 + 2 + 12 * (count + 2) + 4)
-    table = struct.pack("<H", count) + tags + struct.pack("<HHII", 256, 3, 1, 9) * (count - 2) + bytes(28)
+    table = struct.pack("<H", count) + tags + struct.pack("<HHIHH", 256, 3, 1, 9, 30_000) * (count - 2) + bytes(28)
     return b"II*\0\x08\0\0\0" + table + np.arange(8, 8 + 12 * others, 12, dtype="<u4").tobytes() + bytes(16)
 
 

@@ -90,8 +90,8 @@ def _read_markers(data: bytes) -> tuple[list[int], list[tuple[list[int], int, in
             count = body[0]
             first, last, bits = body[-3:] if progressive else (0, 63, 0)
             scans.append((list(body[1 : 1 + 2 * count : 2]), first, last, bits & 15))
-            following = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]").search(data, at)
-            at = len(data) if following is None else following.end() - 2
+            following = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]").search(data, at)
+            at = len(data) if following is None else following.start()
     return frame, scans, at
 
 

@@ -72,12 +72,10 @@ def _what_text_it_is(head: bytes) -> tuple[str, str] | None:
     text = _as_text(head)
     if text is None:
         return None
-    start = text.lstrip("\ufeff \t\r\n").lower()
-    if re.match(r"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!doctype svg|<svg|<[a-z]+:svg)", start, re.DOTALL):
+    start = _skip_prologue(text).lower()
+    if re.match(r"<!doctype svg|<svg|<[a-z]+:svg", start):
         return "SVG, which has no pixels", _EXPORT
-    if re.match(
-        r"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!doctype html|<html|<head|<body|<script|<meta)", start, re.DOTALL
-    ):
+    if re.match(r"<!doctype html|<html|<head|<body|<script|<meta", start):
         return "an HTML page", _AGAIN
     if start.startswith("<"):
         return "XML", f"if it is an answer of a server, {_AGAIN}"
@@ -88,6 +86,14 @@ def _what_text_it_is(head: bytes) -> tuple[str, str] | None:
     if re.match(r"https?://\S+\s*$", start):
         return "a link to something", "download what it links to"
     return f"text: {text.strip()[:40]!r}", "find out how it got its name; if it was downloaded, download it again"
+
+
+def _skip_prologue(text: str) -> str:
+    """`text` behind blanks, declarations and comments."""
+    rest = text.lstrip("\ufeff \t\r\n")
+    while (closing := "?>" if rest.startswith("<?") else "-->" if rest.startswith("<!--") else "") and closing in rest:
+        rest = rest.partition(closing)[2].lstrip()
+    return rest
 
 
 def _as_text(head: bytes) -> str | None:

@@ -37,7 +37,7 @@ def open_png(file: BinaryIO) -> Image.Image:
 def _read_picture(file: BinaryIO) -> tuple[io.BytesIO, bytes | None]:
     """The file with only the chunks that say something of the pixels, and the colour profile, unpacked."""
     length, at, kind = file.seek(0, 2), len(MAGIC), b""
-    kept, profile = io.BytesIO(), None
+    kept, profile, seen = io.BytesIO(), None, set[bytes]()
     kept.write(MAGIC)
     while at + 8 <= length and kind != b"IEND":
         file.seek(at)
@@ -52,8 +52,12 @@ def _read_picture(file: BinaryIO) -> tuple[io.BytesIO, bytes | None]:
             if not _copy(file, chunk, size + 4, zlib.crc32(kind)):
                 continue
             data = chunk.getvalue()[:-4]
+            name = data.partition(b"\0")[0] if kind.endswith(b"Xt") else kind
+            if name in seen:  # unpacking takes time: of each only the first
+                continue
+            seen.add(name)
             if kind == b"iCCP":
-                profile = profile or _unpack(data.partition(b"\0")[2][1:], _MOST_BYTES)
+                profile = _unpack(data.partition(b"\0")[2][1:], _MOST_BYTES)
             elif not kind.endswith(b"Xt") or _may_turn(kind, data):
                 kept.write(head + chunk.getvalue())
     kept.seek(0)

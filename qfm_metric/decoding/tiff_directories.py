@@ -26,7 +26,7 @@ TAGS = {
 }
 _TYPES = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}  # the unsigned ones; 13 and 18 point to directories
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_MOST = 4096  # directories that are looked at for one that is no thumbnail
+_MOST = 64  # directories that are looked at for one that is no thumbnail
 
 _PHOTOMETRICS = {
     **{0: "grey with white at 0", 1: "grey", 2: "RGB", 3: "palette", 4: "mask", 5: "CMYK", 6: "YCbCr", 8: "CIELab"},
@@ -166,7 +166,7 @@ def _walk(file: BinaryIO) -> Iterator[Directory]:
         directory, following = _read(file, following, little, big)
         yield directory
         for offset in directory.values(Tag.SubIFDs)[:_MOST].tolist():
-            if offset not in seen:
+            if offset not in seen and len(seen) < _MOST:
                 seen.add(offset)
                 yield _read(file, offset, little, big)[0]
 

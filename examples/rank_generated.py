@@ -26,7 +26,7 @@ from PIL import Image
 from torch import Tensor
 
 from qfm_metric import QFMScore, WeightsError, load_image, score_files
-from qfm_metric.cli.paths import find_pictures
+from qfm_metric.cli.paths import Scan
 
 STAND_INS = {"a portrait": "astronaut", "a cat": "chelsea", "a cup of coffee": "coffee"}
 
@@ -64,7 +64,7 @@ def rank(prompt: str, names: Sequence[str], scores: Sequence[float]) -> Ranked:
 def rank_folder(metric: QFMScore, folder: Path) -> Ranked | None:
     """A folder's pictures; those that cannot be read are named and left out. None if there are none."""
     scored = []
-    for result in score_files(find_pictures([str(folder)], recursive=False), metric):
+    for result in score_files(Scan([str(folder)]), metric):
         if result.score is None:
             print(f"left out: {result.error}", file=sys.stderr)
         else:

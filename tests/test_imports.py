@@ -29,17 +29,22 @@ MAY_IMPORT = {
     "adapters": ({"__init__", "folder", "score"}, set()),
     "html": ({"atomic", "compare", "folder", "images", "overlay", "scale"}, set()),
     "folder": ({"atomic", "images", "overlay", "score"}, set()),
-    "onnx": ({"export", "images", "model", "score"}, set()),
-    "export": ({"model", "score"}, set()),
-    "loss": ({"guard", "inputs", "score"}, set()),
+    "onnx": ({"export", "images", "model", "score", "torch_defaults"}, set()),
+    "export": ({"model", "score", "torch_defaults"}, set()),
+    "loss": ({"guard", "inputs", "score", "torch_defaults"}, set()),
     "guard": ({"images", "score"}, set()),
-    "score": ({"assessment", "card", "hub", "images", "inputs", "model", "views", "weights"}, {"__init__"}),
+    "score": (
+        {"assessment", "card", "hub", "images", "inputs", "model", "torch_defaults", "views", "weights"},
+        {"__init__"},
+    ),
     "views": ({"images", "model"}, set()),
     "hub": ({"weights"}, set()),
+    "weights": ({"torch_defaults"}, set()),
+    "images": ({"decoding"}, set()),
     "assessment": ({"scale"}, set()),
 }
 MAY_IMPORT |= dict.fromkeys(
-    ("atomic", "card", "compare", "images", "inputs", "model", "overlay", "scale", "weights"), (set(), set())
+    ("atomic", "card", "compare", "decoding", "inputs", "model", "overlay", "scale", "torch_defaults"), (set(), set())
 )
 # Modules that import what a variable names, and which of ours that may be.
 BY_VARIABLE = {

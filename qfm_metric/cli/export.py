@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ..export import ExportError, export_onnx, export_pt2
 from ..score import QFMScore
 from ..weights import WeightsError
+from .options import WEIGHTS_HELP
 from .parser import Parser
 from .targets import check_target, is_export
 
@@ -52,5 +53,5 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--onnx", metavar="FILE", help='ONNX, opset 18; needs pip install "qfm-metric[onnx]"')
     parser.add_argument("--pt2", metavar="FILE", help="a program of torch.export")
-    parser.add_argument("--weights", metavar="ID", help="weights id, file, saved folder or org/name[@revision]")
+    parser.add_argument("--weights", metavar="ID", help=WEIGHTS_HELP)
     return parser

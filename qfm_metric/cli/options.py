@@ -17,7 +17,9 @@ def add_metric_options(parser: argparse.ArgumentParser) -> None:
     """Add `--weights`, `--device` and `--threads`."""
     parser.add_argument("--weights", metavar="ID", help=WEIGHTS_HELP)
     parser.add_argument("--device", default="cpu", help="torch device, such as cpu, cuda, mps (default: cpu)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the network (default: all)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="CPU threads of the network (default: all; of several workers 1 each)"
+    )
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..folder.formats import FORMATS
+from ..folder.journal import run_file
 from ..folder.row import read_row
 from ..images import IMAGE_SUFFIXES
 from ..weights import CONFIG_KEY
@@ -59,6 +60,8 @@ def is_table(name: str | None) -> Callable[[Path], bool]:
     """Whether a file holds rows of a format (None: text), or is the half-written one of a run that ended."""
 
     def check(path: Path) -> bool:
+        if run_file(path).is_file():  # a run of ours has begun it, and may have been cut off anywhere
+            return True
         if name is None:
             return bool(TEXT.match(_head(path)))
         form = FORMATS[name]

@@ -100,11 +100,11 @@ def test_a_run_that_ends_before_its_first_row_leaves_the_page_before(monkeypatch
 
 @pytest.mark.parametrize("page", ["absent/page.html", "f"])
 def test_a_page_that_cannot_be_written_costs_nothing(mean, monkeypatch, capsys, page):
-    Path("out").write_text("rows of before")
+    Path("out").write_text("path,score\n")
     monkeypatch.setattr(mean, "rate", None)
     assert main(["f", "--csv", "-o", "out", "--html", page]) == 1
     assert capsys.readouterr().err.startswith(f"qfm-metric: cannot write {page}: ")
-    assert Path("out").read_text() == "rows of before"
+    assert Path("out").read_text() == "path,score\n"
 
 
 def test_a_full_disk_costs_the_page_alone(capsys):
@@ -122,7 +122,7 @@ def test_a_full_disk_costs_the_page_alone(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--html", "f/0.png", "f/1.png"], "expected the name of the page to write, got a picture's: f/0.png"),
+        (["--html", "f/0.png", "f/1.png"], "expected the name of the file to write, got a picture's: f/0.png"),
         (["--html", "./out", "-o", "out", "f"], "expected another file than -o out"),
     ],
 )

@@ -181,11 +181,11 @@ def test_other_maps_are_other_settings(capsys):
 
 def test_a_folder_that_cannot_be_written_costs_nothing(mean, monkeypatch, capsys):
     monkeypatch.setattr(mean, "rate", None)
-    Path("out").write_text("rows of before")
+    Path("out").write_text("path,score\n")
     for folder in ("a/cat.png", "a/cat.png/maps"):
         assert main(["b", "--map", folder, "--csv", "-o", "out"]) == 1
         assert capsys.readouterr().err.startswith(f"qfm-metric: cannot write {folder}: ")
-    assert Path("out").read_text() == "rows of before"
+    assert Path("out").read_text() == "path,score\n"
 
 
 def test_an_overlay_that_does_not_fit_is_taken_back(capsys):

@@ -19,7 +19,7 @@ from qfm_metric import load_image
 from qfm_metric.cli import main
 from qfm_metric.cli import score as cli
 from qfm_metric.cli.output import format_of, write_rows
-from qfm_metric.cli.paths import find_pictures
+from qfm_metric.cli.paths import Scan
 from qfm_metric.folder import score_files
 from qfm_metric.folder.formats import FORMATS
 from qfm_metric.folder.journal import RowFile, read_table
@@ -46,9 +46,9 @@ def test_folder_is_its_pictures_in_order_of_name():
     Path("f/png").write_text("no suffix")
     top = [os.path.join("f", name) for name in ("a.jpg", "b.PNG", "c.webp.gif")]
     deep = [os.path.join("f", "deep", "d.png"), os.path.join("f", "folder.png", "e.png")]
-    assert list(find_pictures(["f"], recursive=False)) == top
-    assert list(find_pictures(["f"], recursive=True)) == top + deep
-    assert list(find_pictures(["f/notes.txt"], recursive=False)) == ["f/notes.txt"]  # named, so it gets an error row
+    assert list(Scan(["f"])) == top
+    assert list(Scan(["f"], recursive=True)) == top + deep
+    assert list(Scan(["f/notes.txt"])) == ["f/notes.txt"]  # named, so it gets an error row
 
 
 def test_globs_are_expanded_as_a_shell_would():
@@ -57,7 +57,7 @@ def test_globs_are_expanded_as_a_shell_would():
     Path("trip-b/z.txt").touch()
 
     def found(*globs):
-        return [Path(path).as_posix() for path in find_pictures(globs, recursive=False)]
+        return [Path(path).as_posix() for path in Scan(globs)]
 
     assert found("?.png") == ["1.png", "2.png"]
     assert found("*.png") == ["1.png", "10.png", "2.png", "[1].png"]
@@ -71,7 +71,7 @@ def test_globs_are_expanded_as_a_shell_would():
 def test_dash_is_a_path_per_line(monkeypatch):
     feed(monkeypatch, "b.png\r\n\r\n  \n sp ace.png\nkätzchen.png\nbad".encode() + b"\xff.png")
     names = ["b.png", " sp ace.png", "kätzchen.png", NOT_TEXT]
-    assert list(find_pictures(["first.png", "-", "last.png"], recursive=False)) == ["first.png", *names, "last.png"]
+    assert list(Scan(["first.png", "-", "last.png"])) == ["first.png", *names, "last.png"]
 
 
 def test_folder_that_cannot_be_read_costs_its_own_rows_only(monkeypatch, mean, capsys):

@@ -148,7 +148,7 @@ def test_the_table_lists_what_there_is_and_no_more():
         at_load, later = (set().union(*(siblings(names[k]) for names in used)) for k in (0, 1))
         assert may_at_load <= at_load, group
         assert may_later <= later, group
-    assert siblings(imports("train.cli.student")[0]) >= {"model", "score", "train"}
+    assert siblings(imports("train.start")[0]) >= {"hub", "model", "weights"}
 
 
 def test_no_modules_wait_for_each_other_while_they_are_loaded():

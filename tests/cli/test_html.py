@@ -98,9 +98,10 @@ def test_a_run_that_ends_before_its_first_row_leaves_the_page_before(monkeypatch
     assert {path.name for path in Path().iterdir()} == {"f", "out", "out.run.json", "page.html"}
 
 
-@pytest.mark.parametrize("page", ["absent/page.html", "f"])
+@pytest.mark.parametrize("page", ["absent/page.html", "g"])
 def test_a_page_that_cannot_be_written_costs_nothing(mean, monkeypatch, capsys, page):
     Path("out").write_text("path,score\n")
+    Path("g").mkdir()
     monkeypatch.setattr(mean, "rate", None)
     assert main(["f", "--csv", "-o", "out", "--html", page]) == 1
     assert capsys.readouterr().err.startswith(f"qfm-metric: cannot write {page}: ")

@@ -171,7 +171,8 @@ def test_rows_before_a_failure_are_on_disk(form):
 
 @pytest.mark.parametrize("form", STREAMED)
 def test_output_goes_to_the_file_alone(mean, capsys, form):
-    Path("out").write_text("what was there before, longer than what replaces it\n" * 9)
+    before = text_of([Row("longer than what replaces it.png", 0.1, width=8, height=8)] * 9, form)
+    Path("out").write_text(before)
     assert main([*[f"--{form}"] * bool(form), "-o", "out", grey("ä.png")]) == 0
     assert capsys.readouterr() == ("", "")
     assert Path("out").read_bytes().decode() == text_of([Row("ä.png", 0.2, width=8, height=8)], form)
@@ -238,7 +239,9 @@ def test_wrong_usage(capsys, arguments, message):
     out, err = capsys.readouterr()
     assert exit.value.code == 2
     assert out == ""
-    assert message in err.splitlines()[-1]
+    first, hint = err.splitlines()  # what is wrong, and no list of all options before it
+    assert message in first
+    assert hint.endswith("--help shows the options")
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .assessment import Assessment
+from .atomic import whole_file
 from .card import model_card
 from .hub import load_weights
 from .images import Pixels
@@ -156,12 +157,14 @@ class QFMScore(nn.Module):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             sha256 = save_weights(folder / FILE, config, tensors, torch.float16 if exact else torch.float32)
-            (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            with whole_file(folder / "config.json") as file:
+                file.write(json.dumps(config, indent=2, sort_keys=True) + "\n")
             if not (folder / "README.md").exists():  # may be somebody's own
                 # The written bytes decide: a network that was changed since it was loaded inherits no figures.
                 entries = read_manifest()["weights"].items()
                 released = next((item for item in entries if item[1]["sha256"] == sha256), (folder.name, None))
-                (folder / "README.md").write_text(model_card(*released), encoding="utf-8")
+                with whole_file(folder / "README.md") as file:
+                    file.write(model_card(*released))
         except OSError as error:
             raise WeightsError(f"{folder}: cannot write ({error.strerror}); free space, or choose another") from error
 

@@ -34,12 +34,12 @@ MAY_IMPORT = {
     "loss": ({"guard", "inputs", "score", "torch_defaults"}, set()),
     "guard": ({"images", "score"}, set()),
     "score": (
-        {"assessment", "card", "hub", "images", "inputs", "model", "torch_defaults", "views", "weights"},
+        {"assessment", "atomic", "card", "hub", "images", "inputs", "model", "torch_defaults", "views", "weights"},
         {"__init__"},
     ),
     "views": ({"images", "model"}, set()),
     "hub": ({"weights"}, set()),
-    "weights": ({"torch_defaults"}, set()),
+    "weights": ({"atomic", "torch_defaults"}, set()),
     "images": ({"decoding"}, set()),
     "assessment": ({"scale"}, set()),
 }

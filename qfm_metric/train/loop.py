@@ -5,7 +5,6 @@ rank) and the checkpoint, so a run that is interrupted and resumed ends where an
 """
 
 import csv
-import os
 import pickle
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ..atomic import whole_file
 from ..model import QFMNet
 from . import losses, matching
 from .datasets.table import DataError, Decoded
@@ -225,9 +225,8 @@ def _rate(config: LoopConfig, step: int) -> float:
 
 
 def _save(content: Any, path: Path) -> None:
-    part = path.with_suffix(".part")
-    torch.save(content, part)
-    os.replace(part, path)
+    with whole_file(path, "wb") as file:
+        torch.save(content, file)
 
 
 class Metrics:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..atomic import whole_file
 from ..card import model_card
 from ..hub import load_weights
 from ..images import load_image
@@ -110,7 +111,8 @@ def publish(repo_id: str, name: str, manifest_file: Path, file: Path | None, pri
     entry["revision"] = _upload(repo_id, files, private)
     _load_back(f"{repo_id}@{entry['revision']}", entry["sha256"])
     check_manifest(manifest)
-    manifest_file.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with whole_file(manifest_file) as written:
+        written.write(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
     return "\n".join([f"published {repo_id}@{entry['revision']}:", *lines, f"{manifest_file} names it"])
 
 

@@ -85,12 +85,13 @@ def _die_in_step(number):
 def _die_while_saving(number):
     save = torch.save
 
-    def half(content, path):
+    def half(content, file):
         if content.get("step") != number:
-            return save(content, path)
+            return save(content, file)
         whole = io.BytesIO()
         save(content, whole)
-        path.write_bytes(whole.getvalue()[: whole.tell() // 2])
+        file.write(whole.getvalue()[: whole.tell() // 2])
+        file.flush()
         _die()
 
     torch.save = half

@@ -142,7 +142,7 @@ def fuzz(minutes, seed):
                 find = CORPUS / f"find-{hashlib.sha256(data).hexdigest()[:12]}"
                 find.write_bytes(data)
                 finds.append(find)
-                print(f"{find}: {said or child.stderr[-2000:] or f'died with status {status}'}", flush=True)
+                print(f"{find}: {said or f'died with status {status}: {child.stderr[-500:]}'}", flush=True)
             seed += 1
             print(f"{tried} inputs, {len(finds)} finds", flush=True)
     return tried, finds

@@ -20,6 +20,7 @@ CONFIG = {"backbone": "test_efficientnet", "native_views": 1, "view_pixels": 204
 CONFIG |= {"mixers": 1, "context": 16, "uncertainty": True}
 SIZES = [(64, 64), (96, 128), (128, 96), (160, 128), (200, 150), (64, 300), (400, 90), (97, 61), (640, 427)]
 TOLERANCE = 1e-5
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,6 @@ def test_rows_are_those_of_torch(folder, small, network, expected):
         assert torch.tensor(values).std() > 100 * TOLERANCE  # pictures can be told apart
 
 
-@pytest.mark.slow
 def test_tiles_in_worker_processes(folder, small, network):
     found = list(score_files(folder, network, workers=2, tile=100))
     assert_near(found, list(score_files(folder, small, tile=100)))

@@ -140,7 +140,7 @@ def test_a_picture_gets_its_score_word_uncertainty_and_map(page, unsure, photo_p
 def test_a_damaged_picture_is_explained(page, photo_path, tmp_path):
     (tmp_path / "cut.png").write_bytes(Path(photo_path).read_bytes()[:5000])
     page.locator("input[type=file]").set_input_files(tmp_path / "cut.png")
-    expect(page.get_by_text("expected a whole picture")).to_be_visible(timeout=PATIENCE * 1000)
+    expect(page.get_by_text("expected a whole PNG")).to_be_visible(timeout=PATIENCE * 1000)
     expect(page.get_by_label("In a word")).to_have_value("")
     expect(page.get_by_label("Uncertainty")).to_have_value("")
 

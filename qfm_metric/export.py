@@ -58,7 +58,13 @@ class ExportableScore(nn.Module):
 
         Attention over tokens that are all there twice finds what it finds in one copy.
         """
-        config, sides = self.net.config, images.shape[-2:]
+        config = self.net.config
+        if config.working_pixels:
+            exact = [torch.scalar_tensor(side, dtype=torch.float64) for side in images.shape[-2:]]
+            scale = (config.working_pixels / (exact[0] * exact[1])).sqrt().clamp(max=1)
+            working = [_integer((side * scale).round().clamp(1, LONGEST), 1, LONGEST) for side in exact]
+            images = F.interpolate(images, working, mode="bilinear", antialias=True, align_corners=False)
+        sides = images.shape[-2:]
         exact = [torch.scalar_tensor(side, dtype=torch.float64) for side in sides]
         scale = (config.view_pixels / (exact[0] * exact[1])).sqrt().clamp(max=1)
         most = config.view_pixels // (SHORTEST_SIDE * CELL)

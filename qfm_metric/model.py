@@ -1,18 +1,20 @@
 """The QFM student network, in the order an image travels.
 
     images (N, 3, H, W)
-      -> preprocess        the whole picture reduced, and crops at full size     (N, V, 3, h, w)
+      -> preprocess        the whole picture reduced, and crops of more detail   (N, V, 3, h, w)
       -> pyramid           backbone maps at several depths
-      -> tokens            one token per 32 x 32 px cell, seeing every depth     (N, L, D)
+      -> tokens            one per 32 x 32 px cell, and one per view's mean cell (N, L, D)
       == the seam: training adds a matched image's tokens here ==
       -> decoder           learned queries attend to the tokens                  (N, Q, D)
-      -> head              a logit per query, averaged                           (N,)
+      -> head              two readers' logits, averaged                         (N,)
       -> calibration       monotone map to the MOS scale                         (N,) in (0, 1)
       (-> uncertainty      how far the MOS may be from the score, if trained     (N,) in units of the MOS)
+      (-> defects          what each named defect costs, if trained              (N, K) in [0, 1])
 
-What is unusual: besides the reduced picture the network sees pieces of it at native resolution, where focus, noise and
+What is unusual: besides the reduced picture the network sees a crop of it with more detail, where focus, noise and
 compression show; views are never upscaled; a token holds the mean and the spread of each depth inside its cell, so that
-fine-grained loss (noise, blocking, blur) reaches the decoder without passing through the deep layers.
+fine-grained loss (noise, blocking, blur) reaches the decoder without passing through the deep layers; beside the
+decoder a second reader, a plain linear map of the views' mean cells, has half a say, because it memorises less.
 
 Source: features -> seam -> transformer decoder follow QFM-IQM (arXiv 2312.06158) and its baseline DEIQT; the backbone,
 the tokens, the views and the calibration are ours. Tensors in, tensors out: nothing here checks its input.
@@ -23,7 +25,7 @@ import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -43,19 +45,24 @@ class QFMConfig:
         view_pixels: Area budget of a view, in pixels.
         native_views: Number of native-resolution views beside the whole picture, spread along its longer side: they
             have the whole view's shape, so the cost is bounded whatever the picture's size.
+        working_pixels: Area to which larger pictures are reduced before anything is looked at; the view of detail is a
+            crop of that, where most is to be seen. 0: none, the pictures' own size.
         mean, std: Input normalisation that the backbone was trained with, per channel.
         dim: Token width D.
         queries: Number of learned queries Q.
         heads: Attention heads of the decoder.
         context: Width of a layer through which every token also sees its view's mean cell; 0: none.
         mixers: Layers in which tokens attend to each other before the queries do.
+        mean_tokens: Each view has a token of its mean cell, too, and a second reader takes a linear map of those alone.
         uncertainty: Also predict how far the MOS may be from the score.
+        defects: Names of defects whose cost is predicted from the same tokens.
     """
 
     backbone: str = "tf_efficientnet_lite0"
     depths: tuple[int, ...] = (0, 1, 2, 3, 4)
     view_pixels: int = 384 * 384
     native_views: int = 0
+    working_pixels: int = 0
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     dim: int = 128
@@ -63,7 +70,9 @@ class QFMConfig:
     heads: int = 4
     context: int = 0
     mixers: int = 0
+    mean_tokens: bool = False
     uncertainty: bool = False
+    defects: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what a foreign weights file could ask for: downloads by name, absurd sizes, divisions by zero."""
@@ -72,6 +81,7 @@ class QFMConfig:
         bounds = {
             "view_pixels": (SHORTEST_SIDE**2, 2**24),
             "native_views": (0, 64),
+            "working_pixels": (0, 2**30),
             "dim": (1, 4096),
             "queries": (1, 256),
             "heads": (1, 64),
@@ -82,8 +92,11 @@ class QFMConfig:
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= largest:
                 raise ValueError(f"{name}: expected an integer from {least} to {largest}, got {value!r}")
-        if type(self.uncertainty) is not bool:
-            raise ValueError(f"uncertainty: expected true or false, got {self.uncertainty!r}")
+        for name in ("mean_tokens", "uncertainty"):
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"{name}: expected true or false, got {getattr(self, name)!r}")
+        if not isinstance(self.defects, tuple) or not all(isinstance(name, str) for name in self.defects):
+            raise ValueError(f"defects: expected names, got {self.defects!r}")
         if self.dim % self.heads:
             raise ValueError(f"heads: expected a divisor of dim {self.dim}, got {self.heads}")
         depths = self.depths
@@ -114,6 +127,15 @@ def view_size(height: int, width: int, pixels: int) -> tuple[int, int]:
     return operator.index(h), operator.index(w)
 
 
+def working_size(height: int, width: int, pixels: int) -> tuple[int, int]:
+    """Height and width of what is looked at: the picture's own, or reduced to an area of about `pixels` if there are.
+
+    A crop of a photograph of 12 megapixels shows blur and grain without their context, and hardly a part of it.
+    """
+    scale = min(1.0, math.sqrt(pixels / (height * width))) if pixels else 1.0
+    return max(1, operator.index(round(height * scale))), max(1, operator.index(round(width * scale)))
+
+
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     """`(N, 3, H, W)` to `size` (height, width)."""
     if images.shape[-2:] == size:
@@ -122,7 +144,7 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def native_pieces(images: Tensor, size: tuple[int, int], count: int) -> list[Tensor]:
-    """`count` crops of `size` (height, width) at full resolution, evenly spread along the diagonal; one: the centre.
+    """`count` crops of `size` (height, width), evenly spread along the diagonal; one: the centre.
 
     None if the images `(N, 3, H, W)` are too small for one, or of its size themselves.
     """
@@ -214,6 +236,23 @@ class Calibration(nn.Module):
         return torch.sigmoid(self.slope * logits + self.offset)
 
 
+class Judgement(NamedTuple):
+    """What the network says of N pictures.
+
+    Attributes:
+        scores: `(N,)` in (0, 1).
+        stds: `(N,)`, expected standard deviation of the MOS about the score; None without `config.uncertainty`.
+        defects: `(N, K, 2)` in (0, 1), what each of `config.defects` costs of the quality, and the expected standard
+            deviation of that; None if there are none.
+        maps: `(N, 1, rows, columns)`, local quality in (0, 1); None unless asked for.
+    """
+
+    scores: Tensor
+    stds: Tensor | None
+    defects: Tensor | None
+    maps: Tensor | None
+
+
 class QFMNet(nn.Module):
     """Images in [0, 1] to scores in (0, 1); higher is better.
 
@@ -228,6 +267,11 @@ class QFMNet(nn.Module):
     uncertainty: nn.Sequential
     standardize_context: Standardize
     project_context: nn.Sequential
+    standardize_means: Standardize
+    project_means: nn.Linear
+    kinds: nn.Parameter
+    means: nn.Linear
+    defects: nn.Linear
 
     def __init__(self, config: QFMConfig, *, pretrained: bool = False) -> None:
         super().__init__()
@@ -254,11 +298,19 @@ class QFMNet(nn.Module):
             self.standardize_context = Standardize(channels)
             layers = nn.Linear(channels, config.context), nn.GELU(), nn.Linear(config.context, config.dim)
             self.project_context = nn.Sequential(*layers)
+        views = 1 + config.native_views
+        if config.mean_tokens:
+            self.standardize_means = Standardize(channels)
+            self.project_means = nn.Linear(channels, config.dim)
+            self.kinds = nn.Parameter(torch.zeros(views, config.dim))
+            self.means = nn.Linear(views * config.dim, 1)
         self.decoder = Decoder(config.dim, config.queries, config.heads, config.mixers)
         self.head = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, 1))
         self.calibration = Calibration()
         if config.uncertainty:
             self.uncertainty = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, 1))
+        if config.defects:
+            self.defects = nn.Linear(views * config.dim, 2 * len(config.defects))
 
     def forward(self, images: Tensor) -> Tensor:
         """`(N, 3, H, W)` in [0, 1] to calibrated scores `(N,)` in (0, 1)."""
@@ -269,42 +321,42 @@ class QFMNet(nn.Module):
         """`(N, V, 3, h, w)` views to calibrated scores `(N,)`."""
         return self.calibration(self.forward_head(self.forward_features(views)))  # type: ignore[no-any-return]
 
-    def rate_views(self, views: Tensor) -> tuple[Tensor, Tensor | None]:
-        """`(N, V, 3, h, w)` views to scores `(N,)`, which are `score_views`'s, and their standard deviations `(N,)`.
+    def judge_views(self, views: Tensor, maps: bool = False) -> Judgement:
+        """All that is known of `(N, V, 3, h, w)` views from one pass; the scores are `score_views`'s.
 
-        There are no deviations without `config.uncertainty`.
+        Args:
+            maps: Also the map of local quality.
         """
-        return self._rate(self.decoder(self.forward_features(views)))
-
-    def assess_views(self, views: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """As `rate_views`, and maps of local quality `(N, 1, rows, columns)`."""
         cells = self.cells(self.pyramid(views))
-        answers = self.decoder(self.embed(cells, n=len(views)))
-        local = self.forward_local(
-            cells[:: views.shape[1]], self.forward_logits(answers)
-        )  # the whole is the first view
-        return *self._rate(answers), self.calibration(local)
-
-    def _rate(self, answers: Tensor) -> tuple[Tensor, Tensor | None]:
-        std = self.forward_std(answers) if self.config.uncertainty else None
-        return self.calibration(self.forward_logits(answers)), std
+        tokens = self.embed(cells, n=len(views))
+        answers = self.decoder(tokens)
+        logits = self.forward_logits(answers, tokens)
+        whole = cells[:: views.shape[1]]  # the first view
+        return Judgement(
+            self.calibration(logits),
+            self.forward_std(answers) if self.config.uncertainty else None,
+            self.forward_defects(tokens) if self.config.defects else None,
+            self.calibration(self.forward_local(whole, logits)) if maps else None,
+        )
 
     def preprocess(self, images: Tensor) -> Tensor:
         """`(N, 3, H, W)` in [0, 1] to normalised views `(N, V, 3, h, w)`, differentiable.
 
-        The first view is the whole picture; the others are its pieces at native resolution, of the same shape. A
+        The first view is the whole picture; the others are crops of it at `working_size`, of the same shape. A
         picture that fits into a view has no more to show: all its views are the whole.
         """
         return self.distinct_views(images).expand(-1, 1 + self.config.native_views, -1, -1, -1)
 
     def distinct_views(self, images: Tensor) -> Tensor:
         """As `preprocess`, without repetition: of pictures that fit into a view there is one, `V = 1`."""
-        size = view_size(images.shape[-2], images.shape[-1], self.config.view_pixels)
-        return self.stack_views(resize(images, size), native_pieces(images, size, self.config.native_views))
+        working = working_size(images.shape[-2], images.shape[-1], self.config.working_pixels)
+        return self.views_of(resize(images, working))
 
-    def stack_views(self, whole: Tensor, pieces: list[Tensor]) -> Tensor:
-        """`(N, 3, h, w)` in [0, 1], and pieces of the same shape if there are any, to normalised views."""
-        return (torch.stack([whole, *pieces], dim=1) - self.mean) / self.std
+    def views_of(self, working: Tensor) -> Tensor:
+        """`(N, 3, H, W)` in [0, 1] at `working_size` to normalised views `(N, V, 3, h, w)`."""
+        size = view_size(working.shape[-2], working.shape[-1], self.config.view_pixels)
+        pieces = native_pieces(working, size, self.config.native_views)
+        return (torch.stack([resize(working, size), *pieces], dim=1) - self.mean) / self.std
 
     def forward_features(self, views: Tensor) -> Tensor:
         """`(N, V, 3, h, w)` views to tokens `(N, L, D)`, those of one view after those of another."""
@@ -320,20 +372,42 @@ class QFMNet(nn.Module):
         return torch.cat([pool_cells(features, grid) for features in maps], dim=1)
 
     def embed(self, cells: Tensor, n: int) -> Tensor:
-        """Cell statistics of `n` pictures to tokens `(n, L, D)`, `L = V * rows * columns`."""
+        """Cell statistics of `n` pictures to tokens `(n, L, D)`: those of all cells, then one of each view's mean.
+
+        Where there is one view, the others are like it.
+        """
         flat = cells.flatten(2).transpose(1, 2)  # (N * V, C, rows, columns) -> (N * V, cells, C)
         tokens = self.project(self.standardize(flat))
         if self.config.context:
             tokens = tokens + self.project_context(self.standardize_context(flat.mean(dim=1, keepdim=True)))
-        return tokens.reshape(n, -1, self.config.dim)  # type: ignore[no-any-return]
+        if not self.config.mean_tokens:
+            return tokens.reshape(n, -1, self.config.dim)  # type: ignore[no-any-return]
+        means = self.project_means(self.standardize_means(flat.mean(dim=1, keepdim=True)))
+        seen = torch.cat([tokens, means], dim=1).reshape(n, -1, flat.shape[1] + 1, self.config.dim)
+        kinds = torch.arange(len(self.kinds), device=seen.device).clamp(max=seen.shape[1] - 1)
+        seen = seen[:, kinds] + self.kinds[:, None]
+        return torch.cat([seen[:, :, :-1].flatten(1, 2), seen[:, :, -1]], dim=1)
 
     def forward_head(self, tokens: Tensor) -> Tensor:
         """Tokens `(N, L, D)` to logits `(N,)`."""
-        return self.forward_logits(self.decoder(tokens))
+        return self.forward_logits(self.decoder(tokens), tokens)
 
-    def forward_logits(self, answers: Tensor) -> Tensor:
-        """The decoder's answers `(N, Q, D)` to logits `(N,)`: the mean over the queries."""
-        return self.head(answers).mean(dim=(1, 2))  # type: ignore[no-any-return]
+    def forward_logits(self, answers: Tensor, tokens: Tensor) -> Tensor:
+        """The mean over the readers, `(N,)`."""
+        return self.forward_readers(answers, tokens).mean(dim=1)
+
+    def forward_readers(self, answers: Tensor, tokens: Tensor) -> Tensor:
+        """Logits `(N, 1 or 2)`: of the decoder's answers `(N, Q, D)`, and of the mean tokens if there are any. Ours."""
+        logits = self.head(answers).mean(dim=1)
+        return torch.cat([logits, self.means(self.view_means(tokens))], dim=1) if self.config.mean_tokens else logits
+
+    def forward_defects(self, tokens: Tensor) -> Tensor:
+        """Tokens `(N, L, D)` to what each of `config.defects` costs, and the deviations of that: `(N, K, 2)` in (0, 1)."""
+        return torch.sigmoid(self.defects(self.view_means(tokens))).unflatten(1, (-1, 2))
+
+    def view_means(self, tokens: Tensor) -> Tensor:
+        """The tokens of the views' mean cells, side by side: `(N, L, D)` to `(N, V * D)`."""
+        return tokens[:, -len(self.kinds) :].flatten(1)
 
     def forward_local(self, cells: Tensor, logits: Tensor) -> Tensor:
         """Cells `(N, C, rows, columns)` of whole views and the pictures' logits `(N,)` to local logits.
@@ -343,7 +417,7 @@ class QFMNet(nn.Module):
         """
         around = F.avg_pool2d(cells, 3, stride=1, padding=1, count_include_pad=False)
         lone = around.permute(0, 2, 3, 1).reshape(-1, cells.shape[1], 1, 1)
-        alone = self.forward_head(self.embed(lone, n=len(lone))).view(-1, 1, *cells.shape[-2:])
+        alone = self.forward_head(self.embed(lone, len(lone))).view(-1, 1, *cells.shape[-2:])
         return alone + (logits.view(-1, 1, 1, 1) - alone.mean(dim=(-2, -1), keepdim=True))
 
     def forward_std(self, answers: Tensor) -> Tensor:

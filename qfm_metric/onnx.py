@@ -99,7 +99,7 @@ class OnnxScore:
             for count in {1, 1 + net.config.native_views}:
                 images = half_noise(count, height, width, noise)
                 with torch.inference_mode():
-                    views = net.stack_views(images[:1], [view[None] for view in images[1:]])
+                    views = (images[None] - net.mean) / net.std
                     differences.append(abs(self.rate([views])[0].score - net.score_views(views).item()))
         return max(differences)
 
@@ -108,15 +108,15 @@ class OnnxScore:
 
 
 class _OneRating(nn.Module):
-    """`QFMNet.rate_views` of one picture: `(V, 3, h, w)` to its score, and deviation if there is one, `(1, 1 or 2)`."""
+    """`QFMNet.judge_views` of one picture: `(V, 3, h, w)` to score and, if there is one, deviation `(1, 1 or 2)`."""
 
     def __init__(self, net: QFMNet) -> None:
         super().__init__()
         self.net = exportable_net(net)
 
     def forward(self, views: Tensor) -> Tensor:
-        scores, stds = self.net.rate_views(views[None])
-        return torch.stack([scores] if stds is None else [scores, stds], dim=1)
+        found = self.net.judge_views(views[None])
+        return torch.stack([found.scores] if found.stds is None else [found.scores, found.stds], dim=1)
 
 
 @torch_defaults()

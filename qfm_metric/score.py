@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -257,11 +257,12 @@ class QFMScore(nn.Module):
         maps: dict[int, Tensor] = {}
         with torch.autocast(self.device.type, enabled=False):
             for places, views in self._passes(images):
-                score, std, quality_map = self.net.assess_views(views)
-                scores |= zip(places, score.float(), strict=True)
-                maps |= zip(places, quality_map.float(), strict=True)
-                if std is not None:
-                    stds |= zip(places, std.float(), strict=True)
+                found = self.net.judge_views(views, maps=True)
+                assert found.maps is not None
+                scores |= zip(places, found.scores.float(), strict=True)
+                maps |= zip(places, found.maps.float(), strict=True)
+                if found.stds is not None:
+                    stds |= zip(places, found.stds.float(), strict=True)
         return Assessment(
             score=_in_order(scores),
             std=_in_order(stds) if stds else None,
@@ -334,16 +335,14 @@ class QFMScore(nn.Module):
 
     def rate(self, views: Sequence[Tensor], maps: bool = False) -> list[Rating]:
         """Ratings of pictures that were looked at, see `Metric`."""
-        found: dict[int, Rating] = {}
+        ratings: dict[int, Rating] = {}
         for places, batch in together(views, self._batch):
-            quality_maps: Iterable[Tensor | None] = [None] * len(batch)
-            if maps:
-                scores, stds, quality_maps = self.net.assess_views(batch)
-            else:
-                scores, stds = self.net.rate_views(batch)
-            deviations = [None] * len(batch) if stds is None else stds.tolist()
-            found |= zip(places, map(Rating, scores.tolist(), deviations, quality_maps), strict=True)
-        return [found[i] for i in range(len(views))]
+            found = self.net.judge_views(batch, maps)
+            nothing = [None] * len(batch)
+            stds = nothing if found.stds is None else found.stds.tolist()
+            quality_maps = nothing if found.maps is None else found.maps
+            ratings |= zip(places, map(Rating, found.scores.tolist(), stds, quality_maps), strict=True)
+        return [ratings[i] for i in range(len(views))]
 
     def show(self, views: Tensor, size: tuple[int, int]) -> Tensor:
         """The whole picture as it was looked at, see `Metric`."""
@@ -376,8 +375,13 @@ class QFMScore(nn.Module):
         return (
             f"qfm_metric {__version__}, weights {self.weights_id} (sha256 {self.weights_sha256[:12] or 'none'}), "
             f"views of at most {config.view_pixels} px: the whole (antialiased bilinear, shape kept, never enlarged) "
-            f"and {config.native_views} at native resolution"
+            f"and {config.native_views} {_crops(config)}"
         )
+
+
+def _crops(config: QFMConfig) -> str:
+    pixels = config.working_pixels
+    return f"crops of the picture at no more than {pixels} px" if pixels else "at native resolution"
 
 
 def _checked(images: Tensor | Sequence[Tensor]) -> Tensor | Sequence[Tensor]:

@@ -4,14 +4,12 @@ A picture is never whole in memory as floating point: one of 100 MP would take 1
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from .images import Pixels, to_unit
-from .model import QFMNet, native_pieces, resize, view_size
+from .model import QFMNet, resize, working_size
 
 SMALL = 2**20  # pixels that pass at once; also about what a strip has
 
@@ -23,15 +21,13 @@ def preprocess_pixels(net: QFMNet, pixels: Pixels) -> Tensor:
     left is made short at once.
     """
     height, width = pixels.shape[:2]
-    size = view_size(height, width, net.config.view_pixels)
+    size = working_size(height, width, net.config.working_pixels)
     if height * width <= SMALL or size == (height, width):
         return net.distinct_views(_to_images(net, pixels))
     rows = max(1, SMALL // width)
     strips = (_to_images(net, pixels[top : top + rows]) for top in range(0, height, rows))
     narrow = torch.cat([resize(strip, (strip.shape[-2], size[1])) for strip in strips], dim=-2)
-    planes: Any = np.moveaxis(pixels if pixels.ndim == 3 else pixels[..., None], -1, 0)
-    pieces: list[Any] = native_pieces(planes, size, net.config.native_views)
-    return net.stack_views(resize(narrow, size), [_to_images(net, np.moveaxis(piece, 0, -1)) for piece in pieces])
+    return net.views_of(resize(narrow, size))
 
 
 def together(views: Iterable[Tensor], size: int) -> Iterator[tuple[Sequence[int], Tensor]]:

@@ -122,7 +122,7 @@ def test_deleting_the_worst_cells_raises_the_score_and_the_best_lowers_it(metric
     for name in ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg"):
         net, image = metric.net, load_image(f"{skimage.__path__[0]}/data/{name}")
         views = net.preprocess(degraded(image, "noise", TOP_LEFT)[None])
-        cells, order = net.cells(net.pyramid(views)), net.assess_views(views)[2].flatten().argsort()
+        cells, order = net.cells(net.pyramid(views)), net.judge_views(views, maps=True).maps.flatten().argsort()
         quarter, logits = len(order) // 4, []
         for kept in (order, order[quarter:], order[:-quarter]):  # of the whole view; the native view stays
             some = cells[:1].flatten(2)[..., kept].unsqueeze(-1)

@@ -142,7 +142,7 @@ class CachedForward(nn.Module):
         cells = [self.cells(*batch, views) for batch in batches]
         tokens = [self.embed(c, views) for c in cells]
         answers = [net.decoder(t) for t in tokens]
-        scores = [net.calibration(net.forward_logits(a)) for a in answers]
+        scores = [net.calibration(net.forward_logits(a, t)) for a, t in zip(answers, tokens, strict=True)]
         stds = [net.forward_std(a.detach()) for a in answers] if net.config.uncertainty else []
         semantics = describe(net, cells[0], views)
         noisy = noise(tokens[0], semantics) if noise else None

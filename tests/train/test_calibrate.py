@@ -122,7 +122,7 @@ def test_calibration_makes_the_uncertainty_the_most_likely():
     answers = torch.randn(4000, 2, 16)
     rng = np.random.default_rng(0)
     with torch.inference_mode():
-        scores = net.calibration(net.forward_logits(answers)).numpy()
+        scores = net.calibration(net.forward_logits(answers, answers)).numpy()
         before = net.forward_std(answers).numpy()
         mos = scores + 3 * before * rng.standard_t(3, len(scores)) / 3**0.5  # three times as uncertain as it says
         calibrate_std(net, scores, before, mos)

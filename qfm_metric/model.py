@@ -268,7 +268,7 @@ class QFMNet(nn.Module):
     standardize_context: Standardize
     project_context: nn.Sequential
     standardize_means: Standardize
-    project_means: nn.Linear
+    project_means: nn.Sequential
     kinds: nn.Parameter
     means: nn.Linear
     defects: nn.Linear
@@ -301,7 +301,7 @@ class QFMNet(nn.Module):
         views = 1 + config.native_views
         if config.mean_tokens:
             self.standardize_means = Standardize(channels)
-            self.project_means = nn.Linear(channels, config.dim)
+            self.project_means = nn.Sequential(nn.Dropout(0.2), nn.Linear(channels, config.dim))
             self.kinds = nn.Parameter(torch.zeros(views, config.dim))
             self.means = nn.Linear(views * config.dim, 1)
         self.decoder = Decoder(config.dim, config.queries, config.heads, config.mixers)
@@ -402,7 +402,7 @@ class QFMNet(nn.Module):
         return torch.cat([logits, self.means(self.view_means(tokens))], dim=1) if self.config.mean_tokens else logits
 
     def forward_defects(self, tokens: Tensor) -> Tensor:
-        """Tokens `(N, L, D)` to what each of `config.defects` costs, and the deviations of that: `(N, K, 2)` in (0, 1)."""
+        """Tokens `(N, L, D)` to what each of `config.defects` costs, and that figure's deviation: `(N, K, 2)` in (0, 1)."""
         return torch.sigmoid(self.defects(self.view_means(tokens))).unflatten(1, (-1, 2))
 
     def view_means(self, tokens: Tensor) -> Tensor:

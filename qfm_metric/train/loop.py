@@ -1,4 +1,4 @@
-"""One loop for teacher and student: AdamW, warm-up and cosine, EMA, gradient clipping, early stop, exact resume.
+"""One training loop: AdamW, warm-up, a constant rate and a linear decay, EMA, gradient clipping, exact resume.
 
 Start it on its own or under `torchrun` (gloo on a CPU). Every step's batch, noise and dropout follow from (seed, step,
 rank) and the checkpoint, so a run that is interrupted and resumed ends where an uninterrupted one would.
@@ -7,27 +7,29 @@ rank) and the checkpoint, so a run that is interrupted and resumed ends where an
 import csv
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from ..atomic import whole_file
 from ..model import QFMNet
-from . import losses, matching
+from ..weights import save_weights
+from . import losses
 from .datasets.table import DataError, Decoded
+from .defects import TYPES
 from .evaluate import figures_to_choose_by
-from .frozen import Views, freeze, keep_statistics, run_rest
+from .folded import fold
 from .material import Material
-from .step import CachedForward, Labels, Objective, predict_cached, step_losses, to
+from .matching import Memory
+from .step import Objective, Student, step_losses
 
 
 @dataclass(frozen=True)
@@ -36,39 +38,49 @@ class LoopConfig:
 
     Attributes:
         steps: Length of the schedule.
-        head_rate, backbone_rate: Peak learning rates.
-        warmup: Steps of linear warm-up before the cosine.
+        decay_from: Step at which the rate begins to fall, linearly to zero; constant before.
+        joint_from: Step from which pictures are seen as inference sees them, all views together; single views before.
+        head_rate, backbone_rate: Peak learning rates; the backbone's first blocks learn at `early` of it.
+        early: Share of the backbone's rate for its first two blocks; the next two have its square root.
+        warmup: Steps of linear warm-up; the backbone waits for as many and warms up in twice as many.
+        drop_path: Largest share of dropped residual branches, at the last block.
         clip: Largest norm of the gradient.
         ema: Decay of the average of the weights, which is what is validated and exported.
         seed: Of batches, noise and dropout.
         every: Steps between validations and checkpoints.
-        patience: Validations without a better one before the run stops; 0: never.
+        validated: Pictures of the validation part that each validation scores; 0: all.
         bf16: The backbone in bfloat16: for GPUs; on CPUs without the instructions it is ten times slower.
     """
 
-    steps: int = 1400
+    steps: int = 8000
+    decay_from: int = 6000
+    joint_from: int = 5500
     head_rate: float = 1e-3
     backbone_rate: float = 2e-4
+    early: float = 0.25
     weight_decay: float = 0.05
-    warmup: int = 100
-    clip: float = 1.0
-    ema: float = 0.995
+    warmup: int = 200
+    drop_path: float = 0.1
+    clip: float = 3.0
+    ema: float = 0.998
     seed: int = 0
-    every: int = 200
-    patience: int = 0
+    every: int = 100
+    validated: int = 400
     bf16: bool = False
 
 
 @torch.inference_mode()
-def measure_statistics(net: QFMNet, frozen: int, cached: Views, count: int = 256) -> None:
-    """Set the standardisation of cells and of views to the mean and spread of each channel over `count` pictures."""
-    pictures = np.linspace(0, len(cached) - 1, min(count, len(cached))).astype(int)
-    parts = np.array_split(pictures, max(1, len(pictures) // 8))
-    cells = torch.cat([run_rest(net, frozen, *to(net.mean.device, *cached.batch(part))) for part in parts])
-    flat = cells.flatten(2).transpose(1, 2)
-    known = [(net.standardize, flat.flatten(0, 1))]
-    if net.config.context:
-        known.append((net.standardize_context, flat.mean(dim=1)))
+def measure_statistics(net: QFMNet, material: Material, seed: int, batches: int = 12) -> None:
+    """Set the standardisation of cells and of mean cells to the mean and spread of each channel over some batches."""
+    student, cells, means = Student(net.eval(), 1), [], []
+    for i in range(batches):
+        views = torch.from_numpy(material.draw((seed, 10**6 + i), 0).views).to(net.mean.device)
+        found = student.cells((views.permute(0, 1, 4, 2, 3) / 255 - net.mean) / net.std).flatten(2).transpose(1, 2)
+        cells.append(found.flatten(0, 1)[::4])
+        means.append(found.mean(dim=1))
+    known = [(net.standardize, torch.cat(cells))]
+    if net.config.mean_tokens:
+        known.append((net.standardize_means, torch.cat(means)))
     for layer, rows in known:
         layer.mean.copy_(rows.mean(dim=0))
         layer.std.copy_(rows.std(dim=0) + 1e-4)
@@ -76,49 +88,46 @@ def measure_statistics(net: QFMNet, frozen: int, cached: Views, count: int = 256
 
 def train(
     net: QFMNet,
-    frozen: int,
     material: Material,
-    decoded: Decoded,
-    labels: Labels,
     objective: Objective,
     config: LoopConfig,
     folder: Path,
     say: Callable[[str], None],
 ) -> QFMNet:
-    """Train `net` behind its first `frozen` blocks, or go on from the last checkpoint in `folder`.
+    """Train `net`, or go on from the last checkpoint in `folder`.
 
     Returns:
-        The EMA network of the best validation (mean of the overall and the within-subset SRCC).
+        The average network at the last step. Averages along the way are kept, too, as `step-N.safetensors`.
     """
-    if objective.attack and frozen:
-        raise DataError(f"attack {objective.attack}: an attack must reach the views; set training.frozen=0")
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    freeze(net.to(memory_format=torch.channels_last), frozen)
-    student = CachedForward(net, frozen, config.bf16).to(net.mean.device)
-    forward = DistributedDataParallel(student) if world > 1 else student
-    optimizer = torch.optim.AdamW(_parameter_groups(student, config))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, config))
-    state = _State(student, deepcopy(student), optimizer, schedule, matching.Memory(objective.memory))
+    rank, world = _rank()
+    _drop_paths(net, config.drop_path)
+    student = Student(net.to(memory_format=torch.channels_last), len(TYPES), config.bf16).to(net.mean.device)
+    state = _State(student, deepcopy(student), _optimizer(student, config), Memory(objective.memory))
+    for network in (student.net, state.average.net):
+        fold(network.backbone)
     state.resume(folder / "checkpoint.pt")
     metrics = Metrics(folder) if rank == 0 else None
     started, first = time.monotonic(), state.step
-    while state.step < config.steps and not 0 < config.patience <= state.stale:
-        seed = (config.seed, state.step)
-        torch.manual_seed(int(np.random.default_rng([*seed, rank, 1]).integers(2**31)))
+    while state.step < config.steps:
+        step = state.step
+        _set_rates(state.optimizer, config, step)
+        torch.manual_seed(int(np.random.default_rng((config.seed, step, rank, 1)).integers(2**31)))
         keep_statistics(student.train())
-        terms = step_losses(forward, material, labels, objective, state.memory, seed, rank, student.device)
-        optimizer.zero_grad()
+        batch = material.draw((config.seed, step), rank, joint=step >= config.joint_from)
+        drawn = torch.Generator().manual_seed(step)
+        terms = step_losses(student, batch, material.labels, objective, state.memory, drawn)
+        state.optimizer.zero_grad()
         losses.total(objective.weights, terms).backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(student.parameters(), config.clip)
-        optimizer.step()
-        schedule.step()
+        _average_gradients(student.parameters())
+        norm = nn.utils.clip_grad_norm_(student.parameters(), config.clip)
+        if torch.isfinite(norm):
+            state.optimizer.step()
         state.advance(config.ema)
         checkpoint = state.step % config.every == 0 or state.step == config.steps
-        if checkpoint:  # on every rank, so that all of them know when to stop
-            figures = validate(state.average.net, frozen, material, decoded)
-            state.judge((figures["srcc"] + figures["within_srcc"]) / 2)
+        if checkpoint:
+            figures = validate(state.average.net, material.decoded, config.validated)
         if metrics:
-            metrics.write("losses", state.step, {name: value.item() for name, value in terms.items()})
+            metrics.write("losses", state.step, {"norm": norm.item()} | {k: v.item() for k, v in terms.items()})
             if state.step % 20 == 0:
                 pace = (time.monotonic() - started) / (state.step - first)
                 left = pace * (config.steps - state.step) / 60
@@ -131,33 +140,55 @@ def train(
             dist.barrier()
     if metrics:
         metrics.close()
-    best = deepcopy(student)
-    best.load_state_dict(load_checkpoint(folder / "best.pt"))
-    return best.net.eval()
+    net.load_state_dict(state.average.net.state_dict())
+    return net.eval()
 
 
-def validate(net: QFMNet, frozen: int, material: Material, decoded: Decoded) -> dict[str, float]:
-    """SRCC over all validation pictures, and the mean of the subsets' SRCCs; 0 where scores or MOS are constant."""
-    scores, _ = predict_cached(net, frozen, material.validation)
-    figures = figures_to_choose_by(scores, [decoded.rows[i] for i in material.validation_indices])
+def validate(net: QFMNet, decoded: Decoded, count: int = 0) -> dict[str, float]:
+    """SRCC over validation pictures, and the mean of the subsets' SRCCs; 0 where scores or MOS are constant.
+
+    Args:
+        count: Pictures, evenly over the part; 0: all. Under `torch.distributed` each rank scores a share.
+    """
+    rows = decoded.select("val")
+    if 0 < count < len(rows):
+        rows = rows[np.linspace(0, len(rows) - 1, count).astype(int)]
+    scores, _ = predict(net, decoded, rows)
+    figures = figures_to_choose_by(scores, [decoded.rows[i] for i in rows])
     return {name: round(value, 4) for name, value in figures.items()}
+
+
+@torch.inference_mode()
+def predict(net: QFMNet, decoded: Decoded, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scores `(N,)` of decoded pictures and their deviations `(N,)`, NaN if the network predicts none; on all ranks."""
+    rank, world = _rank()
+    net.eval()
+    found = []
+    for i in rows[rank::world]:
+        image = torch.from_numpy(np.array(decoded.pixels[i])).to(net.mean.device).permute(2, 0, 1)[None] / 255
+        judged = net.judge_views(net.distinct_views(image))
+        found.append((judged.scores.item(), float("nan") if judged.stds is None else judged.stds.item()))
+    both = np.empty((len(rows), 2), np.float32)
+    shares: list[Any] = [found]
+    if world > 1:
+        shares = [None] * world
+        dist.all_gather_object(shares, found)
+    for first, share in enumerate(shares):
+        both[first::world] = np.array(share, np.float32).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
 
 
 @dataclass
 class _State:
     """What a checkpoint holds."""
 
-    student: CachedForward
-    average: CachedForward
+    student: Student
+    average: Student
     optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
-    memory: matching.Memory
+    memory: Memory
     step: int = 0
-    best: float = -1.0
-    stale: int = 0  # validations since the best
-    improved: bool = field(default=False, init=False)
 
-    PARTS = ("student", "average", "optimizer", "schedule", "memory")
+    PARTS = ("student", "average", "optimizer", "memory")
 
     def advance(self, decay: float) -> None:
         """Count a step and move the average towards the network."""
@@ -167,17 +198,13 @@ class _State:
             for kept, new in zip(self.average.parameters(), self.student.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)
 
-    def judge(self, value: float) -> None:
-        """Compare a validation with the best so far."""
-        self.improved = value > self.best
-        self.best, self.stale = (value, 0) if self.improved else (self.best, self.stale + 1)
-
     def keep(self, folder: Path) -> None:
-        """Write the checkpoint, and the average if its validation is the best so far; never half a file."""
-        if self.improved:
-            _save(self.average.state_dict(), folder / "best.pt")
+        """Write the checkpoint and the average network; never half a file."""
+        net = self.average.net
+        save_weights(folder / f"step-{self.step}.safetensors", asdict(net.config), net.state_dict(), torch.float16)
         parts = {name: getattr(self, name).state_dict() for name in self.PARTS}
-        _save({**parts, "step": self.step, "best": self.best, "stale": self.stale}, folder / "checkpoint.pt")
+        with whole_file(folder / "checkpoint.pt", "wb") as file:
+            torch.save({**parts, "step": self.step}, file)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint if there is one."""
@@ -185,10 +212,10 @@ class _State:
             return
         stored = load_checkpoint(path)
         try:
-            for name in ("student", "average", "optimizer", "schedule"):
+            for name in ("student", "average", "optimizer"):
                 getattr(self, name).load_state_dict(stored[name])
             self.memory.load_state_dict(stored["memory"], self.student.device)
-            self.step, self.best, self.stale = (stored[name] for name in ("step", "best", "stale"))
+            self.step = stored["step"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise DataError(f"{path}: a checkpoint of another recipe; delete it to start the run anew") from error
 
@@ -206,27 +233,72 @@ def load_checkpoint(path: Path) -> Any:
         raise DataError(f"{path}: no checkpoint that can be read; delete it to start the run anew") from error
 
 
-def _parameter_groups(student: CachedForward, config: LoopConfig) -> list[dict[str, Any]]:
-    trained = [(n, p) for n, p in student.named_parameters() if p.requires_grad]
-    groups = []
-    for rate, belongs in ((config.backbone_rate, True), (config.head_rate, False)):
-        named = [(n, p) for n, p in trained if n.startswith("net.backbone.") == belongs]
-        for decay in (True, False):  # biases, norms and queries are not decayed
-            parameters = [p for n, p in named if (p.ndim > 1 and "queries" not in n) == decay]
-            weight_decay = config.weight_decay if decay else 0.0
-            groups.append({"params": parameters, "lr": rate, "weight_decay": weight_decay})
-    return [group for group in groups if group["params"]]
+def _rank() -> tuple[int, int]:
+    """This process's rank, and how many there are."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
-def _rate(config: LoopConfig, step: int) -> float:
-    """Share of the peak rate at a step."""
-    warm = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
-    return warm * 0.5 * (1 + float(np.cos(np.pi * max(0, step - config.warmup) / max(1, config.steps - config.warmup))))
+def _optimizer(student: Student, config: LoopConfig) -> torch.optim.Optimizer:
+    """AdamW with groups by peak rate (`base`), first step of the warm-up (`wait`) and decay."""
+    groups: dict[tuple[float, int, float], list[Tensor]] = {}
+    for name, parameter in student.named_parameters():
+        rate, wait = config.head_rate, 0
+        if name.startswith("net.backbone."):
+            # A head that knows nothing yet would only spoil the backbone, which therefore starts late.
+            rate, wait = config.backbone_rate * _early(name, config.early), config.warmup
+        # Biases, norms and queries are not decayed.
+        decay = config.weight_decay if parameter.ndim > 1 and "queries" not in name else 0.0
+        groups.setdefault((rate, wait, decay), []).append(parameter)
+    listed = [
+        {"params": found, "lr": rate, "base": rate, "wait": wait, "weight_decay": decay}
+        for (rate, wait, decay), found in groups.items()
+    ]
+    return torch.optim.AdamW(listed, betas=(0.9, 0.99))
 
 
-def _save(content: Any, path: Path) -> None:
-    with whole_file(path, "wb") as file:
-        torch.save(content, file)
+def _early(name: str, share: float) -> float:
+    """Share of the backbone's rate: of the stem and the first two groups of blocks, the next two, the others."""
+    _, _, block = name.partition(".blocks.")
+    number = int(block.split(".")[0]) if block else 0
+    return share if number < 2 else share**0.5 if number < 4 else 1.0
+
+
+def _set_rates(optimizer: torch.optim.Optimizer, config: LoopConfig, step: int) -> None:
+    falling = min(1.0, (config.steps - step) / max(1, config.steps - config.decay_from))
+    for group in optimizer.param_groups:
+        length = max(1, config.warmup * (2 if group["wait"] else 1))
+        group["lr"] = group["base"] * falling * min(1.0, max(0.0, (step + 1 - group["wait"]) / length))
+
+
+def _average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """The mean over the processes, of every parameter; one that took no part in a process's step counts as 0 there."""
+    _, world = _rank()
+    if world == 1:
+        return
+    trained = [p for p in parameters if p.requires_grad]
+    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in trained])
+    dist.all_reduce(flat)
+    for parameter, part in zip(trained, torch.split(flat / world, [p.numel() for p in trained]), strict=True):
+        parameter.grad = part.view_as(parameter).clone(memory_format=torch.preserve_format)
+
+
+def _drop_paths(net: QFMNet, largest: float) -> None:
+    """Drop residual branches at random in training, the later the more often (stochastic depth)."""
+    from timm.layers import DropPath
+
+    if not hasattr(net.backbone, "blocks"):
+        return
+    blocks = [block for stage in net.backbone.blocks for block in stage]
+    for i, block in enumerate(blocks):
+        if getattr(block, "has_skip", False):
+            block.drop_path = DropPath(largest * i / len(blocks))
+
+
+def keep_statistics(net: nn.Module) -> None:
+    """Put BatchNorm layers in evaluation mode; call after `net.train()`."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 class Metrics:

@@ -5,17 +5,35 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def regression(scores: Tensor, mos: Tensor, knee: float = 0.1) -> Tensor:
-    """Smooth L1 against the MOS, quadratic within `knee` (DEIQT's loss; the knee is ours)."""
-    return F.smooth_l1_loss(scores, mos, beta=knee)
+def regression(scores: Tensor, mos: Tensor, knee: float = 0.1, weight: Tensor | None = None) -> Tensor:
+    """Smooth L1 against the MOS, quadratic within `knee` (DEIQT's loss; the knee is ours).
+
+    Args:
+        weight: `(N,)`, how sure each target is; their mean over the batch does not matter. None: alike.
+    """
+    found = F.smooth_l1_loss(scores, mos, beta=knee, reduction="none")
+    return found.mean() if weight is None else (weight / weight.mean() * found).mean()
 
 
-def correlation(scores: Tensor, mos: Tensor) -> Tensor:
-    """`1 - PLCC` over the batch, in [0, 2]; 1 where either side is constant."""
-    scores, mos = scores - scores.mean(), mos - mos.mean()
-    # The floor stands for spreads far below a step of the scale; it keeps the gradient of a constant batch finite.
-    norms = torch.linalg.vector_norm(scores) * torch.linalg.vector_norm(mos)
-    return 1 - (scores * mos).sum() / norms.clamp(min=1e-6)
+def ranking(scores: Tensor, mos: Tensor, sources: Tensor, scale: float = 0.05) -> Tensor:
+    """People's preferences between pictures of one source: RankNet with soft targets (ours).
+
+    Over all pairs i < j of one source the mean Kullback-Leibler divergence between two coins: `sigmoid((y_i - y_j) /
+    scale)` of the MOS, `sigmoid((s_i - s_j) / scale)` of the scores. It is the binary cross-entropy less its least
+    value, so its minimum is 0; it is blind to what tells sources apart. 0 without pairs.
+
+    Args:
+        scores, mos: `(N,)`.
+        sources: `(N,)`, integers.
+        scale: In units of the score: a gap of this size is a preference of 73 %.
+    """
+    i, j = torch.triu_indices(len(scores), len(scores), offset=1, device=scores.device)
+    alike = sources[i] == sources[j]
+    found, target = (_pair_gaps(values)[alike] / scale for values in (scores, mos))
+    preferred = torch.sigmoid(target)
+    entropies = F.binary_cross_entropy_with_logits(target, preferred, reduction="none")
+    crossed = F.binary_cross_entropy_with_logits(found, preferred, reduction="none")
+    return (crossed - entropies).sum() / max(1, found.numel())
 
 
 def consistency(perturbed: Tensor, clean: Tensor) -> Tensor:
@@ -26,40 +44,6 @@ def consistency(perturbed: Tensor, clean: Tensor) -> Tensor:
     regularise. The clean prediction is the target and gets no gradient, or both could agree by becoming constant.
     """
     return (perturbed - clean.detach()).abs().mean()
-
-
-def score_distillation(scores: Tensor, teacher: Tensor, spread: Tensor, knee: float = 0.1) -> Tensor:
-    """Smooth L1 to the teachers' mean score, less where they disagree (ours).
-
-    `mean_i v_i * l(s_i - t_i)` with `v_i` proportional to `1 / (1 + (spread_i / 0.05)^2)` and of mean 1 over the batch:
-    weights compare pictures of a batch, not batches.
-
-    Args:
-        scores: `(N,)`.
-        teacher: `(N,)`, mean over the teachers.
-        spread: `(N,)`, standard deviation over the teachers, in units of the score.
-        knee: As in `regression`.
-    """
-    weights = 1 / (1 + (spread / 0.05).square())
-    return (weights / weights.mean() * F.smooth_l1_loss(scores, teacher, beta=knee, reduction="none")).mean()
-
-
-def rank_distillation(scores: Tensor, teacher: Tensor, scale: float = 0.05) -> Tensor:
-    """The teacher's preferences between the pictures of a batch: RankNet with soft targets (ours).
-
-    Over all pairs i < j the mean Kullback-Leibler divergence between two coins: `p = sigmoid((t_i - t_j) / scale)` of
-    the teacher, `q = sigmoid((s_i - s_j) / scale)` of the student. It is the binary cross-entropy of q against p less
-    the entropy of p, so its minimum is 0; it is blind to a constant offset. 0 for a single picture.
-
-    Args:
-        scores, teacher: `(N,)`.
-        scale: In units of the score: a gap of this size is a preference of 73 %.
-    """
-    student, target = _pair_gaps(scores) / scale, _pair_gaps(teacher) / scale
-    preferred = torch.sigmoid(target)
-    entropies = F.binary_cross_entropy_with_logits(target, preferred, reduction="none")
-    crossed = F.binary_cross_entropy_with_logits(student, preferred, reduction="none")
-    return (crossed - entropies).sum() / max(1, student.numel())
 
 
 def uncertainty(scores: Tensor, mos: Tensor, spread: Tensor, std: Tensor) -> Tensor:
@@ -75,6 +59,20 @@ def uncertainty(scores: Tensor, mos: Tensor, spread: Tensor, std: Tensor) -> Ten
     """
     expected = (mos - scores.detach()).square() + spread.square()
     return (std.square().log() + expected / std.square()).mean() / 2
+
+
+def defects(found: Tensor, costs: Tensor) -> Tensor:
+    """Squared error of what each defect costs, and a Gaussian log-likelihood of that error (ours).
+
+    The sum over the defects, the mean over the pictures. The deviation is fitted to the error as it is, with a small
+    share: it must not buy what it says with a worse cost.
+
+    Args:
+        found: `(N, K, 2)`, costs and their standard deviations, in (0, 1).
+        costs: `(N, K)` in [0, 1].
+    """
+    error, variance = (found[..., 0] - costs).square(), found[..., 1].square() + 1e-4
+    return (error + 0.02 * (variance.log() + error.detach() / variance) / 2).sum(dim=1).mean()
 
 
 def difference(scores: Tensor, targets: Tensor) -> Tensor:

@@ -1,29 +1,26 @@
 """A training recipe: everything that decides the weights, in one TOML file.
 
     [network]    QFMConfig: backbone, depths, views, decoder
-    [training]   frozen blocks, where the backbone starts
+    [training]   where the backbone starts
     [material]   MaterialConfig: what is drawn
     [objective]  Objective: losses, noise at the seam, distillation
     [loop]       LoopConfig: steps, rates, seed
 
-What a section leaves out keeps its default. Shipped: `head`, `robust`, `teacher`, `quick` and `paper`.
+What a section leaves out keeps its default. Shipped: `default`, `robust`, `quick` and `paper`.
 """
 
-import hashlib
-import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
 from ..model import QFMConfig, QFMNet
-from .datasets.table import DataError, Decoded
+from .datasets.table import DataError
 from .loop import LoopConfig
-from .material import Material, MaterialConfig, gather
-from .severity import read_severity
+from .material import Material, MaterialConfig
 from .start import build
 from .step import Objective
 
@@ -32,7 +29,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-SEEN = ("backbone", "depths", "view_pixels", "native_views", "mean", "std")  # what decides cached views
 FOLDER = Path(__file__).parent / "recipes"
 Section = TypeVar("Section")
 
@@ -42,11 +38,9 @@ class Training:
     """Where a run starts from.
 
     Attributes:
-        frozen: Blocks of the backbone that stay as they are; their output is cached.
         init: Of the backbone: `timm` (its download), `none` (random), a safetensors file, or an id of released weights.
     """
 
-    frozen: int = 3
     init: str = "timm"
 
 
@@ -87,33 +81,20 @@ def read_recipe(name: str, settings: Sequence[str] = (), init: str | None = None
 
 
 def assemble(
-    recipe: Recipe, data: Path, severity: Path | None = None, workers: int = 0, openvino: bool = False
-) -> tuple[QFMNet, Decoded, Material]:
-    """What a run needs: the network as it starts, the decoded pictures, and the material drawn from them.
+    recipe: Recipe, data: Path, severity: Path | None, ladders: Path | None, members: Sequence[Path] = ()
+) -> tuple[QFMNet, Material]:
+    """What a run needs: the network as it starts, and the material that is drawn.
 
     Args:
-        data: What `prepare` wrote; views are cached below it.
-        severity: Human means per distortion type and level (`read_severity`); None: no series of distortions.
-        workers: Processes that make what is not cached yet; 0: it must be there.
-        openvino: See `frozen.cache_views`.
+        data, severity, ladders, members: See `Material.open`.
 
     Raises:
-        DataError: nothing to train on or to validate with, or `severity` holds something else.
-        ValueError: no such `training.init`; without workers, nothing is cached.
+        DataError: nothing to train on, or the files do not go together.
+        ValueError: no such `training.init`.
     """
-    decoded = Decoded.open(data / "decoded")
+    material = Material.open(data, severity, ladders, members, recipe.material)
     torch.manual_seed(recipe.loop.seed)  # every command starts from the same network, without ImageNet's too
-    net = build(recipe.network, recipe.training.init).eval()
-    levels = read_severity(severity) if severity else []
-    # Cached views depend on what draws and what sees them: another network or draw, another folder.
-    network = {name: value for name, value in asdict(recipe.network).items() if name in SEEN}
-    settings = (network, recipe.training.frozen, asdict(recipe.material), [asdict(level) for level in levels])
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for tensor in net.backbone.state_dict().values():
-        digest.update(tensor.cpu().numpy().tobytes())
-    folder = data / f"material-{digest.hexdigest()[:10]}"
-    drawn = gather(net, recipe.training.frozen, decoded, levels, folder, recipe.material, workers, openvino)
-    return net, decoded, drawn
+    return build(recipe.network, recipe.training.init).eval(), material
 
 
 def _set(content: dict[str, Any], setting: str) -> None:

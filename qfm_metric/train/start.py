@@ -11,6 +11,8 @@ from ..hub import load_weights
 from ..model import QFMConfig, QFMNet
 from ..weights import check_fit, read_manifest
 
+LATER = ("uncertainty.", "defects.")
+
 
 def build(config: QFMConfig, init: str) -> QFMNet:
     """A network whose backbone starts from `init`.
@@ -46,26 +48,16 @@ def load_backbone(net: QFMNet, stored: Mapping[str, Tensor], source: str) -> Non
     net.backbone.load_state_dict({name: stored[name] for name in wanted}, strict=False)
 
 
-def start_from(net: QFMNet, source: str, frozen: int) -> None:
+def start_from(net: QFMNet, source: str) -> None:
     """Load released weights (an id or a file) into a network of the same shape, whatever its views.
+
+    Heads that take no part in the score, of deviations and of defects, may be missing: a network can learn them later.
 
     Raises:
         WeightsError: no such weights, or tensors of other names or shapes.
-        ValueError: their first `frozen` blocks differ from the network's, for which views were cached.
     """
     weights = load_weights(source)
     ours = {name: tensor for name, tensor in net.state_dict().items() if tensor.is_floating_point()}
-    known = any(name.startswith("uncertainty.") for name in weights.tensors)
-    # The uncertainty head takes no part in the score: a network may learn it later.
-    check_fit(weights, ours if known else {n: t for n, t in ours.items() if not n.startswith("uncertainty.")})
-    stem = ["conv_stem", "bn1"] if frozen else []
-    prefixes = tuple(f"backbone.{part}." for part in (*stem, *(f"blocks.{i}" for i in range(frozen))))
-    early = {name: tensor for name, tensor in ours.items() if name.startswith(prefixes)}
-    # Released weights are stored in half precision.
-    moved = [name for name, tensor in early.items() if not torch.equal(tensor.half(), weights.tensors[name].half())]
-    if moved:
-        raise ValueError(
-            f"{source}: its early layers are not those that views were cached with: {', '.join(moved[:5])}"
-        )
-    kept = weights.tensors | early
-    net.load_state_dict(kept, strict=False)  # left out are BatchNorm's step counters
+    later = [head for head in LATER if not any(name.startswith(head) for name in weights.tensors)]
+    check_fit(weights, {name: tensor for name, tensor in ours.items() if not name.startswith(tuple(later))})
+    net.load_state_dict(weights.tensors, strict=False)  # left out are BatchNorm's step counters, too

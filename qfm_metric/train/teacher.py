@@ -5,8 +5,9 @@ frozen features, which is cross-fitted: a picture's pseudo-label comes from a fi
 carries no copy of that picture's own MOS, noise included. All of this is ours.
 """
 
-import csv
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from ..images import Pixels
+from ..model import QFMNet
 from ..score import QFMScore
-from .datasets.table import DataError, Decoded, csv_records
+from .datasets.table import DataError, Decoded
 from .evaluate import brief, score_images
-from .frozen import Views
 from .material import to_tensor
-from .recipe import Recipe, assemble
-from .step import Labels
+from .pseudo_labels import read_member, write_member
+from .recipe import Recipe
+from .start import build
 from .uncertainty import fit_scale
 
 GAMMA, ALPHA = 0.25, 0.1  # kernel width per standardised feature, and ridge; of four settings the best on validation
@@ -28,18 +31,34 @@ GAMMA, ALPHA = 0.25, 0.1  # kernel width per standardised feature, and ridge; of
 Scores = NDArray[np.float32]
 
 
-def summarize(cached: Views, grid: int = 3) -> Scores:
-    """Features `(N, F)` of pictures cached with every block frozen: mean and spread of the cells, and a coarse layout.
+def summarize(net: QFMNet, pictures: Sequence[Pixels], workers: int = 2, grid: int = 3) -> Scores:
+    """Features `(N, F)` of pictures from their whole views: mean and spread of the cells, and a coarse layout.
 
     Signed square roots, because statistics of rectified features have long tails.
+
+    Args:
+        net: Of which the backbone is used.
+        pictures: `(H, W, 3)` uint8 each.
+        workers: Processes of one thread each.
+        grid: Side of the layout.
     """
-    found = []
-    for i in range(len(cached)):
-        cells = cached.batch([i])[1]  # (V, C, rows, columns)
-        parts = [cells.mean((2, 3)), cells.std((2, 3)), F.adaptive_avg_pool2d(cells, grid).flatten(1)]
-        joined = torch.cat(parts, dim=1).flatten()
-        found.append((joined.sign() * joined.abs().sqrt()).numpy())
-    return np.stack(found)
+    global _job
+    _job = net.eval(), pictures, grid
+    with ProcessPoolExecutor(workers, get_context("fork"), torch.set_num_threads, (1,)) as pool:
+        return np.stack(list(pool.map(_summary, range(len(pictures)), chunksize=16)))
+
+
+_job: tuple[QFMNet, Sequence[Pixels], int]  # inherited by forked workers: pictures may be a memory map
+
+
+@torch.inference_mode()
+def _summary(i: int) -> Scores:
+    net, pictures, grid = _job
+    whole = net.distinct_views(to_tensor(pictures[i])[None])[:, :1]
+    cells = net.cells(net.pyramid(whole))
+    parts = [cells.mean((2, 3)), cells.std((2, 3)), F.adaptive_avg_pool2d(cells, grid).flatten(1)]
+    joined = torch.cat(parts, dim=1).flatten()
+    return (joined.sign() * joined.abs().sqrt()).numpy()  # type: ignore[no-any-return]
 
 
 def cross_fit(
@@ -68,27 +87,28 @@ def train_teacher(
     out: Path,
     *,
     folds: int = 5,
-    severity: Path | None = None,
-    workers: int = 0,
-    openvino: bool = False,
+    workers: int = 2,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Cross-fit a member on the views of a recipe that freezes every block, and write its pseudo-labels.
+    """Cross-fit a member on what the recipe's backbone sees of whole pictures, and write its pseudo-labels.
 
     Args:
-        recipe, data, severity, workers, openvino: See `assemble`.
+        recipe: Of which the network's shape and where its backbone starts count.
+        data: What `prepare` wrote.
         out: CSV file, `image,score`.
         folds: Of the cross-fit.
+        workers: Processes.
         say: Gets lines of progress.
     """
-    _, decoded, drawn = assemble(recipe, data, severity, workers, openvino)
-    whole, val = drawn.photos[0], drawn.validation_indices
-    groups = [decoded.rows[i].group for i in whole.source]
-    features = summarize(whole.views), summarize(drawn.validation)
+    decoded = Decoded.open(data / "decoded")
+    net = build(recipe.network, recipe.training.init)
+    train, val = decoded.select("train"), decoded.select("val")
+    features = [summarize(net, decoded.pixels[part], workers) for part in (train, val)]
+    groups = [decoded.rows[i].group for i in train]
     scores = np.full(len(decoded.rows), np.nan, np.float32)
-    scores[whole.source], scores[val] = cross_fit(features[0], decoded.mos[whole.source], groups, features[1], folds)
+    scores[train], scores[val] = cross_fit(features[0], decoded.mos[train], groups, features[1], folds)
     write_member(decoded, scores, out)
-    for name, part in (("train, cross-fitted", whole.source), ("validation", val)):
+    for name, part in (("train, cross-fitted", train), ("validation", val)):
         say(f"{name}: {brief(scores[part], [decoded.rows[i] for i in part])}")
 
 
@@ -97,33 +117,6 @@ def label(weights: str | None, data: Path, out: Path) -> None:
     decoded = Decoded.open(data / "decoded")
     scores, _ = score_images(QFMScore.from_pretrained(weights), map(to_tensor, decoded.pixels))
     write_member(decoded, scores, out)
-
-
-def write_member(decoded: Decoded, scores: Scores, path: Path) -> None:
-    """Write one member's pseudo-labels: a CSV file `image,score`, by file name; small enough to commit."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image", "score"])
-        rows = zip(decoded.rows, scores, strict=True)
-        writer.writerows([Path(row.image).name, f"{score:.4f}"] for row, score in rows if np.isfinite(score))
-
-
-def read_labels(decoded: Decoded, members: Sequence[Path]) -> Labels:
-    """MOS with the mean and spread of the members' pseudo-labels; a picture that no member knows keeps its MOS.
-
-    Raises:
-        DataError: no such file, or not `image,score`.
-    """
-    labels = Labels.of(decoded)
-    if not members:
-        return labels
-    known = np.array([_read_member(decoded, path) for path in members])  # (members, N)
-    count = np.isfinite(known).sum(axis=0)
-    filled = np.where(count, known, labels.mos)
-    mean = np.nanmean(filled, axis=0)
-    spread = np.nanstd(filled, axis=0)
-    return Labels(labels.mos, mean.astype(np.float32), spread.astype(np.float32))
 
 
 def error_growth(decoded: Decoded, members: Sequence[Path]) -> float:
@@ -142,7 +135,7 @@ def error_growth(decoded: Decoded, members: Sequence[Path]) -> float:
     """
     if not members:
         return 1.0
-    known = np.array([_read_member(decoded, path) for path in members])
+    known = np.array([read_member(decoded, path) for path in members])
     factors = []
     for split in ("train", "val"):
         chosen = [i for i in decoded.select(split) if np.isfinite(known[:, i]).any()]
@@ -151,15 +144,3 @@ def error_growth(decoded: Decoded, members: Sequence[Path]) -> float:
         scores = np.nanmean(known[:, chosen], axis=0)
         factors.append(fit_scale(scores, np.ones(len(chosen)), decoded.mos[chosen]))
     return max(1.0, factors[0] / factors[1])
-
-
-def _read_member(decoded: Decoded, path: Path) -> Scores:
-    score_of: dict[str, float] = {}
-    layout = "pseudo-labels image,score as `teacher` and `label` write them"
-    for where, record in csv_records(path, ("image", "score"), layout):
-        try:
-            score_of[record["image"].lower()] = float(record["score"])
-        except ValueError as error:
-            raise DataError(f"{where}: expected a score: {error}") from error
-    names = [Path(row.image).name.lower() for row in decoded.rows]
-    return np.array([score_of.get(name, np.nan) for name in names], np.float32)

@@ -12,17 +12,17 @@ Command = Callable[[str, Callable[[argparse.Namespace], None]], argparse.Argumen
 
 SHARED: dict[str, dict[str, Any]] = {
     "--threads": {"type": int, "default": 1, "help": "CPU threads of this process"},
-    "--data": {"type": Path, "required": True, "help": "what `prepare` wrote; `cache` adds views to it"},
+    "--data": {"type": Path, "required": True, "help": "what `prepare` wrote"},
     "--weights": {"help": "id or .safetensors file; default: the shipped weights"},
     "--members": {"type": Path, "nargs": "*", "default": [], "help": "the teacher: CSV files of pseudo-labels"},
     "--workers": {"type": int, "default": 2, "help": "processes"},
-    "--openvino": {"action": "store_true", "help": "run the frozen layers with OpenVINO, about twice as fast"},
-    "recipe": {"help": "a shipped recipe (head, robust, teacher, quick, paper) or a TOML file"},
+    "recipe": {"help": "a shipped recipe (default, robust, quick, paper) or a TOML file"},
     "--set": {"nargs": "*", "default": [], "metavar": "SECTION.KEY=VALUE", "help": "change the recipe"},
     "--init": {"help": "of the backbone: a safetensors file, an id, `timm` (its download) or `none`"},
     "--severity": {"type": Path, "help": "CSV of human means per type and level; without it, no series"},
+    "--ladders": {"type": Path, "help": "what `ladders` wrote"},
 }
-RECIPE = ("recipe", "--set", "--init", "--data", "--severity")  # what all that use one are told alike
+RECIPE = ("recipe", "--set", "--init", "--data")  # what all that use one are told alike
 
 
 def add(sub: argparse.ArgumentParser, *names: str) -> None:

@@ -1,4 +1,4 @@
-"""Commands from a data set to a weights file: prepare, cache, teacher, label, student, calibrate."""
+"""Commands from a data set to a weights file: prepare, ladders, teacher, label, student, calibrate."""
 
 import argparse
 import hashlib
@@ -7,7 +7,6 @@ from pathlib import Path
 
 from .. import datasets
 from ..calibrate import calibrate_weights
-from ..recipe import assemble
 from ..student import train_student
 from ..teacher import label, train_teacher
 from . import options
@@ -22,15 +21,14 @@ def prepare(args: argparse.Namespace) -> None:
         say(f"left out: {failure}")
 
 
-def cache(args: argparse.Namespace) -> None:
-    """Draw a recipe's material and run the frozen early layers on it, once for all runs."""
-    assemble(options.recipe(args), args.data, args.severity, args.workers, args.openvino)
+def ladders(args: argparse.Namespace) -> None:
+    """Render the series of distortions that training draws from, once for all runs."""
+    raise NotImplementedError
 
 
 def teacher(args: argparse.Namespace) -> None:
-    """Cross-fit a kernel teacher on frozen features (a recipe that freezes every block); write its pseudo-labels."""
-    material = {"severity": args.severity, "workers": args.workers, "openvino": args.openvino}
-    train_teacher(options.recipe(args), args.data, args.out, folds=args.folds, **material, say=say)
+    """Cross-fit a kernel teacher on what a recipe's backbone sees of whole pictures; write its pseudo-labels."""
+    train_teacher(options.recipe(args), args.data, args.out, folds=args.folds, workers=args.workers, say=say)
 
 
 def label_command(args: argparse.Namespace) -> None:
@@ -39,8 +37,8 @@ def label_command(args: argparse.Namespace) -> None:
 
 
 def student(args: argparse.Namespace) -> None:
-    """Train behind the frozen layers (after `cache`), fit the calibration on validation, export the weights."""
-    names = ("severity", "members", "weights", "name", "device")
+    """Train, fit the calibration on validation, export the weights."""
+    names = ("severity", "ladders", "members", "weights", "name", "device")
     known = {name: getattr(args, name) for name in names}
     path = train_student(options.recipe(args), args.data, args.out, **known, say=say)
     if os.environ.get("RANK", "0") == "0":  # of torchrun's processes the one that wrote the file
@@ -72,11 +70,8 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--side", type=int, default=512, help="decoded pictures are squares of this side, px")
     options.add(sub, "--workers")
 
-    sub = command("cache", cache)
-    options.add(sub, *options.RECIPE, "--workers", "--openvino")
-
     sub = command("teacher", teacher)
-    options.add(sub, *options.RECIPE, "--workers", "--openvino")
+    options.add(sub, *options.RECIPE, "--workers")
     sub.add_argument("--out", type=Path, required=True, help="CSV of pseudo-labels, image,score")
     sub.add_argument("--folds", type=int, default=5, help="of the cross-fit")
 
@@ -85,7 +80,7 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--out", type=Path, required=True, help="CSV of pseudo-labels, image,score")
 
     sub = command("student", student)
-    options.add(sub, *options.RECIPE, "--members")
+    options.add(sub, *options.RECIPE, "--severity", "--ladders", "--members")
     sub.add_argument("--out", type=Path, required=True, help="folder for checkpoints, logs and the weights")
     sub.add_argument("--weights", help="go on from released weights (id or file) of the same shape")
     sub.add_argument("--id", dest="name", default="student", help="name of the weights file")

@@ -23,11 +23,12 @@ from torch.nn.parallel import DistributedDataParallel
 from ..atomic import whole_file
 from ..model import QFMNet
 from . import losses, matching
+from .cached_material import Material
 from .datasets.table import DataError, Decoded
 from .evaluate import figures_to_choose_by
 from .frozen import Views, freeze, keep_statistics, run_rest
-from .material import Material
-from .step import CachedForward, Labels, Objective, predict_cached, step_losses, to
+from .pseudo_labels import Labels
+from .step import CachedForward, Objective, predict_cached, step_losses, to
 
 
 @dataclass(frozen=True)

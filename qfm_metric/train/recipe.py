@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 import torch
 
 from ..model import QFMConfig, QFMNet
+from .cached_material import Material, MaterialConfig, gather
 from .datasets.table import DataError, Decoded
 from .loop import LoopConfig
-from .material import Material, MaterialConfig, gather
 from .severity import read_severity
 from .start import build
 from .step import Objective

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from ..model import QFMNet
 from . import losses, severity
-from .datasets.table import Decoded
+from .cached_material import Material, Pool
 from .frozen import Views, run_rest
 from .matching import Memory, match, perturb, share
-from .material import Material, Pool
+from .pseudo_labels import Labels
 
 CPU = torch.device("cpu")
 MICRO_BATCH = 4  # pictures that pass the backbone at a time: more fall out of a CPU's cache and take 1.5 times as long
@@ -76,30 +76,6 @@ class Objective:
     def __post_init__(self) -> None:
         if self.noise not in get_args(Noise):
             raise ValueError(f"noise: expected none, random, matched or v1, got {self.noise!r}")
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What is known of each decoded picture: `(N,)` each. Without a teacher, `teacher` is the MOS and `spread` is 0.
-
-    Attributes:
-        mos: Human mean, in [0, 1].
-        teacher, spread: Mean and standard deviation over the teacher's members, in units of the score.
-    """
-
-    mos: NDArray[np.float32]
-    teacher: NDArray[np.float32]
-    spread: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, decoded: Decoded) -> "Labels":
-        mos = decoded.mos
-        return cls(mos, mos, np.zeros_like(mos))
-
-    @property
-    def clean(self) -> NDArray[np.float32]:
-        """What a picture is taken to score before it is degraded: MOS and teacher say it together."""
-        return ((self.mos + self.teacher) / 2).astype(np.float32, copy=False)
 
 
 class Outputs(NamedTuple):

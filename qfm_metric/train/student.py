@@ -10,10 +10,11 @@ import torch.distributed as dist
 
 from .calibrate import calibrate, calibrate_std, write_weights
 from .loop import measure_statistics, train
+from .pseudo_labels import read_labels
 from .recipe import Recipe, assemble
 from .start import start_from
 from .step import predict_cached
-from .teacher import error_growth, read_labels
+from .teacher import error_growth
 
 
 def train_student(

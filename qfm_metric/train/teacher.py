@@ -5,7 +5,6 @@ frozen features, which is cross-fitted: a picture's pseudo-label comes from a fi
 carries no copy of that picture's own MOS, noise included. All of this is ours.
 """
 
-import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,12 +14,12 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from ..score import QFMScore
-from .datasets.table import DataError, Decoded, csv_records
+from .datasets.table import DataError, Decoded
 from .evaluate import brief, score_images
 from .frozen import Views
 from .material import to_tensor
+from .pseudo_labels import read_member, write_member
 from .recipe import Recipe, assemble
-from .step import Labels
 from .uncertainty import fit_scale
 
 GAMMA, ALPHA = 0.25, 0.1  # kernel width per standardised feature, and ridge; of four settings the best on validation
@@ -99,33 +98,6 @@ def label(weights: str | None, data: Path, out: Path) -> None:
     write_member(decoded, scores, out)
 
 
-def write_member(decoded: Decoded, scores: Scores, path: Path) -> None:
-    """Write one member's pseudo-labels: a CSV file `image,score`, by file name; small enough to commit."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image", "score"])
-        rows = zip(decoded.rows, scores, strict=True)
-        writer.writerows([Path(row.image).name, f"{score:.4f}"] for row, score in rows if np.isfinite(score))
-
-
-def read_labels(decoded: Decoded, members: Sequence[Path]) -> Labels:
-    """MOS with the mean and spread of the members' pseudo-labels; a picture that no member knows keeps its MOS.
-
-    Raises:
-        DataError: no such file, or not `image,score`.
-    """
-    labels = Labels.of(decoded)
-    if not members:
-        return labels
-    known = np.array([_read_member(decoded, path) for path in members])  # (members, N)
-    count = np.isfinite(known).sum(axis=0)
-    filled = np.where(count, known, labels.mos)
-    mean = np.nanmean(filled, axis=0)
-    spread = np.nanstd(filled, axis=0)
-    return Labels(labels.mos, mean.astype(np.float32), spread.astype(np.float32))
-
-
 def error_growth(decoded: Decoded, members: Sequence[Path]) -> float:
     """How many times as large the teacher's errors are on training pictures as on validation; at least 1.
 
@@ -142,7 +114,7 @@ def error_growth(decoded: Decoded, members: Sequence[Path]) -> float:
     """
     if not members:
         return 1.0
-    known = np.array([_read_member(decoded, path) for path in members])
+    known = np.array([read_member(decoded, path) for path in members])
     factors = []
     for split in ("train", "val"):
         chosen = [i for i in decoded.select(split) if np.isfinite(known[:, i]).any()]
@@ -151,15 +123,3 @@ def error_growth(decoded: Decoded, members: Sequence[Path]) -> float:
         scores = np.nanmean(known[:, chosen], axis=0)
         factors.append(fit_scale(scores, np.ones(len(chosen)), decoded.mos[chosen]))
     return max(1.0, factors[0] / factors[1])
-
-
-def _read_member(decoded: Decoded, path: Path) -> Scores:
-    score_of: dict[str, float] = {}
-    layout = "pseudo-labels image,score as `teacher` and `label` write them"
-    for where, record in csv_records(path, ("image", "score"), layout):
-        try:
-            score_of[record["image"].lower()] = float(record["score"])
-        except ValueError as error:
-            raise DataError(f"{where}: expected a score: {error}") from error
-    names = [Path(row.image).name.lower() for row in decoded.rows]
-    return np.array([score_of.get(name, np.nan) for name in names], np.float32)

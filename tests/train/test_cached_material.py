@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers.small_world import CONFIG, DRAWN, FROZEN, fresh_net, gather, levels, open_decoded
 
-from qfm_metric.train import material
+from qfm_metric.train import cached_material as material
 from qfm_metric.train.distortions import distort
 
 QUALITY = {(level.data_set, level.type, level.level): level.quality for level in levels()}

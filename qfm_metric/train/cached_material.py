@@ -11,22 +11,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from ..model import QFMConfig, QFMNet
 from .datasets.table import DataError, Decoded
 from .distortions import compose, distort
 from .distortions.colour import Pixels
 from .frozen import Views, cache_views
+from .material import FRAME, to_tensor
 from .severity import Levels
 
 RUNGS = 4  # of a series: the clean picture and three versions
 CLEAN_MOS = 0.65  # a picture this good is worth degrading
 FAR = 0.6  # side of a "far" view, as a share of the side of a view
-FRAME = (384, 512)  # height, width: the size that KADID-10k's and TID2013's parameters are made for
 KERNELS = (Image.Resampling.NEAREST, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
 
 
@@ -152,11 +150,6 @@ def leave_out(material: Material, types: Collection[str]) -> Material:
         return replace(pool, starts=pool.starts[kept], types=pool.types[kept])
 
     return replace(material, series=[pool for pool in map(keep, material.series) if len(pool.starts)])
-
-
-def to_tensor(pixels: Pixels) -> Tensor:
-    """`(H, W, 3)` uint8 to `(3, H, W)` in [0, 1]."""
-    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1) / 255
 
 
 def crop(pixels: Pixels, size: tuple[int, int], rng: np.random.Generator) -> Pixels:

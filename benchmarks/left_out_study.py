@@ -18,10 +18,13 @@ import numpy as np
 import torch
 
 from qfm_metric.model import QFMNet
-from qfm_metric.train import loop, material, recipe, severity, severity_check
+from qfm_metric.train import cached_material as material
+from qfm_metric.train import loop, recipe, severity, severity_check
 from qfm_metric.train.distortions import distort
 from qfm_metric.train.frozen import CachedViews, FrozenLayers, run_rest
-from qfm_metric.train.step import Labels, predict_cached
+from qfm_metric.train.material import to_tensor
+from qfm_metric.train.pseudo_labels import Labels
+from qfm_metric.train.step import predict_cached
 
 
 def frozen_through(net: QFMNet, frozen: int, pool: material.Pool) -> material.Pool:
@@ -39,7 +42,7 @@ def rendered(net: QFMNet, pictures: list[np.ndarray], table: list[severity.Disto
     with torch.inference_mode():
         for number, pixels in enumerate(pictures):
             for level in table:
-                image = material.to_tensor(distort(pixels, level.data_set, level.type, level.level, seed=number))
+                image = to_tensor(distort(pixels, level.data_set, level.type, level.level, seed=number))
                 found += [layers(view)[1].half() for view in net.preprocess(image[None])[0].split(1)]
     values = torch.cat(found).numpy()
     return CachedViews(np.zeros((len(values), 0, 1, 1), np.float16), values, 1 + net.config.native_views)

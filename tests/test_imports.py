@@ -44,7 +44,8 @@ MAY_IMPORT = {
     "assessment": ({"scale"}, set()),
 }
 MAY_IMPORT |= dict.fromkeys(
-    ("atomic", "card", "compare", "decoding", "inputs", "model", "overlay", "scale", "torch_defaults"), (set(), set())
+    ("atomic", "card", "compare", "decoding", "defects", "inputs", "model", "overlay", "scale", "torch_defaults"),
+    (set(), set()),
 )
 # Modules that import what a variable names, and which of ours that may be.
 BY_VARIABLE = {

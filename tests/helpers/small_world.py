@@ -16,14 +16,15 @@ import numpy as np
 import torch
 
 from qfm_metric.model import QFMConfig, QFMNet
-from qfm_metric.train import loop, matching, material
+from qfm_metric.train import cached_material, loop, matching
 from qfm_metric.train.datasets.table import Decoded, Row, write_table
+from qfm_metric.train.pseudo_labels import Labels
 from qfm_metric.train.severity import DistortionLevel
-from qfm_metric.train.step import Labels, Objective
+from qfm_metric.train.step import Objective
 
 CONFIG = QFMConfig(depths=(0, 1, 2, 3), view_pixels=12288, native_views=1, dim=16, queries=2, heads=2)
 FROZEN = 4
-DRAWN = material.MaterialConfig(crops=1.0, series=2, resampled=4, composed=2, nothing=8)
+DRAWN = cached_material.MaterialConfig(crops=1.0, series=2, resampled=4, composed=2, nothing=8)
 OBJECTIVE = Objective(batch=4, series=1, memory=6)
 LOOP = loop.LoopConfig(steps=6, warmup=2, every=2)
 TYPES = (("KADID-10k", 1), ("KADID-10k", 10), ("TID2013", 1))
@@ -59,7 +60,7 @@ def open_decoded(folder):
 
 
 def gather(folder, net, severities, workers=0):
-    return material.gather(net, FROZEN, open_decoded(folder), severities, folder / "material", DRAWN, workers)
+    return cached_material.gather(net, FROZEN, open_decoded(folder), severities, folder / "material", DRAWN, workers)
 
 
 def run(world, out, objective=OBJECTIVE, config=LOOP, say=lambda text: None, net=None):

@@ -17,11 +17,12 @@ from helpers.hub_server import free_port
 from helpers.processes import environment
 from helpers.small_world import CONFIG, FROZEN, LOOP, OBJECTIVE, fresh_net, gather, levels, open_decoded
 
-from qfm_metric.train import loop, losses, material
+from qfm_metric.train import cached_material, loop, losses
 from qfm_metric.train.datasets.table import DataError
 from qfm_metric.train.frozen import freeze, keep_statistics, run_rest
 from qfm_metric.train.matching import Memory
-from qfm_metric.train.step import CachedForward, Labels, predict_cached, step_losses
+from qfm_metric.train.pseudo_labels import Labels
+from qfm_metric.train.step import CachedForward, predict_cached, step_losses
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +235,7 @@ def test_the_rate_warms_up_and_falls_to_nothing():
 def test_training_against_attacks_reaches_every_layer(world, tmp_path):
     net, decoded = fresh_net(replace(CONFIG, uncertainty=True)), open_decoded(world)
     before = {name: parameter.clone() for name, parameter in net.named_parameters()}
-    drawn = material.gather(net, 0, decoded, levels(), tmp_path, small_world.DRAWN, 0)
+    drawn = cached_material.gather(net, 0, decoded, levels(), tmp_path, small_world.DRAWN, 0)
     objective, config = replace(OBJECTIVE, attack=2 / 255), replace(LOOP, steps=1, every=1, warmup=0)
     with pytest.raises(DataError, match=r"an attack must reach the views; set training\.frozen=0"):
         loop.train(net, FROZEN, drawn, decoded, Labels.of(decoded), objective, config, tmp_path, print)

@@ -9,12 +9,12 @@ from helpers.small_world import CONFIG, FROZEN, fresh_net
 from torch import nn
 
 from qfm_metric.train import losses, matching, severity
+from qfm_metric.train.cached_material import Material, Pool
 from qfm_metric.train.frozen import CachedViews, FrozenLayers
 from qfm_metric.train.matching import Memory
-from qfm_metric.train.material import Material, Pool
+from qfm_metric.train.pseudo_labels import Labels
 from qfm_metric.train.step import (
     CachedForward,
-    Labels,
     Objective,
     Outputs,
     one_step_attack,

@@ -43,5 +43,10 @@ def compose(pixels: Pixels, steps: Sequence[tuple[str, int, int]], seed: int = 0
         (48, 64, 3)
     """
     for number, (data_set, type, level) in enumerate(steps):
-        pixels = distort(pixels, data_set, type, level, seed + number * 1_000_003)
+        pixels = distort(pixels, data_set, type, level, seed_of_step(seed, number))
     return pixels
+
+
+def seed_of_step(seed: int, number: int) -> int:
+    """What `distort` gets as its seed for step `number` of `compose`, from 0 on."""
+    return seed + number * 1_000_003

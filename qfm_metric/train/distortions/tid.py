@@ -216,8 +216,12 @@ def local_blocks(pixels: Pixels, blocks: float, rng: Generator) -> Pixels:
 
 def mean_shift(pixels: Pixels, amount: float, rng: Generator) -> Pixels:
     """Brighter or darker throughout; the seed picks which."""
-    sign = 1 if rng.random() < 0.5 else -1
-    return from_greys(pixels + np.float32(sign * amount))
+    return from_greys(pixels + np.float32(mean_shift_sign(rng) * amount))
+
+
+def mean_shift_sign(rng: Generator) -> int:
+    """1: brighter, -1: darker; as a type's generator draws it first of all."""
+    return 1 if rng.random() < 0.5 else -1
 
 
 def contrast(pixels: Pixels, factor: float, rng: Generator) -> Pixels:

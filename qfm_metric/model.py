@@ -403,7 +403,7 @@ class QFMNet(nn.Module):
 
     def forward_defects(self, tokens: Tensor) -> Tensor:
         """Tokens `(N, L, D)` to what each of `config.defects` costs, and that figure's deviation: `(N, K, 2)` in (0, 1)."""
-        return torch.sigmoid(self.defects(self.view_means(tokens))).unflatten(1, (-1, 2))
+        return torch.sigmoid(self.defects(self.view_means(tokens))).view(len(tokens), -1, 2)
 
     def view_means(self, tokens: Tensor) -> Tensor:
         """The tokens of the views' mean cells, side by side: `(N, L, D)` to `(N, V * D)`."""

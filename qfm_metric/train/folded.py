@@ -29,10 +29,11 @@ def _bind(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
         weight, bias = convolution.weight * scale.view(-1, 1, 1, 1), norm.bias - norm.running_mean * scale
         padding = convolution.padding
         if isinstance(convolution, Conv2dSame):
-            x, padding = pad_same(x, convolution.kernel_size, convolution.stride, convolution.dilation), (0, 0)
+            kernel, stride, dilation = map(list, (convolution.kernel_size, convolution.stride, convolution.dilation))
+            x, padding = pad_same(x, kernel, stride, dilation), (0, 0)
         return F.conv2d(x, weight, bias, convolution.stride, padding, convolution.dilation, convolution.groups)
 
     def activate(x: Tensor) -> Tensor:
         return norm.act(norm.drop(x)) if hasattr(norm, "act") else x  # type: ignore[operator, no-any-return]
 
-    convolution.forward, norm.forward = convolve, activate  # type: ignore[method-assign]
+    convolution.forward, norm.forward = convolve, activate  # type: ignore[assignment, method-assign]

@@ -284,7 +284,7 @@ def _average_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 def _drop_paths(net: QFMNet, largest: float) -> None:
     """Drop residual branches at random in training, the later the more often (stochastic depth)."""
-    from timm.layers import DropPath
+    from timm.layers import DropPath  # type: ignore[attr-defined]
 
     if not hasattr(net.backbone, "blocks"):
         return

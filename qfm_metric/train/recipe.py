@@ -141,7 +141,7 @@ def _section(default: Section, values: Mapping[str, Any], where: str) -> Section
 
 
 def _numbers(kept: Mapping[str, float], values: Mapping[str, Any], where: str) -> dict[str, float]:
-    if unknown := set(values) - set(kept):
+    if kept and (unknown := set(values) - set(kept)):  # a table that is empty by default has any names
         raise DataError(f"{where}: unknown {', '.join(sorted(unknown))}; expected {', '.join(kept)}")
     if any(type(value) not in (int, float) for value in values.values()):
         raise DataError(f"{where}: expected numbers, got {values!r}")

@@ -18,6 +18,7 @@ import torch
 from qfm_metric.model import QFMConfig, QFMNet
 from qfm_metric.train import cached_material, loop, matching
 from qfm_metric.train.datasets.table import Decoded, Row, write_table
+from qfm_metric.train.material import Material, MaterialConfig, ladders
 from qfm_metric.train.pseudo_labels import Labels
 from qfm_metric.train.severity import DistortionLevel
 from qfm_metric.train.step import Objective
@@ -28,6 +29,10 @@ DRAWN = cached_material.MaterialConfig(crops=1.0, series=2, resampled=4, compose
 OBJECTIVE = Objective(batch=4, series=1, memory=6)
 LOOP = loop.LoopConfig(steps=6, warmup=2, every=2)
 TYPES = (("KADID-10k", 1), ("KADID-10k", 10), ("TID2013", 1))
+# Blur, defocus and noise, of which prices are made; what takes colour, and what goes either way.
+LADDER_TYPES = (("KADID-10k", 1), ("KADID-10k", 2), ("KADID-10k", 11), ("KADID-10k", 7), ("TID2013", 16))
+LADDERS = 16  # series of one type; two more are of two
+MATERIAL = MaterialConfig(pixels=2e5, fewest_photos=4, most_photos=6, most_series=2, subsets={})
 
 
 def fresh_net(config=CONFIG):
@@ -53,6 +58,28 @@ def write_decoded(folder, count=24):
         for i, v in enumerate(level)
     ]
     write_table(rows, folder / "decoded" / "table.csv")
+
+
+def write_severity(path):
+    """A table of human means: each level of `LADDER_TYPES` keeps less, each type less than the one before."""
+    scale = {"KADID-10k": (1, 5), "TID2013": (0, 9)}
+    lines = ["data_set,type,name,level,mean_score,scale"]
+    for place, (name, number) in enumerate(LADDER_TYPES):
+        low, high = scale[name]
+        for level in range(1, 6):
+            mean = low + (high - low) * (1 - 0.15 * level - 0.02 * place)
+            lines.append(f"{name},{number},type {number},{level},{mean:.4f},MOS {low}..{high}")
+    path.write_text("\n".join(lines) + "\n")
+
+
+def write_ladders(folder):
+    """Beside decoded pictures, a severity table and series rendered by it: what `open_material` needs."""
+    write_severity(folder / "severity.csv")
+    ladders.render(folder, folder / "severity.csv", folder / "ladders", LADDERS, workers=1)
+
+
+def open_material(folder, config=MATERIAL, members=()):
+    return Material.open(folder, folder / "severity.csv", folder / "ladders", members, config)
 
 
 def open_decoded(folder):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.small_world import fresh_net, gather, levels, write_decoded
+from helpers.small_world import fresh_net, gather, levels, write_decoded, write_ladders
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -19,4 +19,13 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
     write_decoded(folder)
     gather(folder, fresh_net(), levels(), workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ladder_world(tmp_path_factory):
+    """The folder: decoded pictures, a severity table, rendered ladders."""
+    folder = tmp_path_factory.mktemp("ladder_world")
+    write_decoded(folder)
+    write_ladders(folder)
     return folder

@@ -187,11 +187,6 @@ def test_crops_lie_anywhere_and_never_leave_the_picture():
     assert corners == set(range(11))
 
 
-def test_pixels_become_a_tensor_in_the_unit_range():
-    pixels = np.array([[[0, 51, 255], [255, 0, 0]]], np.uint8)
-    assert material.to_tensor(pixels)[:, 0].tolist() == [[0, 1], [pytest.approx(0.2), 0], [1, 0]]
-
-
 def test_without_a_severity_table_there_are_no_series(world, tmp_path):
     config = replace(DRAWN, crops=0.0)
     found = material.gather(fresh_net(CONFIG), FROZEN, open_decoded(world), [], tmp_path, config, workers=1)

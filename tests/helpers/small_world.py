@@ -15,29 +15,36 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from qfm_metric.defects import NAMES
 from qfm_metric.model import QFMConfig, QFMNet
-from qfm_metric.train import cached_material, loop, matching
+from qfm_metric.train import loop, matching
 from qfm_metric.train.datasets.table import Decoded, Row, write_table
-from qfm_metric.train.pseudo_labels import Labels
-from qfm_metric.train.severity import DistortionLevel
+from qfm_metric.train.material import Material, MaterialConfig, ladders
 from qfm_metric.train.step import Objective
 
-CONFIG = QFMConfig(depths=(0, 1, 2, 3), view_pixels=12288, native_views=1, dim=16, queries=2, heads=2)
-FROZEN = 4
-DRAWN = cached_material.MaterialConfig(crops=1.0, series=2, resampled=4, composed=2, nothing=8)
-OBJECTIVE = Objective(batch=4, series=1, memory=6)
-LOOP = loop.LoopConfig(steps=6, warmup=2, every=2)
-TYPES = (("KADID-10k", 1), ("KADID-10k", 10), ("TID2013", 1))
+CONFIG = QFMConfig(
+    depths=(0, 1, 2, 3),
+    view_pixels=12288,
+    native_views=1,
+    working_pixels=65536,
+    dim=16,
+    queries=2,
+    heads=2,
+    mean_tokens=True,
+    uncertainty=True,
+    defects=NAMES,
+)
+OBJECTIVE = Objective(memory=6)
+LOOP = loop.LoopConfig(steps=6, joint_from=3, decay_from=4, warmup=1, every=2)
+# Blur, defocus and noise, of which prices are made; what takes colour, and what goes either way.
+LADDER_TYPES = (("KADID-10k", 1), ("KADID-10k", 2), ("KADID-10k", 11), ("KADID-10k", 7), ("TID2013", 16))
+LADDERS = 16  # series of one type; two more are of two
+MATERIAL = MaterialConfig(pixels=2e5, fewest_photos=4, most_photos=6, most_series=2, subsets={})
 
 
 def fresh_net(config=CONFIG):
     torch.manual_seed(0)
     return QFMNet(config).eval()
-
-
-def levels():
-    """Blur, JPEG and noise: each level keeps less."""
-    return [DistortionLevel(*kind, "", level, 0.0, quality=1 - 0.15 * level) for kind in TYPES for level in range(1, 6)]
 
 
 def write_decoded(folder, count=24):
@@ -55,22 +62,39 @@ def write_decoded(folder, count=24):
     write_table(rows, folder / "decoded" / "table.csv")
 
 
+def write_severity(path):
+    """A table of human means: each level of `LADDER_TYPES` keeps less, each type less than the one before."""
+    scale = {"KADID-10k": (1, 5), "TID2013": (0, 9)}
+    lines = ["data_set,type,name,level,mean_score,scale"]
+    for place, (name, number) in enumerate(LADDER_TYPES):
+        low, high = scale[name]
+        for level in range(1, 6):
+            mean = low + (high - low) * (1 - 0.15 * level - 0.02 * place)
+            lines.append(f"{name},{number},type {number},{level},{mean:.4f},MOS {low}..{high}")
+    path.write_text("\n".join(lines) + "\n")
+
+
+def write_ladders(folder):
+    """Beside decoded pictures, a severity table and series rendered by it: what `open_material` needs."""
+    write_severity(folder / "severity.csv")
+    ladders.render(folder, folder / "severity.csv", folder / "ladders", LADDERS, workers=1)
+
+
+def open_material(folder, config=MATERIAL, members=()):
+    return Material.open(folder, folder / "severity.csv", folder / "ladders", members, config)
+
+
 def open_decoded(folder):
     return Decoded.open(folder / "decoded")
 
 
-def gather(folder, net, severities, workers=0):
-    return cached_material.gather(net, FROZEN, open_decoded(folder), severities, folder / "material", DRAWN, workers)
-
-
-def run(world, out, objective=OBJECTIVE, config=LOOP, say=lambda text: None, net=None):
-    """Train on the material of the world; returns the best network and what it started as, trained in place."""
+def run(world, out, objective=OBJECTIVE, config=LOOP, say=lambda text: None, net=None, material=MATERIAL):
+    """Train on the material of the world; returns the network, trained in place: the average of the run."""
     net = net or fresh_net()
     out.mkdir(parents=True, exist_ok=True)
-    decoded, drawn = open_decoded(world), gather(world, net, levels())
-    loop.measure_statistics(net, FROZEN, drawn.photos[0].views)
-    best = loop.train(net, FROZEN, drawn, decoded, Labels.of(decoded), objective, config, out, say)
-    return best, net
+    drawn = open_material(world, material)
+    loop.measure_statistics(net, drawn, config.seed, batches=2)
+    return loop.train(net, drawn, objective, config, out, say)
 
 
 def _die(*_):
@@ -114,8 +138,8 @@ def _as_a_rank(world, out):
     torch.nn.utils.clip_grad_norm_, matching.Memory = recorded, remembered
     torch.distributed.init_process_group("gloo")
     rank = torch.distributed.get_rank()
-    best, net = run(world, out, config=replace(LOOP, steps=3))
-    content = {"weights": net.state_dict(), "best": best.state_dict(), "memory": memories[0].state_dict()}
+    net = run(world, out, config=replace(LOOP, steps=3))
+    content = {"weights": net.state_dict(), "memory": memories[0].state_dict()}
     torch.save({**content, "gradients": gradients[0]}, out / f"rank{rank}.pt")
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()

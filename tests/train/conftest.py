@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.small_world import fresh_net, gather, levels, write_decoded
+from helpers.small_world import write_decoded, write_ladders
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -15,8 +15,8 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory):
-    """The folder: decoded pictures, and the material drawn from them."""
+    """The folder: decoded pictures, a severity table, rendered ladders."""
     folder = tmp_path_factory.mktemp("world")
     write_decoded(folder)
-    gather(folder, fresh_net(), levels(), workers=1)
+    write_ladders(folder)
     return folder

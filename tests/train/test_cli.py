@@ -9,6 +9,7 @@ from qfm_metric.train import cli
 
 COMMANDS = [
     "prepare table none.csv --out OUT",
+    "ladders --data OUT --severity none.csv --out OUT/ladders",
     "cache quick --data OUT",
     "label --data OUT --out OUT/member.csv",
     "student quick --data OUT --out OUT",

@@ -1,4 +1,4 @@
-"""The loop: it learns, resumes to the last bit, survives being killed, stops early, and several processes are one."""
+"""The loop: it learns, resumes to the last bit, survives being killed, and several processes are one."""
 
 import csv
 import math
@@ -15,21 +15,22 @@ import torch
 from helpers import small_world
 from helpers.hub_server import free_port
 from helpers.processes import environment
-from helpers.small_world import CONFIG, FROZEN, LOOP, OBJECTIVE, fresh_net, gather, levels, open_decoded
+from helpers.small_world import CONFIG, LOOP, MATERIAL, OBJECTIVE, fresh_net, open_decoded, open_material
 
-from qfm_metric.train import cached_material, loop, losses
+from qfm_metric.score import QFMScore
+from qfm_metric.train import loop, losses
 from qfm_metric.train.datasets.table import DataError
-from qfm_metric.train.frozen import freeze, keep_statistics, run_rest
+from qfm_metric.train.defects import TYPES
+from qfm_metric.train.folded import fold
 from qfm_metric.train.matching import Memory
-from qfm_metric.train.pseudo_labels import Labels
-from qfm_metric.train.step import CachedForward, predict_cached, step_losses
+from qfm_metric.train.step import Student, step_losses
 
 
 @pytest.fixture(scope="module")
 def whole(world, tmp_path_factory):
-    """An uninterrupted run: its folder and the best network."""
+    """An uninterrupted run: its folder and the average network."""
     folder = tmp_path_factory.mktemp("whole")
-    best, _ = small_world.run(world, folder)
+    best = small_world.run(world, folder)
     return folder, best
 
 
@@ -52,17 +53,22 @@ def start(world, out, *what, **variables):
     return subprocess.Popen(command, env=environment() | variables, stderr=subprocess.PIPE)
 
 
-def test_statistics_standardise_the_tokens(world):
-    net = fresh_net()
-    views = gather(world, net, levels()).photos[0].views
-    loop.measure_statistics(net, FROZEN, views)
-    with torch.no_grad():
-        found = run_rest(net, FROZEN, *views.batch(range(len(views))))
-    standardised = net.standardize(found.flatten(2).transpose(1, 2)).flatten(0, 1)
-    assert standardised.mean(dim=0).abs().max() < 1e-3
-    # Channels that never vary keep the floor; the others have unit spread (of batches against all: 2 %).
-    varying = found.std(dim=(0, 2, 3)) > 1e-2
-    assert (standardised.std(dim=0)[varying] - 1).abs().max() < 0.02
+def test_statistics_standardise_cells_and_their_means(world):
+    net, material = fresh_net(), open_material(world)
+    loop.measure_statistics(net, material, seed=0, batches=2)
+    cells, means = [], []
+    for i in range(2):
+        views = torch.from_numpy(material.draw((0, 10**6 + i), 0).views).permute(0, 1, 4, 2, 3) / 255
+        with torch.no_grad():
+            found = net.cells(net.pyramid((views - net.mean) / net.std)).flatten(2).transpose(1, 2)
+        cells.append(found.flatten(0, 1)[::4])
+        means.append(found.mean(dim=1))
+    for layer, rows in ((net.standardize, torch.cat(cells)), (net.standardize_means, torch.cat(means))):
+        standardised = layer(rows)
+        assert standardised.mean(dim=0).abs().max() < 1e-3
+        # Channels that never vary keep the floor; the others have unit spread.
+        varying = rows.std(dim=0) > 1e-2
+        assert (standardised.std(dim=0)[varying] - 1).abs().max() < 0.02
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(whole, world, tmp_path):
@@ -73,7 +79,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(whole, world, tmp_path):
     with pytest.raises(InterruptedError):
         small_world.run(world, tmp_path, say=stop)
     assert checkpoint(tmp_path)["step"] == 2
-    best, _ = small_world.run(world, tmp_path)
+    best = small_world.run(world, tmp_path)
     assert equal(checkpoint(tmp_path), checkpoint(whole[0]))  # network, average, optimizer, schedule, memory
     assert len(checkpoint(tmp_path)["memory"]["fifos"]) >= 1
     assert equal(best.state_dict(), whole[1].state_dict())
@@ -89,64 +95,50 @@ def test_killed_and_resumed_equals_uninterrupted(what, whole, world, tmp_path):
     assert killed.returncode == -signal.SIGKILL, error
     # Step `number` was not completed; the checkpoint before it is whole.
     assert checkpoint(tmp_path)["step"] == (number - 1) // LOOP.every * LOOP.every, f"killed in step {number}"
-    best, _ = small_world.run(world, tmp_path)
+    best = small_world.run(world, tmp_path)
     assert equal(checkpoint(tmp_path), checkpoint(whole[0])), f"killed in step {number}"
     assert equal(best.state_dict(), whole[1].state_dict()), f"killed in step {number}"
 
 
 def test_a_finished_run_trains_no_further(whole, world):
     before = (whole[0] / "checkpoint.pt").stat().st_mtime_ns
-    best, _ = small_world.run(world, whole[0])
+    best = small_world.run(world, whole[0])
     assert (whole[0] / "checkpoint.pt").stat().st_mtime_ns == before
     assert equal(best.state_dict(), whole[1].state_dict())
 
 
-def test_the_frozen_layers_stay_and_the_others_move(whole):
+def test_every_layer_moves_and_no_statistic_does(whole):
     before, after = fresh_net().state_dict(), whole[1].state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
-    blocks = {name.split(".")[2] for name in moved if name.startswith("backbone.blocks.")}
-    assert blocks == {str(i) for i in range(FROZEN, len(fresh_net().backbone.blocks))}
-    assert not any(name.startswith(("backbone.conv_stem", "backbone.bn1")) for name in moved)
-    assert not any("running" in name or "calibration" in name for name in moved)
-    assert {"project.weight", "decoder.queries", "head.1.weight", "standardize.mean"} <= moved
+    weights = {name for name, _ in fresh_net().named_parameters()}
+    # A bias of the keys moves every logit of a softmax alike; it has no gradient but rounding.
+    assert {name for name in weights - moved if "in_proj_bias" not in name} == set()
+    assert moved - weights == {f"standardize{which}.{part}" for which in ("", "_means") for part in ("mean", "std")}
+
+
+def test_averages_along_the_way_are_weights_that_load(whole, random_images):
+    names = sorted(path.name for path in whole[0].glob("step-*.safetensors"))
+    assert names == ["step-2.safetensors", "step-4.safetensors", "step-6.safetensors"]
+    last = QFMScore.from_pretrained(whole[0] / names[-1])
+    with torch.no_grad():
+        expected = whole[1](random_images)
+    torch.testing.assert_close(last(random_images), expected, rtol=0, atol=1e-3)  # stored in half precision
 
 
 @pytest.mark.slow
 def test_it_learns(world, tmp_path):
-    config = replace(LOOP, steps=60, every=60, head_rate=3e-3)
+    config = replace(LOOP, steps=60, every=60, head_rate=3e-3, joint_from=30, decay_from=40)
     # The pictures differ in brightness alone, and the teacher is the MOS itself.
-    weights = dict.fromkeys(OBJECTIVE.weights, 0.0) | {"regression": 10.0, "correlation": 0.5}
-    best, _ = small_world.run(world, tmp_path, replace(OBJECTIVE, batch=8, series=0, weights=weights), config)
-    decoded, drawn = open_decoded(world), gather(world, best, levels())
-    scores, _ = predict_cached(best, FROZEN, drawn.validation)
-    assert np.corrcoef(scores, decoded.mos[drawn.validation_indices])[0, 1] > 0.9
+    weights = dict.fromkeys(OBJECTIVE.weights, 0.0) | {"regression": 10.0, "ranking": 0.5}
+    found = small_world.run(world, tmp_path, replace(OBJECTIVE, weights=weights), config)
+    assert loop.validate(found, open_decoded(world))["plcc"] > 0.9
 
 
 @pytest.mark.parametrize("noise", ["none", "random", "v1"])
 def test_the_controls_run(noise, world, tmp_path):
-    best, _ = small_world.run(world, tmp_path, replace(OBJECTIVE, noise=noise, series=0), replace(LOOP, steps=2))
+    best = small_world.run(world, tmp_path, replace(OBJECTIVE, noise=noise), replace(LOOP, steps=2))
     assert all(torch.isfinite(tensor).all() for tensor in best.state_dict().values())
     assert bool(checkpoint(tmp_path)["memory"]["fifos"]) == (noise != "none")
-
-
-def figures(srcc):
-    return {"srcc": srcc, "within_srcc": srcc}
-
-
-@pytest.mark.parametrize(("patience", "ends", "best_is"), [(0, 6, 5), (1, 3, 2), (2, 4, 2)])
-def test_it_stops_when_validation_gets_no_better(patience, ends, best_is, world, tmp_path, monkeypatch):
-    """Of six validations the second is the best, until the fifth."""
-    validations, averages = iter([0.1, 0.5, 0.4, 0.5, 0.6, 0.2]), []
-
-    def validate(net, *_):
-        averages.append({name: tensor.clone() for name, tensor in net.state_dict().items()})
-        return figures(next(validations))
-
-    monkeypatch.setattr(loop, "validate", validate)
-    config = replace(LOOP, every=1, patience=patience)
-    best, _ = small_world.run(world, tmp_path, replace(OBJECTIVE, series=0), config)
-    assert checkpoint(tmp_path)["step"] == len(averages) == ends
-    assert equal(best.state_dict(), averages[best_is - 1])
 
 
 def read(path):
@@ -160,8 +152,8 @@ def test_every_step_is_in_the_metrics_and_on_the_board(whole):
     written, validated = read(whole[0] / "losses.csv"), read(whole[0] / "validation.csv")
     assert {step for step, *_ in written} == set(range(1, 7))
     asked = {name for name, weight in OBJECTIVE.weights.items() if weight}
-    absent = {"attacked", "adversarial", "uncertainty"}  # no attack, and no such head
-    assert {name for _, name, _ in written} == asked - absent
+    absent = {"attacked", "adversarial"}  # no attack
+    assert {name for _, name, _ in written} == asked - absent | {"norm"}
     assert sorted({step for step, *_ in validated}) == [2, 4, 6]
     assert {name for _, name, _ in validated} == {"srcc", "plcc", "within_srcc", "s0", "s1"}
     assert all(math.isfinite(value) for *_, value in written + validated)
@@ -212,7 +204,7 @@ def test_a_checkpoint_runs_no_code(tmp_path):
 
 
 def test_a_checkpoint_of_another_recipe_is_refused_by_name(whole, world):
-    for other in ({"objective": replace(OBJECTIVE, memory=7)}, {"net": fresh_net(replace(CONFIG, uncertainty=True))}):
+    for other in ({"objective": replace(OBJECTIVE, memory=7)}, {"net": fresh_net(replace(CONFIG, uncertainty=False))}):
         with pytest.raises(DataError, match=r"checkpoint\.pt: a checkpoint of another recipe"):
             small_world.run(world, whole[0], **other)
 
@@ -223,44 +215,68 @@ def test_something_else_under_the_name_of_a_checkpoint_is_refused(world, tmp_pat
         small_world.run(world, tmp_path)
 
 
-def test_the_rate_warms_up_and_falls_to_nothing():
-    config = loop.LoopConfig(steps=20, warmup=4)
-    rates = [loop._rate(config, step) for step in range(21)]
-    assert rates[:5] == [0.25, 0.5, 0.75, 1, 1]
-    assert rates[12] == pytest.approx(0.5)
-    assert rates[20] == pytest.approx(0)
-    assert loop._rate(replace(config, warmup=0), 0) == 1
+def test_rates_warm_up_stay_and_fall_and_early_blocks_learn_slowly():
+    config = loop.LoopConfig(steps=20, warmup=4, decay_from=12, head_rate=1.0, backbone_rate=0.5, early=0.25)
+    optimizer = loop._optimizer(Student(fresh_net(), 1), config)
+    rates = []
+    for step in range(21):
+        loop._set_rates(optimizer, config, step)
+        rates.append({(group["base"], group["lr"]) for group in optimizer.param_groups})
+    head = [lr for found in rates for base, lr in found if base == 1.0]
+    assert head[:5] == [0.25, 0.5, 0.75, 1, 1]
+    assert head[12] == 1
+    assert head[16] == pytest.approx(0.5)
+    assert head[20] == 0
+    # The stem and two groups of blocks, two more, the rest; all wait for the head's warm-up and take twice as long.
+    assert {base for base, _ in rates[0]} == {1.0, 0.125, 0.25, 0.5}
+    assert {lr for base, lr in rates[3] if base < 1} == {0.0}
+    assert {lr / base for base, lr in rates[7] if base < 1} == {0.5}
+    assert {lr / base for base, lr in rates[12]} == {1.0}
+
+
+def test_weights_decay_and_biases_norms_and_queries_do_not():
+    student = Student(fresh_net(), 1)
+    groups = loop._optimizer(student, loop.LoopConfig()).param_groups
+    decayed = {id(p) for group in groups for p in group["params"] if group["weight_decay"]}
+    names = {name for name, parameter in student.named_parameters() if id(parameter) not in decayed}
+    assert {"net.decoder.queries", "net.head.1.bias", "net.backbone.bn1.weight"} <= names
+    assert not any(name.endswith("conv_stem.weight") or name == "net.project.weight" for name in names)
 
 
 def test_training_against_attacks_reaches_every_layer(world, tmp_path):
-    net, decoded = fresh_net(replace(CONFIG, uncertainty=True)), open_decoded(world)
+    net = fresh_net()
     before = {name: parameter.clone() for name, parameter in net.named_parameters()}
-    drawn = cached_material.gather(net, 0, decoded, levels(), tmp_path, small_world.DRAWN, 0)
-    objective, config = replace(OBJECTIVE, attack=2 / 255), replace(LOOP, steps=1, every=1, warmup=0)
-    with pytest.raises(DataError, match=r"an attack must reach the views; set training\.frozen=0"):
-        loop.train(net, FROZEN, drawn, decoded, Labels.of(decoded), objective, config, tmp_path, print)
-    loop.train(net, 0, drawn, decoded, Labels.of(decoded), objective, config, tmp_path, lambda text: None)
-    with (tmp_path / "losses.csv").open() as file:
-        terms = {row["name"]: float(row["value"]) for row in csv.DictReader(file)}
+    objective, config = replace(OBJECTIVE, attack=2 / 255), replace(LOOP, steps=3, every=3)
+    small_world.run(world, tmp_path, objective, config, net=net)
+    terms = {name: value for step, name, value in read(tmp_path / "losses.csv") if step == 3}
     assert terms["attacked"] > 0
     assert math.isfinite(terms["uncertainty"])
     moved = {name for name, parameter in net.named_parameters() if not torch.equal(parameter, before[name])}
     assert {"backbone.conv_stem.weight", "project.weight", "uncertainty.1.weight"} <= moved
 
 
+def test_without_series_photographs_alone_are_learned_from(world, tmp_path):
+    net, material = fresh_net(), loop.Material.open(world, config=MATERIAL)
+    loop.train(net, material, OBJECTIVE, replace(LOOP, steps=2), tmp_path, print)
+    names = {name for _, name, _ in read(tmp_path / "losses.csv")}
+    assert names & {"severity", "difference", "defects", "types"} == set()
+    assert {"regression", "ranking"} <= names
+
+
 def gradients_of(world, rank):
     """What one rank's first step gives, computed alone."""
-    net = fresh_net()
-    drawn, decoded = gather(world, net, levels()), open_decoded(world)
-    loop.measure_statistics(net, FROZEN, drawn.photos[0].views)
-    freeze(net.to(memory_format=torch.channels_last), FROZEN)
-    forward = CachedForward(net, FROZEN)
+    net, material = fresh_net(), open_material(world)
+    loop.measure_statistics(net, material, LOOP.seed, batches=2)
+    loop._drop_paths(net, LOOP.drop_path)
+    student = Student(net.to(memory_format=torch.channels_last), len(TYPES))
+    fold(net.backbone)
     torch.manual_seed(int(np.random.default_rng([LOOP.seed, 0, rank, 1]).integers(2**31)))
-    keep_statistics(forward.train())
-    memory = Memory(OBJECTIVE.memory)
-    terms = step_losses(forward, drawn, Labels.of(decoded), OBJECTIVE, memory, (LOOP.seed, 0), rank)
+    loop.keep_statistics(student.train())
+    drawn = torch.Generator().manual_seed(0)
+    batch = material.draw((LOOP.seed, 0), rank)
+    terms = step_losses(student, batch, material.labels, OBJECTIVE, Memory(OBJECTIVE.memory), drawn)
     losses.total(OBJECTIVE.weights, terms).backward()
-    return [parameter.grad for parameter in forward.parameters()]
+    return [parameter.grad for parameter in student.parameters()]
 
 
 @pytest.mark.slow
@@ -278,15 +294,13 @@ def test_two_processes_train_as_one(world, tmp_path):
             rank.communicate()
     assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(errors)
     first, second = (checkpoint(tmp_path, f"rank{rank}") for rank in range(2))
-    assert equal(first, second)  # weights, the best, the memory, the averaged gradients
+    assert equal(first, second)  # weights, the average, the memory, the averaged gradients
     held = [len(entries["ids"]) for entries in first["memory"]["fifos"].values()]
     assert sum(held) >= OBJECTIVE.memory  # both ranks' pictures: 3 steps of 2 x 4 into queues of 6
     alone = [gradients_of(world, rank) for rank in range(2)]
     different = 0
     for together, *apart in zip(first["gradients"], *alone, strict=True):
-        if together is None:
-            assert apart == [None, None]
-            continue
+        apart = [torch.zeros_like(together) if one is None else one for one in apart]
         different += not torch.equal(*apart)
         mean = torch.stack(apart).mean(dim=0)
         # Sums in another order: float32 keeps 24 bits.

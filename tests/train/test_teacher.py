@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from qfm_metric.train.frozen import CachedViews
 
 from qfm_metric.train import teacher
 from qfm_metric.train.datasets.table import DataError, Decoded, Row
-from qfm_metric.train.frozen import CachedViews
 
 
 def test_a_group_is_never_predicted_by_a_fit_that_saw_it():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .. import datasets
 from ..calibrate import calibrate_weights
+from ..material import ladders
 from ..student import train_student
 from ..teacher import label, train_teacher
 from . import options
@@ -21,9 +22,10 @@ def prepare(args: argparse.Namespace) -> None:
         say(f"left out: {failure}")
 
 
-def ladders(args: argparse.Namespace) -> None:
-    """Render the series of distortions that training draws from, once for all runs."""
-    raise NotImplementedError
+def ladders_command(args: argparse.Namespace) -> None:
+    """Render series of the distortions of KADID-10k and TID2013, once for all runs; goes on where it was stopped."""
+    known = {name: getattr(args, name) for name in ("workers", "count")}
+    ladders.render(args.data, args.severity, args.out, args.series, args.seed, **known, say=say)
 
 
 def teacher(args: argparse.Namespace) -> None:
@@ -68,6 +70,15 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--test-share", type=float, default=0.2, help="share for testing, if the set has no parts at all")
     sub.add_argument("--seed", type=int, default=0, help="of the splits")
     sub.add_argument("--side", type=int, default=512, help="decoded pictures are squares of this side, px")
+    options.add(sub, "--workers")
+
+    sub = command("ladders", ladders_command)
+    sub.add_argument("--data", type=Path, required=True, help="what `prepare` wrote")
+    sub.add_argument("--severity", type=Path, required=True, help="CSV of human means per type and level")
+    sub.add_argument("--out", type=Path, required=True, help="folder for the pictures, 1.8 MB a series")
+    sub.add_argument("--series", type=int, default=4410, help="of one type each; an eighth as many are of two")
+    sub.add_argument("--seed", type=int, default=0, help="of every draw")
+    sub.add_argument("--count", type=int, help="stop when so many are rendered; default: all")
     options.add(sub, "--workers")
 
     sub = command("teacher", teacher)

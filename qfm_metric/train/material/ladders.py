@@ -55,8 +55,10 @@ def plan(decoded: Decoded, levels: Levels, count: int, seed: int, clean_mos: flo
         seed: Of every draw.
 
     Raises:
-        DataError: no picture is clean, or the pictures are smaller than `FRAME`.
+        DataError: no series, no picture is clean, or the pictures are smaller than `FRAME`.
     """
+    if count < 1:
+        raise DataError(f"expected 1 series or more, got {count}")
     train = decoded.select("train")
     clean = np.random.default_rng((seed, 77)).permutation(train[decoded.mos[train] >= clean_mos])
     if not len(clean) or decoded.pixels.shape[1] < max(FRAME):

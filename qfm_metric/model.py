@@ -402,7 +402,7 @@ class QFMNet(nn.Module):
         return torch.cat([logits, self.means(self.view_means(tokens))], dim=1) if self.config.mean_tokens else logits
 
     def forward_defects(self, tokens: Tensor) -> Tensor:
-        """Tokens `(N, L, D)` to what each of `config.defects` costs, and that figure's deviation: `(N, K, 2)` in (0, 1)."""
+        """Tokens `(N, L, D)` to what each of `config.defects` costs, and its deviation: `(N, K, 2)` in (0, 1)."""
         return torch.sigmoid(self.defects(self.view_means(tokens))).view(len(tokens), -1, 2)
 
     def view_means(self, tokens: Tensor) -> Tensor:

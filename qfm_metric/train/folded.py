@@ -1,5 +1,7 @@
 """BatchNorm run as a part of the convolution before it, while both are trained: less time, and half the memory."""
 
+import itertools
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -14,7 +16,7 @@ def fold(backbone: nn.Module) -> None:
     """
     for module in backbone.modules():
         children = list(module.children())
-        for convolution, norm in zip(children, children[1:], strict=False):
+        for convolution, norm in itertools.pairwise(children):
             if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and convolution.bias is None:
                 _bind(convolution, norm)
 
@@ -24,7 +26,8 @@ def _bind(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     from timm.layers.padding import pad_same
 
     def convolve(x: Tensor) -> Tensor:
-        assert norm.running_var is not None and norm.running_mean is not None
+        assert norm.running_var is not None
+        assert norm.running_mean is not None
         scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
         weight, bias = convolution.weight * scale.view(-1, 1, 1, 1), norm.bias - norm.running_mean * scale
         padding = convolution.padding

@@ -27,8 +27,8 @@ from .datasets.table import DataError, Decoded
 from .defects import TYPES
 from .evaluate import figures_to_choose_by
 from .folded import fold
-from .material import Material
 from .matching import Memory
+from .material import Material
 from .step import Objective, Student, step_losses
 
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from ..model import QFMNet
 from . import losses
-from .material import LENGTH, Batch
 from .matching import Memory, match, perturb, share
+from .material import LENGTH, Batch
 from .pseudo_labels import Labels
 
 MICRO_BATCH = 4  # views that pass the backbone at a time: more fall out of a CPU's cache and take 1.5 times as long

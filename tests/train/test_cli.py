@@ -10,7 +10,7 @@ from qfm_metric.train import cli
 COMMANDS = [
     "prepare table none.csv --out OUT",
     "ladders --data OUT --severity none.csv --out OUT/ladders",
-    "cache quick --data OUT",
+    "teacher quick --data OUT --out OUT.csv",
     "label --data OUT --out OUT/member.csv",
     "student quick --data OUT --out OUT",
     "evaluate none.csv",

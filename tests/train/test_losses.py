@@ -7,11 +7,10 @@ import torch
 
 from qfm_metric.train.losses import (
     consistency,
-    correlation,
+    defects,
     difference,
-    rank_distillation,
+    ranking,
     regression,
-    score_distillation,
     total,
     uncertainty,
 )
@@ -27,21 +26,12 @@ def test_regression_is_quadratic_within_the_knee_and_linear_beyond():
     assert regression(torch.tensor([0.9]), torch.tensor([0.5])).item() == pytest.approx(0.4 - 0.05)
 
 
-def test_correlation():
-    mos = torch.tensor([0.1, 0.4, 0.5, 0.9])
-    assert correlation(2 * mos + 3, mos).item() == pytest.approx(0, abs=1e-6)
-    assert correlation(-mos, mos).item() == pytest.approx(2)
-    scores = torch.tensor([0.3, 0.2, 0.8, 0.4])
-    expected = 1 - torch.corrcoef(torch.stack([scores, mos]))[0, 1]
-    assert correlation(scores, mos).item() == pytest.approx(expected.item())
-
-
-def test_correlation_of_constants_has_a_finite_gradient():
-    scores = torch.full((4,), 0.5, requires_grad=True)
-    loss = correlation(scores, torch.rand(4))
-    loss.backward()
-    assert loss.item() == 1
-    assert scores.grad.isfinite().all()
+def test_regression_counts_by_weight_whatever_their_scale():
+    scores, mos = torch.tensor([0.9, 0.7]), torch.tensor([0.5, 0.5])
+    for scale in (1.0, 10.0):
+        found = regression(scores, mos, weight=scale * torch.tensor([3.0, 1.0]))
+        assert found.item() == pytest.approx((1.5 * 0.35 + 0.5 * 0.15) / 2)
+    assert regression(scores, mos, weight=torch.ones(2)).item() == pytest.approx(regression(scores, mos).item())
 
 
 def test_consistency_moves_the_perturbed_score_alone():
@@ -54,51 +44,51 @@ def test_consistency_moves_the_perturbed_score_alone():
     assert consistency(clean, clean).item() == 0
 
 
-def test_score_distillation_without_disagreement_is_regression(generator):
-    scores, teacher = torch.rand(2, 8, generator=generator)
-    expected = regression(scores, teacher).item()
-    for spread in (0.0, 0.2):  # equal disagreement cancels
-        assert score_distillation(scores, teacher, torch.full((8,), spread)).item() == pytest.approx(expected)
-    assert score_distillation(teacher, teacher, torch.rand(8, generator=generator)).item() == 0
+ONE = torch.zeros(8, dtype=torch.long)  # all of one source
 
 
-def test_score_distillation_counts_disagreement_less():
-    scores = torch.tensor([0.5, 0.5], requires_grad=True)
-    teacher, spread = torch.tensor([0.9, 0.7]), torch.tensor([0.0, 0.05])  # weights 1 and 1/2: of mean 1, 4/3 and 2/3
-    loss = score_distillation(scores, teacher, spread)
-    assert loss.item() == pytest.approx((4 / 3 * 0.35 + 2 / 3 * 0.15) / 2)
-    loss.backward()
-    assert scores.grad.tolist() == pytest.approx([-2 / 3, -1 / 3])
-
-
-def test_rank_distillation_is_a_divergence_between_preferences():
-    scores, teacher = torch.tensor([0.5, 0.5]), torch.tensor([0.55, 0.5])
+def test_ranking_is_a_divergence_between_preferences():
+    scores, mos = torch.tensor([0.5, 0.5]), torch.tensor([0.55, 0.5])
     p = 1 / (1 + math.exp(-1))
     expected = p * math.log(p / 0.5) + (1 - p) * math.log((1 - p) / 0.5)
-    assert rank_distillation(scores, teacher).item() == pytest.approx(expected, abs=1e-6)
-    assert rank_distillation(scores, teacher, scale=0.1).item() < expected / 2
+    assert ranking(scores, mos, ONE[:2]).item() == pytest.approx(expected, abs=1e-6)
+    assert ranking(scores, mos, ONE[:2], scale=0.1).item() < expected / 2
 
 
-def test_rank_distillation_is_least_at_the_teacher_up_to_an_offset(generator):
-    teacher, noise = torch.rand(2, 8, generator=generator)
-    scores = (teacher + 0.1).requires_grad_()
-    loss = rank_distillation(scores, teacher)
+def test_ranking_is_least_at_the_mos_up_to_an_offset_per_source(generator):
+    mos, noise = torch.rand(2, 8, generator=generator)
+    sources = torch.tensor([0, 1] * 4)
+    scores = (mos + 0.1 + 0.3 * sources).requires_grad_()
+    loss = ranking(scores, mos, sources)
     loss.backward()
     assert loss.item() == pytest.approx(0, abs=1e-6)  # rounding of a difference of two entropies below 1
     assert scores.grad.abs().max() < 1e-5
-    worse, worst = rank_distillation(teacher + 0.1 * noise, teacher), rank_distillation(1 - teacher, teacher)
+    worse, worst = ranking(mos + 0.1 * noise, mos, ONE), ranking(1 - mos, mos, ONE)
     assert 0.001 < worse < worst
     order = torch.randperm(8, generator=generator)
-    assert rank_distillation(noise[order], teacher[order]).item() == pytest.approx(
-        rank_distillation(noise, teacher).item(), rel=1e-5
-    )
+    assert ranking(noise[order], mos[order], ONE).item() == pytest.approx(ranking(noise, mos, ONE).item(), rel=1e-5)
 
 
-def test_rank_distillation_raises_what_the_teacher_prefers():
+def test_ranking_raises_what_people_prefer():
     scores = torch.full((3,), 0.5, requires_grad=True)
-    rank_distillation(scores, torch.tensor([0.9, 0.5, 0.1])).backward()
+    ranking(scores, torch.tensor([0.9, 0.5, 0.1]), ONE[:3]).backward()
     assert scores.grad[0] < 0 < scores.grad[2]
-    assert scores.grad[1].item() == pytest.approx(0, abs=1e-6)
+
+
+def test_ranking_without_pairs_is_nothing():
+    assert ranking(torch.rand(3), torch.rand(3), torch.arange(3)).item() == 0
+
+
+def test_defects_cost_their_square_and_deviations_follow_the_error():
+    costs = torch.tensor([[0.5, 0.0]])
+    found = torch.tensor([[[0.3, 0.2], [0.0, 0.2]]], requires_grad=True)
+    loss = defects(found, costs)
+    likelihood = 2 * math.log(0.2**2 + 1e-4) + 0.04 / (0.2**2 + 1e-4)
+    assert loss.item() == pytest.approx(0.04 + 0.01 * likelihood, abs=1e-6)
+    loss.backward()
+    assert found.grad[0, 0, 0].item() == pytest.approx(-0.4)  # the deviation buys nothing
+    assert abs(found.grad[0, 0, 1]) < 1e-3  # its error is as large as it says
+    assert found.grad[0, 1, 1] > 0  # sure of too little
 
 
 def test_difference_compares_gaps_within_a_series():
@@ -117,9 +107,8 @@ def test_difference_compares_gaps_within_a_series():
     "loss",
     [
         lambda x: consistency(x, torch.full((6,), 0.5)),
-        lambda x: score_distillation(x, torch.rand(6), torch.full((6,), 10.0)),
-        lambda x: rank_distillation(x, torch.rand(6)),
-        lambda x: rank_distillation(x[:1], torch.rand(1)),
+        lambda x: ranking(x, torch.rand(6), ONE[:6]),
+        lambda x: ranking(x[:1], torch.rand(1), ONE[:1]),
         lambda x: difference(x.view(2, 3), torch.rand(2, 3)),
         lambda x: difference(x[:, None], torch.rand(6, 1)),
     ],

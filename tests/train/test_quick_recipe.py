@@ -61,20 +61,19 @@ def test_from_pictures_to_evaluated_weights(run, tmp_path):
     table, severities = write_pictures(tmp_path), write_severity(tmp_path / "severity.csv")
     data, out, members = tmp_path / "data", tmp_path / "run", tmp_path / "labels.csv"
 
-    run("prepare", "table", table, "--out", data, "--side", 256)
-    assert json.loads((data / "decoded" / "shape.json").read_text()) == [18, 256, 256, 3]  # the test part is not there
+    run("prepare", "table", table, "--out", data)
+    assert json.loads((data / "decoded" / "shape.json").read_text()) == [18, 512, 512, 3]  # the test part is not there
     assert json.loads((data / "scale.json").read_text())["data_set"] == "table"
 
-    # The teacher looks at the same small views, with every block frozen.
-    small = ["network.depths=[0, 1, 2, 3]", "network.view_pixels=12288", "training.frozen=5", "training.init=none"]
-    done = run("teacher", "teacher", "--set", *small, "--data", data, "--out", members, "--folds", 3)
+    done = run("teacher", "quick", "--data", data, "--out", members, "--folds", 3, "--workers", 1)
     assert "cross-fitted: SRCC" in done.err
     with members.open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 18
 
-    recipe = ("quick", "--data", data, "--severity", severities)
-    run("cache", *recipe)
-    done = run("student", *recipe, "--members", members, "--out", out)
+    ladders = tmp_path / "ladders"
+    run("ladders", "--data", data, "--severity", severities, "--out", ladders, "--series", 49, "--workers", 1)
+    material = ("--data", data, "--severity", severities, "--ladders", ladders)
+    done = run("student", "quick", *material, "--members", members, "--out", out)
     assert "step 6: validation" in done.err
     path, label, sha256 = done.out.split()
     assert (Path(path), label) == (out / "student.safetensors", "sha256")

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.small_world import CONFIG, FROZEN, fresh_net
+from helpers.small_world import CONFIG, fresh_net
 from safetensors.torch import save_file
 
 from qfm_metric.train.calibrate import write_weights
 from qfm_metric.train.start import build, start_from
-from qfm_metric.weights import read_manifest
+from qfm_metric.weights import WeightsError, read_manifest
 
 
 def test_backbone_from_a_file(tmp_path):
@@ -26,35 +26,33 @@ def test_backbone_from_a_file(tmp_path):
         build(CONFIG, str(tmp_path / "none.safetensors"))
 
 
-def test_going_on_from_weights_keeps_the_early_layers_of_the_cache(tmp_path):
+def test_going_on_from_weights_takes_all_of_them(tmp_path):
+    known, stored = fresh_net(), tmp_path / "stored.safetensors"
+    with torch.no_grad():
+        for parameter in known.parameters():
+            parameter.add_(0.01)
+    write_weights(known, stored)
+    again = fresh_net(replace(CONFIG, view_pixels=20480))  # the views do not matter
+    start_from(again, str(stored))
+    for name, tensor in known.state_dict().items():
+        if tensor.is_floating_point():
+            assert torch.equal(again.state_dict()[name], tensor.half().float()), name
+
+
+def test_deviations_and_defects_may_be_learned_later(tmp_path):
+    known = fresh_net(replace(CONFIG, uncertainty=False, defects=()))
+    write_weights(known, tmp_path / "known.safetensors")
     net = fresh_net()
     with torch.no_grad():
-        net.head[1].bias.fill_(0.25)
-    stored = tmp_path / "stored.safetensors"
-    write_weights(net, stored)
-    again = fresh_net()
-    stem = again.backbone.conv_stem.weight.clone()
-    start_from(again, str(stored), FROZEN)
-    assert again.head[1].bias.item() == 0.25
-    assert torch.equal(again.backbone.conv_stem.weight, stem)  # and not what half precision made of it
-    assert not torch.equal(stem, stem.half().float())
-    with torch.no_grad():
-        net.backbone.conv_stem.weight.mul_(2)
-    write_weights(net, stored)
-    with pytest.raises(ValueError, match=r"early layers .* backbone\.conv_stem\.weight"):
-        start_from(again, str(stored), FROZEN)
-    start_from(again, str(stored), 0)  # nothing is cached: anything goes
-    assert torch.equal(again.backbone.conv_stem.weight, net.backbone.conv_stem.weight.half().float())
-
-
-def test_an_uncertainty_head_may_be_learned_later(tmp_path):
-    known = fresh_net()
-    write_weights(known, tmp_path / "known.safetensors")
-    net = fresh_net(replace(CONFIG, uncertainty=True))
-    with torch.no_grad():
         net.project.weight.zero_()
-    start_from(net, str(tmp_path / "known.safetensors"), 0)
+    start_from(net, str(tmp_path / "known.safetensors"))
     assert torch.equal(net.project.weight, known.project.weight.half().float())
+
+
+def test_weights_of_another_shape_are_refused_by_name(tmp_path):
+    write_weights(fresh_net(), tmp_path / "known.safetensors")
+    with pytest.raises(WeightsError, match=r"project\.weight has shape \(16, \d+\), expected \(32, \d+\)"):
+        start_from(fresh_net(replace(CONFIG, dim=32)), str(tmp_path / "known.safetensors"))
 
 
 def test_a_backbone_from_weights_of_ours(tmp_path):

@@ -8,18 +8,18 @@ import torch
 from helpers.small_world import open_decoded, write_decoded
 
 from qfm_metric import QFMScore
+from qfm_metric.train.datasets.table import DataError
 from qfm_metric.train.material import to_tensor
-from qfm_metric.train.recipe import assemble, read_recipe
+from qfm_metric.train.recipe import read_recipe
 from qfm_metric.train.student import train_student
 
-STEPS = ["loop.steps=4", "loop.every=2", "objective.batch=4", "objective.series=0", "network.uncertainty=true"]
+STEPS = ["loop.steps=4", "loop.every=2"]
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     write_decoded(folder)
-    assemble(read_recipe("quick"), folder, workers=1)
     return folder
 
 
@@ -50,6 +50,7 @@ def test_a_student_goes_on_from_weights(data, tmp_path):
     torch.testing.assert_close(after, before, rtol=0, atol=0.01)
 
 
-def test_a_student_whose_views_are_not_cached_says_how_to_cache_them(data, tmp_path):
-    with pytest.raises(ValueError, match=r"nothing cached there; run `python -m qfm_metric\.train cache`"):
-        train_student(read_recipe("quick", ["training.frozen=2"]), data, tmp_path)
+def test_means_without_ladders_are_refused_before_anything_is_built(data, tmp_path):
+    with pytest.raises(DataError, match="human means and the ladders rendered from them, or neither"):
+        train_student(read_recipe("quick"), data, tmp_path / "run", severity=tmp_path / "severity.csv")
+    assert not (tmp_path / "run").exists()

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-from qfm_metric.train.frozen import CachedViews
+import torch
+from helpers.small_world import fresh_net
 
 from qfm_metric.train import teacher
 from qfm_metric.train.datasets.table import DataError, Decoded, Row
+from qfm_metric.train.material import to_tensor
 
 
 def test_a_group_is_never_predicted_by_a_fit_that_saw_it():
@@ -35,15 +37,19 @@ def test_what_features_say_is_learned():
 
 
 def test_features_are_signed_roots_of_means_spreads_and_a_layout():
-    cells = np.zeros((4, 2, 3, 3), np.float16)  # two pictures of two views
-    cells[:, 0] = -4
-    cells[2:, 1, 0, 0] = 9
-    found = teacher.summarize(CachedViews(np.zeros((4, 0, 3, 3), np.float16), cells, 2))
-    assert found.shape == (2, 2 * (2 + 2 + 2 * 9))
-    assert found[0, 0] == -2
-    assert found[1, 1] == 1  # the mean of one 9 and eight 0
-    assert found[1].max() == 3
-    assert (found[0] <= 0).all()
+    net, pictures = fresh_net(), np.random.default_rng(0).integers(0, 256, (3, 96, 96, 3), np.uint8)
+    found = teacher.summarize(net, pictures, workers=1, grid=3)
+    with torch.no_grad():
+        whole = net.preprocess(to_tensor(pictures[1])[None])[:, :1]
+        cells = net.cells(net.pyramid(whole))
+    channels = cells.shape[1]
+    assert found.shape == (3, channels * (2 + 9))
+    mean, spread = found[1, :channels], found[1, channels : 2 * channels]
+    expected = cells.mean((2, 3))[0].numpy()
+    np.testing.assert_allclose(np.sign(mean) * mean**2, expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(spread**2, cells.std((2, 3))[0].numpy(), rtol=1e-3, atol=1e-5)
+    layout = found[1, 2 * channels :].reshape(channels, 3, 3)
+    np.testing.assert_allclose((np.sign(layout) * layout**2).mean((1, 2)), expected, rtol=1e-2, atol=1e-3)
 
 
 def member(tmp_path, number, text):

@@ -105,8 +105,8 @@ class Material:
         if missing := set(named) - set(subsets.tolist()):
             raise DataError(f"{data}: the training part has no pictures of subset {', '.join(sorted(missing))}")
         pools = [Pool.of(train[subsets == name], labels.mos) for name in named]
-        prices = Prices.of(read_severity(severity))
-        series = SeriesSource(decoded, clean, Ladders.open(ladders, decoded), prices, config)
+        levels = read_severity(severity)
+        series = SeriesSource(decoded, clean, Ladders.open(ladders, decoded, levels), Prices.of(levels), config)
         return cls(decoded, labels, config, pools, list(named.values()), series)
 
     def draw(self, seed: Sequence[int], rank: int = 0, joint: bool = False) -> Batch:

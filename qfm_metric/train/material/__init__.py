@@ -111,8 +111,8 @@ class Material:
         clean = train[labels.mos[train] >= config.clean_mos]
         if not len(clean):
             raise DataError(f"{data}: expected training pictures with an MOS of {config.clean_mos:g} or more, got none")
-        prices = Prices.of(read_severity(severity))
-        series = SeriesSource(decoded, clean, Ladders.open(ladders, decoded), prices, config)
+        levels = read_severity(severity)
+        series = SeriesSource(decoded, clean, Ladders.open(ladders, decoded, levels), Prices.of(levels), config)
         return cls(decoded, labels, config, pools, list(named.values()), series)
 
     def draw(self, seed: Sequence[int], rank: int = 0, joint: bool = False) -> Batch:
@@ -155,5 +155,5 @@ class Material:
         config = self.config
         pictures = config.pixels / (views * size[0] * size[1])
         count = min(config.most_series, max(1, round(pictures * config.series))) if self.series else 0
-        fewest = config.fewest_photos // views
+        fewest = config.fewest_photos if views == 1 else config.fewest_joint
         return min(config.most_photos, max(fewest, round(pictures) - LENGTH * count)), count

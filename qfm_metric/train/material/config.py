@@ -13,7 +13,8 @@ class MaterialConfig:
     Attributes:
         pixels: Of all views of a step, per process: what it takes in time and memory. A step has its fewest photographs
             and a series in any case, which for the largest views is up to a fifth more.
-        fewest_photos, most_photos: A step, per process; the former in views, the latter in pictures.
+        fewest_photos, most_photos: A step, per process.
+        fewest_joint: A step of two views a picture, per process: pictures of one source are compared with each other.
         series: Share of the pictures that are series, of four each.
         most_series: A step, per process.
         subsets: How often photographs are drawn from each subset of the data set; empty: all pictures alike. Within a
@@ -37,6 +38,7 @@ class MaterialConfig:
 
     pixels: float = 1.5e6
     fewest_photos: int = 8
+    fewest_joint: int = 6
     most_photos: int = 24
     series: float = 0.1
     most_series: int = 5

@@ -45,6 +45,10 @@ class Ladder(NamedTuple):
     steps: list[list[Step]]
     qualities: list[float]
 
+    def alone(self) -> list[tuple[Step, float]]:
+        """The distortions that made a version by themselves, and how much that keeps."""
+        return [(steps[0], kept) for steps, kept in zip(self.steps, self.qualities, strict=True) if len(steps) == 1]
+
 
 def plan(decoded: Decoded, levels: Levels, count: int, seed: int, clean_mos: float = 0.65) -> list[Ladder]:
     """What is rendered: `count` series of one type each, at three of its levels, then an eighth as many of two.
@@ -152,11 +156,12 @@ class Ladders:
     frames: NDArray[np.uint8]
 
     @classmethod
-    def open(cls, folder: Path, decoded: Decoded) -> "Ladders":
-        """Open what `render` wrote of these pictures.
+    def open(cls, folder: Path, decoded: Decoded, levels: Levels) -> "Ladders":
+        """Open what `render` wrote of these pictures by these means.
 
         Raises:
-            DataError: there are none, not all are rendered, or they are of pictures that are not in the training part.
+            DataError: there are none, not all are rendered, they are of pictures that are not in the training part, or
+                other means say what they keep.
         """
         command = "python -m qfm_metric.train ladders"
         if not (folder / "series.json").exists():
@@ -166,6 +171,9 @@ class Ladders:
             raise DataError(f"{folder}: {missing} of {len(series)} series are not rendered; call `{command}` again")
         if others := {ladder.source for ladder in series} - set(decoded.select("train").tolist()):
             raise DataError(f"{folder}: ladders of other pictures; {len(others)} of them are none of the training part")
+        quality = {(level.data_set, level.type, level.level): level.quality for level in levels}
+        if any(quality.get(step) != kept for ladder in series for step, kept in ladder.alone()):
+            raise DataError(f"{folder}: ladders of other human means; expected those that `{command} --severity` got")
         return cls(series, _frames(folder, len(series)))
 
     def pictures(self, number: int, decoded: Decoded) -> list[Pixels]:

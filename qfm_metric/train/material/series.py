@@ -46,10 +46,8 @@ def from_ladder(rng: Generator, ladders: Ladders, decoded: Decoded) -> Series:
     number = int(rng.integers(len(ladders.series)))
     ladder = ladders.series[number]
     costs: list[dict[str, float]] = [{}]
-    types, alone = [CLEAN], {}
-    for steps, quality in zip(ladder.steps, ladder.qualities, strict=True):
-        if len(steps) == 1:
-            alone[steps[0]] = 1 - quality
+    types, alone = [CLEAN], {step: 1 - kept for step, kept in ladder.alone()}
+    for steps in ladder.steps:
         types.append(type_of(*steps[0][:2]) if len(steps) == 1 else -1)
         found: dict[str, float] = {}
         for place, step in enumerate(steps):

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,8 +74,8 @@ def test_another_seed_plans_other_series(planned, decoded, levels):
     assert ladders.plan(decoded, levels, 40, seed=4) != planned
 
 
-def test_pictures_are_what_the_plan_says(world, decoded):
-    opened = ladders.Ladders.open(world / "ladders", decoded)
+def test_pictures_are_what_the_plan_says(world, decoded, levels):
+    opened = ladders.Ladders.open(world / "ladders", decoded, levels)
     assert len(opened.series) == LADDERS + LADDERS // 8
     for number in (0, 4, LADDERS):
         ladder, (clean, *versions) = opened.series[number], opened.pictures(number, decoded)
@@ -111,19 +112,22 @@ def test_a_folder_of_other_ladders_is_not_written_over(world, folder):
     assert [(folder / name).read_bytes() for name in FILES] == before
 
 
-def test_what_is_not_rendered_is_refused(folder, decoded, tmp_path):
+def test_what_is_not_rendered_is_refused(folder, decoded, levels, tmp_path):
     (folder / "done.txt").write_text("0\n7\n")
     message = r"ladders: 16 of 18 series are not rendered; call `python -m qfm_metric.train ladders` again"
     with pytest.raises(DataError, match=message):
-        ladders.Ladders.open(folder, decoded)
+        ladders.Ladders.open(folder, decoded, levels)
     with pytest.raises(DataError, match=r"none: no ladders; expected what `python -m qfm_metric.train ladders` writes"):
-        ladders.Ladders.open(tmp_path / "none", decoded)
+        ladders.Ladders.open(tmp_path / "none", decoded, levels)
 
 
-def test_ladders_of_pictures_that_are_not_trained_on_are_refused(folder, decoded):
+def test_ladders_of_other_pictures_or_means_are_refused(folder, decoded, levels):
     rows = [Row(row.image, row.mos, split="val") for row in decoded.rows]
     with pytest.raises(DataError, match=r"ladders of other pictures; \d+ of them are none of the training part"):
-        ladders.Ladders.open(folder, Decoded(rows, decoded.pixels))
+        ladders.Ladders.open(folder, Decoded(rows, decoded.pixels), levels)
+    others = [replace(level, quality=level.quality / 2) for level in levels]
+    with pytest.raises(DataError, match="ladders of other human means; expected those that"):
+        ladders.Ladders.open(folder, decoded, others)
 
 
 def test_pictures_that_are_bad_or_small_are_refused(tmp_path, levels):

@@ -11,7 +11,7 @@ from qfm_metric.train import defects
 from qfm_metric.train.datasets.table import DataError
 from qfm_metric.train.distortions import seed_of_step
 from qfm_metric.train.material import LENGTH, MaterialConfig, framing
-from qfm_metric.train.material.samples import Pool, pictures_of
+from qfm_metric.train.material.samples import pictures_of
 from qfm_metric.train.severity import FLOOR
 
 PLAIN = replace(MATERIAL, letterbox=0.0, recompressed=0.0, grey=0.0)
@@ -133,6 +133,8 @@ def test_what_a_version_lost_is_what_its_defects_took(material):
             for place in range(1, LENGTH):
                 if np.count_nonzero(cost[place]) == 1 and type[place] >= 0:
                     assert cost[place].max() == pytest.approx(1 - quality[place], abs=1e-5)  # float32
+                elif np.count_nonzero(cost[place]) == 2 and type[place] < 0:
+                    assert np.prod(1 - cost[place]) == pytest.approx(quality[place], abs=1e-5)
                 seen.add(np.count_nonzero(cost[place]))
     assert seen >= {1, 2}
 
@@ -195,12 +197,16 @@ def test_letterboxed_photographs_have_bars_of_one_level(world):
 
 @pytest.mark.parametrize("joint", [False, True])
 def test_grey_pictures_are_grey_in_all_views_unless_their_defect_is_of_colour(world, joint):
-    of_colour = [NAMES.index(name) for name in ("colour", "fringes")]
+    of_colour, found = [NAMES.index(name) for name in ("colour", "fringes")], set()
     for batch in batches(world, replace(PLAIN, grey=1.0), 8, joint):
         grey = (batch.views == batch.views[..., :1]).all((1, 2, 3, 4))
         assert grey[: batch.photos].all()
         for views, cost in zip(of_series(batch, grey), of_series(batch, batch.defects), strict=True):
-            assert views.all() or np.nan_to_num(cost[:, of_colour]).any()
+            kept = bool(np.nan_to_num(cost[:, of_colour]).any())
+            assert views[0] != kept
+            assert views.all() != kept
+            found.add(kept)
+    assert found == {True, False}
 
 
 @pytest.mark.parametrize("joint", [False, True])
@@ -253,14 +259,6 @@ def test_photographs_are_drawn_from_subsets_by_their_share(world):
         config = replace(PLAIN, subsets={"s0": share, "s1": 1 - share})
         names = {name for batch in batches(world, config) for name in batch.subsets[: batch.photos]}
         assert names == {"s0" if share else "s1"}
-
-
-def test_rare_mos_are_drawn_more_often():
-    mos = np.array([0.1] * 1 + [0.5] * 16 + [0.9] * 4, np.float32)
-    pool = Pool.of(np.arange(21), mos)
-    assert pool.chances.sum() == pytest.approx(1)
-    sums = [pool.chances[mos == np.float32(level)].sum() for level in (0.1, 0.5, 0.9)]
-    assert np.array(sums) / sums[0] == pytest.approx([1, 4, 2])
 
 
 @pytest.mark.parametrize(

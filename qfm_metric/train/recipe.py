@@ -6,7 +6,7 @@
     [objective]  Objective: losses, noise at the seam, distillation
     [loop]       LoopConfig: steps, rates, seed
 
-What a section leaves out keeps its default. Shipped: `default`, `robust`, `quick` and `paper`.
+What a section leaves out keeps its default. Shipped: `default`, `fine_tune`, `robust`, `quick` and `paper`.
 """
 
 import sys
@@ -20,8 +20,8 @@ import torch
 from ..model import QFMConfig, QFMNet
 from .datasets.table import DataError
 from .loop import LoopConfig
-from .material import Material, MaterialConfig
-from .start import build
+from .material import MaterialConfig
+from .start import build, config_of, start_from
 from .step import Objective
 
 if sys.version_info >= (3, 11):
@@ -46,7 +46,9 @@ class Training:
 
 @dataclass(frozen=True)
 class Recipe:
-    network: QFMConfig = field(default_factory=QFMConfig)
+    """All sections. Without a network the run goes on with that of the weights that it starts from."""
+
+    network: QFMConfig | None = None
     training: Training = field(default_factory=Training)
     material: MaterialConfig = field(default_factory=MaterialConfig)
     objective: Objective = field(default_factory=Objective)
@@ -75,26 +77,31 @@ def read_recipe(name: str, settings: Sequence[str] = (), init: str | None = None
     known = {part.name for part in fields(Recipe)}
     if unknown := set(content) - known:
         raise DataError(f"{path}: unknown section {', '.join(sorted(unknown))}; expected {', '.join(sorted(known))}")
-    base = Recipe()
-    found = Recipe(**{name: _section(getattr(base, name), content.get(name, {}), f"{path} [{name}]") for name in known})
+    base = replace(Recipe(), network=QFMConfig())
+    sections = {name: _section(getattr(base, name), values, f"{path} [{name}]") for name, values in content.items()}
+    found = replace(Recipe(), **sections)
     return replace(found, training=replace(found.training, init=init)) if init else found
 
 
-def assemble(
-    recipe: Recipe, data: Path, severity: Path | None, ladders: Path | None, members: Sequence[Path] = ()
-) -> tuple[QFMNet, Material]:
-    """What a run needs: the network as it starts, and the material that is drawn.
+def start(recipe: Recipe, weights: str | None = None) -> QFMNet:
+    """The network as a run starts with it.
 
     Args:
-        data, severity, ladders, members: See `Material.open`.
+        weights: Go on from these (an id or a file); None: all but the backbone starts at random.
 
     Raises:
-        DataError: nothing to train on, or the files do not go together.
+        DataError: neither weights nor a network in the recipe.
+        WeightsError: no such weights, or of another shape than the recipe's network.
         ValueError: no such `training.init`.
     """
-    material = Material.open(data, severity, ladders, members, recipe.material)
     torch.manual_seed(recipe.loop.seed)  # every command starts from the same network, without ImageNet's too
-    return build(recipe.network, recipe.training.init).eval(), material
+    if weights is None:
+        if recipe.network is None:
+            raise DataError("expected a recipe with a section [network], or weights to go on from; got neither")
+        return build(recipe.network, recipe.training.init).eval()
+    net = build(recipe.network or config_of(weights), "none")
+    start_from(net, weights)
+    return net.eval()
 
 
 def _set(content: dict[str, Any], setting: str) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..hub import load_weights
 from ..model import QFMConfig, QFMNet
+from ..score import QFMScore
 from ..weights import check_fit, read_manifest
 
 LATER = ("uncertainty.", "defects.")
@@ -45,6 +46,15 @@ def load_backbone(net: QFMNet, stored: Mapping[str, Tensor], source: str) -> Non
     if off:
         raise ValueError(f"{source}: no weights of {net.config.backbone}; missing or reshaped: {', '.join(off[:5])}")
     net.backbone.load_state_dict({name: stored[name] for name in wanted}, strict=False)
+
+
+def config_of(source: str) -> QFMConfig:
+    """The shape and preprocessing of released weights (an id or a file).
+
+    Raises:
+        WeightsError: no such weights, or a config that cannot be built.
+    """
+    return QFMScore.from_pretrained(source).net.config
 
 
 def start_from(net: QFMNet, source: str) -> None:

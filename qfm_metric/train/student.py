@@ -10,8 +10,8 @@ import torch.distributed as dist
 
 from .calibrate import calibrate, calibrate_std, write_weights
 from .loop import measure_statistics, predict, train
-from .recipe import Recipe, assemble
-from .start import start_from
+from .material import Material
+from .recipe import Recipe, start
 from .teacher import error_growth
 
 
@@ -51,13 +51,10 @@ def train_student(
         WeightsError: no such `weights`, or of another shape.
     """
     with _ranks(torch.device(device)) as own:
-        net, material = assemble(recipe, data, severity, ladders, members)
-        decoded = material.decoded
+        material = Material.open(data, severity, ladders, members, recipe.material)
+        net, decoded = start(recipe, weights).to(own), material.decoded
         # Before hours of training: members may be refused.
-        growth = error_growth(decoded, members) if recipe.network.uncertainty else 1.0
-        if weights:
-            start_from(net, weights)
-        net.to(own)
+        growth = error_growth(decoded, members) if net.config.uncertainty else 1.0
         if not weights:
             measure_statistics(net, material, recipe.loop.seed)
         out.mkdir(parents=True, exist_ok=True)
@@ -68,7 +65,7 @@ def train_student(
         if not dist.is_initialized() or dist.get_rank() == 0:
             mos = decoded.mos[validation]
             calibrated = calibrate(net, scores, mos)
-            if recipe.network.uncertainty:
+            if net.config.uncertainty:
                 calibrate_std(net, calibrated, stds, mos, growth)
             write_weights(net.cpu(), path)
     return path

@@ -22,8 +22,7 @@ from .datasets.table import DataError, Decoded
 from .evaluate import brief, score_images
 from .material import to_tensor
 from .pseudo_labels import read_member, write_member
-from .recipe import Recipe
-from .start import build
+from .recipe import Recipe, start
 from .uncertainty import fit_scale
 
 GAMMA, ALPHA = 0.25, 0.1  # kernel width per standardised feature, and ridge; of four settings the best on validation
@@ -101,7 +100,7 @@ def train_teacher(
         say: Gets lines of progress.
     """
     decoded = Decoded.open(data / "decoded")
-    net = build(recipe.network, recipe.training.init)
+    net = start(recipe)
     train, val = decoded.select("train"), decoded.select("val")
     features = [summarize(net, decoded.pixels[part], workers) for part in (train, val)]
     groups = [decoded.rows[i].group for i in train]

@@ -60,7 +60,7 @@ def test_blocks_run_and_commands_are_understood(document, folder):
         ("```bash\nqfm-metric photos --no-such-option\n```", "--no-such-option"),
         ("```bash\ncat x | qfm-metric - \\\n  --top many\n```", "--top"),
         ("and `qfm-metric export --onnxx x`.", "--onnxx"),
-        ("```bash\nH='--data D'\npython -m qfm_metric.train cache quick $H --set loop.sead=1\n```", "sead"),
+        ("```bash\nH='--data D'\npython -m qfm_metric.train student quick $H --set loop.sead=1\n```", "sead"),
         ("```bash\nPYTHONPATH=. python benchmarks/speed.py --jsn x\n```", "--jsn"),
         ("```bash\npython examples/rank_photoes.py\n```", "no examples/rank_photoes"),
         ("<!-- run -->\n```bash\nfalse\n```", "exit status 1"),

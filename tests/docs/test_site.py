@@ -77,8 +77,8 @@ def test_pages_from_elsewhere_are_there(site):
     assert "qfm_metric" in (site / "index.html").read_text(encoding="utf-8")
     for name, entry in read_manifest()["weights"].items():
         assert entry["sha256"] in (site / "models" / name / "index.html").read_text(encoding="utf-8")
-    copied = ROOT / "qfm_metric/train/recipes/head.toml"
-    assert (site / "source/qfm_metric/train/recipes/head.toml").read_bytes() == copied.read_bytes()
+    copied = ROOT / "qfm_metric/train/recipes/default.toml"
+    assert (site / "source/qfm_metric/train/recipes/default.toml").read_bytes() == copied.read_bytes()
     api = (site / "api/index.html").read_text(encoding="utf-8")
     for name in (
         "QFMScore.assess",

@@ -39,7 +39,7 @@ LOOP = loop.LoopConfig(steps=6, joint_from=3, decay_from=4, warmup=1, every=2)
 # Blur, defocus and noise, of which prices are made; what takes colour, and what goes either way.
 LADDER_TYPES = (("KADID-10k", 1), ("KADID-10k", 2), ("KADID-10k", 11), ("KADID-10k", 7), ("TID2013", 16))
 LADDERS = 16  # series of one type; two more are of two
-MATERIAL = MaterialConfig(pixels=2e5, fewest_photos=4, most_photos=6, most_series=2, subsets={})
+MATERIAL = MaterialConfig(pixels=2e5, fewest_photos=4, fewest_joint=2, most_photos=6, most_series=2)
 
 
 def fresh_net(config=CONFIG):

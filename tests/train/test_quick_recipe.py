@@ -20,7 +20,7 @@ def write_pictures(folder):
     rng = np.random.default_rng(0)
     lines = ["image,mos,group,subset,split"]
     for i, level in enumerate(np.linspace(20, 220, 24)):
-        pixels = (level + rng.integers(0, 30, (256, 256, 3))).astype(np.uint8)
+        pixels = (level + rng.integers(0, 30, (512, 512, 3))).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{i}.png")
         part = ("train", "train", "val", "test")[i // 2 % 4]
         lines.append(f"{i}.png,{level / 255:.4f},g{i // 2},all,{part}")

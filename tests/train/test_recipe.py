@@ -2,16 +2,18 @@
 
 import pytest
 import torch
+from helpers.small_world import fresh_net
 
+from qfm_metric.train.calibrate import write_weights
 from qfm_metric.train.datasets.table import DataError
-from qfm_metric.train.recipe import FOLDER, Recipe, read_recipe
+from qfm_metric.train.recipe import FOLDER, Recipe, read_recipe, start
 from qfm_metric.train.start import build
 
 SHIPPED = sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def test_the_shipped_recipes_are_there():
-    assert SHIPPED == ["default", "paper", "quick", "robust"]
+    assert SHIPPED == ["default", "fine_tune", "paper", "quick", "robust"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -19,7 +21,7 @@ def test_a_shipped_recipe_reads_and_trains_more_than_nothing(name):
     found = read_recipe(name)
     assert found == read_recipe(str(FOLDER / f"{name}.toml"))
     assert found != Recipe()
-    assert found.network.dim % found.network.heads == 0
+    assert (found.network is None) == (name == "fine_tune")
     assert set(found.objective.weights) == set(Recipe().objective.weights)
 
 
@@ -85,6 +87,16 @@ def test_settings_change_one_value_each():
     assert found.network.backbone == "tf_efficientnet_lite2"
     assert found.network.depths == (0, 1)
     assert found.training.init == "/tmp/imagenet.safetensors"
+
+
+def test_a_network_comes_from_the_recipe_or_from_weights(tmp_path):
+    known = fresh_net()
+    write_weights(known, tmp_path / "known.safetensors")
+    net = start(read_recipe("fine_tune"), str(tmp_path / "known.safetensors"))
+    assert net.config == known.config
+    assert torch.equal(net.project.weight, known.project.weight.half().float())
+    with pytest.raises(DataError, match=r"section \[network\], or weights to go on from; got neither"):
+        start(read_recipe("fine_tune"))
 
 
 @pytest.mark.parametrize(

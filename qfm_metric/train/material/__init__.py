@@ -125,7 +125,7 @@ class Material:
                 `config.ratio` times that of the views; else one view, of the whole or a part.
         """
         common, rng = np.random.default_rng([*seed]), np.random.default_rng([*seed, rank + 1])
-        size = framing.draw_shape(common, self._joint_shapes() if joint else framing.SHAPES)
+        size = framing.draw_shape(common, framing.fitting(self._shapes(joint), self.decoded.pixels.shape[1]))
         photos, count = self._counts(size, 2 if joint else 1)
         samples = []
         for _ in range(photos):
@@ -146,7 +146,9 @@ class Material:
             types=np.array([sample.type for sample in samples], np.int64),
         )
 
-    def _joint_shapes(self) -> framing.Shapes:
+    def _shapes(self, joint: bool) -> framing.Shapes:
+        if not joint:
+            return framing.SHAPES
         small = self.config.small_joint
         return [(small, framing.SMALL_JOINT), (1 - small, framing.LARGE_JOINT)]
 

@@ -103,6 +103,14 @@ class Bars:
         return (height - 2 * self.thickness, width) if self.across else (height, max(32, width - 2 * self.thickness))
 
 
+def fitting(shapes: Shapes, side: int) -> Shapes:
+    """The shapes that a picture of `side` px holds; of those that are smaller than all of them, the smallest."""
+    kept = [(share, [size for size in group if max(size) <= side]) for share, group in shapes]
+    found = [(share, group) for share, group in kept if group] or [(1.0, [min(min(group) for _, group in shapes)])]
+    total = sum(share for share, _ in found)
+    return [(share / total, group) for share, group in found]
+
+
 def draw_shape(rng: Generator, shapes: Shapes) -> Size:
     """One of the shapes, as often as they say."""
     options = shapes[int(rng.choice(len(shapes), p=[share for share, _ in shapes]))][1]

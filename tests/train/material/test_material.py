@@ -224,9 +224,10 @@ def test_a_step_keeps_to_its_pixels(world):
         config = MaterialConfig(subsets={})
         for batch in batches(world, config, 5, joint):
             pixels = batch.views[..., 0].size
-            least = 8 * batch.views[0, 0, ..., 0].size + 4 * batch.views[0, ..., 0].size
+            fewest = config.fewest_joint if joint else config.fewest_photos
+            least = (fewest + LENGTH) * batch.views[0, ..., 0].size
             assert pixels <= max(config.pixels * 1.1, least)  # numbers of pictures are rounded
-            assert 4 <= batch.photos <= 24
+            assert fewest <= batch.photos <= 24
 
 
 def test_details_are_of_the_picture_and_never_wider_than_it(world):

@@ -22,7 +22,7 @@ DOCUMENTS = sorted(
 )
 
 
-@pytest.mark.parametrize("name", [f"qfm_metric{part}" for part in ("", ".loss", ".scale", ".score")])
+@pytest.mark.parametrize("name", [f"qfm_metric{part}" for part in ("", ".facts", ".loss", ".scale", ".score")])
 def test_docstring_examples(name, metric):
     module = importlib.import_module(name)
     found = doctest.testmod(module, extraglobs={"torch": torch, "score": metric})

@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
 from qfm_metric.facts import file_facts
-from qfm_metric.facts.enlargement import enlargement
-from qfm_metric.facts.tones import tones
+from qfm_metric.facts.enlargement import enlargement_factor
+from qfm_metric.facts.tones import count_tones
 from qfm_metric.train.datasets.table import Decoded
 
 Edit = Callable[[Image.Image], Image.Image]
@@ -146,7 +146,7 @@ def study_enlarged(images: Sequence[Image.Image], all_images: Sequence[Image.Ima
     def right(name: str, factor: float, quality: int | None, edit: Edit = EDITS["as it is"]) -> float:
         side = round(256 * factor)
         enlarged = (edit(half(image).resize((side, side), KERNELS[name])) for image in images)
-        found = [enlargement(np.asarray(compressed(image, quality))) for image in enlarged]
+        found = [enlargement_factor(np.asarray(compressed(image, quality))) for image in enlarged]
         return float(np.mean([value is not None and abs(value / factor - 1) <= 0.2 for value in found]))
 
     for quality in qualities:
@@ -157,7 +157,7 @@ def study_enlarged(images: Sequence[Image.Image], all_images: Sequence[Image.Ima
         print_table(f"enlarged, then {edit}", FACTORS, rows)
 
     def flagged(edit: Edit, quality: int | None) -> str:
-        found = [enlargement(np.asarray(compressed(edit(image), quality))) for image in all_images]
+        found = [enlargement_factor(np.asarray(compressed(edit(image), quality))) for image in all_images]
         return f"{np.mean([value != 1 for value in found]):.3f}"
 
     several = {**EDITS, "reduced to 0.75": lambda image: image.resize((384, 384), Image.Resampling.BILINEAR)}
@@ -176,7 +176,7 @@ def study_tones(images: Sequence[Image.Image]) -> None:
         true = [100 * np.mean((p.min(-1) == 255) | (p.max(-1) == 0)) for p in pixels]
         cells = [f"{np.mean(true):.1f}"]
         for quality in (None, 95, 85, 75, 50):
-            found = [tones(np.asarray(compressed(image, quality))) for image in exposed]
+            found = [count_tones(np.asarray(compressed(image, quality))) for image in exposed]
             errors = [abs(f.shadows + f.highlights - t) for f, t in zip(found, true, strict=True)]
             cells.append(f"{np.mean(errors):.1f}")
         return cells
@@ -196,7 +196,7 @@ def study_tones(images: Sequence[Image.Image]) -> None:
     }
 
     def bits(make: Callable[[np.ndarray], np.ndarray], true: int) -> list[str]:
-        found = np.array([tones(make(pixels)).bits for pixels in grey])
+        found = np.array([count_tones(make(pixels)).bits for pixels in grey])
         return [str(true), f"{np.mean(found == true):.3f}", f"{found.min()} to {found.max()}"]
 
     print_table("levels", ("bits", "right", "found"), ((name, bits(*way)) for name, way in ways.items()))

@@ -54,7 +54,7 @@ _Histograms = tuple[NDArray[np.int64], NDArray[np.int64], list[NDArray[np.int64]
 
 
 def _bytes(planes: list[NDArray[Any]], visible: NDArray[np.bool_] | None) -> _Histograms:
-    """Histograms of each pixel's darkest and brightest channel, and of each channel; by Pillow, three times as fast as by NumPy."""
+    """Histograms of each pixel's darkest and brightest channel, and of each channel. Pillow counts fastest."""
     mask = None if visible is None else Image.fromarray(visible.astype(np.uint8) * 255)
     channels = [Image.fromarray(np.ascontiguousarray(plane)) for plane in planes]
     darkest = brightest = channels[0]

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from qfm_metric.train.evaluate import srcc
+from qfm_metric.train.agreement import srcc
 
 START, END = "<!-- tables: written by benchmarks/attack.py -->", "<!-- end of tables -->"
 NOTICED = 0.1  # a gain on the scale of the MOS that would change a decision

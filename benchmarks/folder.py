@@ -27,7 +27,6 @@ from typing import Any
 
 import torch
 from PIL import Image
-from qfm_metric.folder.views import preprocess_pixels
 
 from qfm_metric import QFMScore, load_image, score_files
 from qfm_metric.export import ExportError
@@ -48,22 +47,22 @@ def stages(args: argparse.Namespace) -> None:
     metric, paths = QFMScore.from_pretrained(args.weights), sorted(map(str, args.pictures))
     with torch.inference_mode():
         pixels = [decode(path) for path in paths]
-        views = [preprocess_pixels(metric.net, each) for each in pixels]
+        views = [metric.look(each) for each in pixels]
     steps: dict[str, Callable[[int], object]] = {
         "decode": lambda i: decode(paths[i]),
-        "preprocess": lambda i: preprocess_pixels(metric.net, pixels[i]),
-        "network": lambda i: metric.net.score_views(views[i]),
+        "preprocess": lambda i: metric.look(pixels[i]),
+        "network": lambda i: metric.rate([views[i]]),
         "score_files": lambda i: next(score_files([paths[i]], metric)),
         "load_image, QFMScore": lambda i: metric(load_image(paths[i])),
     }
     with suppress(ExportError):  # the packages of qfm-metric[onnx] are missing
         started = time.process_time()
-        network = OnnxScore(metric)
-        took = f"OnnxScore: made in {time.process_time() - started:.0f} s, scores within {network.difference:.0e}; "
+        onnx = OnnxScore(metric)
+        took = f"OnnxScore: made in {time.process_time() - started:.0f} s, scores within {onnx.difference:.0e}; "
         print(took, end="")
         steps |= {
-            "network, ONNX Runtime": lambda i: network(views[i]),
-            "score_files, ONNX Runtime": lambda i: next(score_files([paths[i]], metric, network=network)),
+            "network, ONNX Runtime": lambda i: onnx.rate([views[i]]),
+            "score_files, ONNX Runtime": lambda i: next(score_files([paths[i]], onnx)),
         }
     times: dict[str, list[float]] = {name: [] for name in steps}
     with torch.inference_mode():
@@ -146,7 +145,7 @@ def resident() -> dict[str, int]:
 
 def large(args: argparse.Namespace) -> None:
     """Peak memory of one large picture."""
-    from generated_files import picture
+    from helpers.generated_files import picture
 
     metric = QFMScore()
     with tempfile.TemporaryDirectory() as folder:

@@ -27,8 +27,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from qfm_metric.train.agreement import srcc
 from qfm_metric.train.datasets.table import DataError, Decoded, Row, decode, read_table
-from qfm_metric.train.evaluate import srcc
 from qfm_metric.train.material import to_tensor
 
 PATCH = 32

@@ -49,7 +49,8 @@ def work(weights: str | None, paths: Sequence[str]) -> None:
     steps = {"score": score, "file": inferring(lambda: [metric(load_image(p)) for p in paths]), "gradient": gradient}
     for step in steps.values():  # the first time is slower
         step()
-    print(json.dumps({"scores": score(), "report": metric.signature}), flush=True)
+    signature = getattr(metric, "signature", None) or metric.report  # as earlier commits call it
+    print(json.dumps({"scores": score(), "signature": signature}), flush=True)
     for line in sys.stdin:
         started = time.process_time()
         steps[line.strip()]()
@@ -191,13 +192,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             seconds = measure((first, second), args.rounds)
     result = {
         "commits": args.commits,
-        "reports": [each["report"] for each in said],
+        "signatures": [each["signature"] for each in said],
         "load": os.getloadavg() if hasattr(os, "getloadavg") else None,
         "speed": {step: compare_seconds(*pair) for step, pair in seconds.items()},
         "scores": compare_scores(*(each["scores"] for each in said), [Path(path).name for path in paths]),
     }
-    for commit, report in zip(args.commits, result["reports"], strict=True):
-        print(f"{commit}: {report}")
+    for commit, signature in zip(args.commits, result["signatures"], strict=True):
+        print(f"{commit}: {signature}")
     print(table(result))
     if args.json:
         args.json.write_text(json.dumps(result | {"seconds": seconds}, indent=2) + "\n", encoding="utf-8")

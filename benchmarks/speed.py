@@ -209,14 +209,16 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def markdown(machine: dict[str, Any], report: str, repeats: int, tables: dict[str, dict[str, dict[str, Any]]]) -> str:
+def markdown(
+    machine: dict[str, Any], signature: str, repeats: int, tables: dict[str, dict[str, dict[str, Any]]]
+) -> str:
     heading = [
         f"{machine['cpu']} ({machine['instructions']}, {machine['cores']} cores, load {machine['load']} at the start)",
         f"threads: {machine['threads']}",
         *(f"{package} {machine[package]}" for package in ("torch", "timm", "pyiqa")),
         f"one float32 image, {repeats} rounds",
     ]
-    lines = [f"{', '.join(heading)}; {report}."]
+    lines = [f"{', '.join(heading)}; {signature}."]
     for size, rows in tables.items():
         lines += [
             "",
@@ -299,7 +301,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(markdown(machine, score.signature, args.repeats, tables))
     if args.json:
         args.json.write_text(
-            json.dumps({"machine": machine, "report": score.signature, "sizes": tables}, indent=1) + "\n"
+            json.dumps({"machine": machine, "signature": score.signature, "sizes": tables}, indent=1) + "\n"
         )
     missed = shortfalls(tables, args.floors)
     for line in missed:

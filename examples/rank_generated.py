@@ -26,7 +26,7 @@ from PIL import Image
 from torch import Tensor
 
 from qfm_metric import QFMScore, WeightsError, load_image, score_files
-from qfm_metric.cli.paths import find_pictures
+from qfm_metric.cli.paths import Scan
 
 STAND_INS = {"a portrait": "astronaut", "a cat": "chelsea", "a cup of coffee": "coffee"}
 
@@ -64,7 +64,7 @@ def rank(prompt: str, names: Sequence[str], scores: Sequence[float]) -> Ranked:
 def rank_folder(metric: QFMScore, folder: Path) -> Ranked | None:
     """A folder's pictures; those that cannot be read are named and left out. None if there are none."""
     scored = []
-    for result in score_files(find_pictures([str(folder)], recursive=False), metric):
+    for result in score_files(Scan([str(folder)]), metric):
         if result.score is None:
             print(f"left out: {result.error}", file=sys.stderr)
         else:
@@ -163,7 +163,7 @@ def write_json(rankings: Sequence[Ranked], metric: QFMScore, path: Path) -> None
         asdict(ranked) | {"images": [{"image": name, "score": score} for name, score in ranked.images]}
         for ranked in rankings
     ]
-    path.write_text(json.dumps({"report": metric.signature, "prompts": prompts}, indent=1), encoding="utf-8")
+    path.write_text(json.dumps({"signature": metric.signature, "prompts": prompts}, indent=1), encoding="utf-8")
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -176,7 +176,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--best", type=int, default=1, metavar="K", help="images picked per prompt (default: 1)")
     parser.add_argument("--copy-to", type=Path, help="folder for copies of the picked images")
     parser.add_argument("--csv", type=Path, help="write prompt,rank,image,score,reward")
-    parser.add_argument("--json", type=Path, help="write the same and the metric's report as JSON")
+    parser.add_argument("--json", type=Path, help="write the same and the metric's signature as JSON")
     parser.add_argument("--weights-id", help="weights of the metric; default: the package's")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from qfm_metric import ImageError, load_image
-from qfm_metric.cli.paths import find_pictures
+from qfm_metric.cli.paths import Scan
 from qfm_metric.train.datasets.table import read_table
 
 BLUR = (0.6, 2.0)  # standard deviation of the Gaussian, px
@@ -55,7 +55,7 @@ def choose_pictures(
 def _in_folder(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a folder of pictures")
-    return [Path(path) for path in find_pictures([str(folder)], recursive=False)]
+    return [Path(path) for path in Scan([str(folder)])]
 
 
 def _in_scikit_image() -> list[Path]:

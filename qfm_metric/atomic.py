@@ -15,6 +15,16 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
         raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
 
 
+def check_replaceable(path: str | os.PathLike[str]) -> None:
+    """Refuse what `whole_file` cannot take the place of.
+
+    Raises:
+        OSError: a folder or a device has that name.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(None, "expected the name of a file to write, got a folder or a device", os.fspath(path))
+
+
 @contextmanager
 def whole_file(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
     """A file that takes the place of `path` when the block ends, and vanishes if the block raises.
@@ -28,12 +38,11 @@ def whole_file(path: str | os.PathLike[str], mode: str = "w", **options: Any) ->
         OSError: it cannot be written there (a missing folder, a folder or a device of that name), known before the
             block begins; or the disk is full. The error names `path`.
     """
-    path = os.path.abspath(path)
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise OSError(None, "expected the name of a file to write, got a folder or a device", path)
+    check_replaceable(path)
     if "b" not in mode:
         options = {"encoding": "utf-8", **options}
-    part = f"{path}.{os.getpid()}.part"
+    place = os.path.abspath(path)  # the current folder may be another one when the block ends
+    part = f"{place}.{os.getpid()}.part"
     try:
         with naming(path):
             file = open(part, mode, **options)  # noqa: SIM115
@@ -45,7 +54,7 @@ def whole_file(path: str | os.PathLike[str], mode: str = "w", **options: Any) ->
             with suppress(OSError):
                 file.close()
         with naming(path):
-            os.replace(part, path)
+            os.replace(part, place)
     except BaseException:
         with suppress(OSError):
             os.remove(part)

@@ -7,6 +7,7 @@ from typing import Any
 
 # Names of our figures -> the Hub's metric ids; other figures appear in the table only.
 HUB_METRICS = {"srcc": "spearmanr", "plcc": "pearsonr", "krcc": "kendalltau", "rmse": "rmse"}
+LIBRARY = "qfm_metric"
 TAGS = ["image-quality-assessment", "no-reference", "blind-iqa", "metric", "safetensors", "pytorch"]
 
 
@@ -18,9 +19,6 @@ def model_card(name: str, entry: Mapping[str, Any] | None, source: str | None = 
         entry: Their manifest entry; None: weights that were not released by us, of which nothing is claimed.
         source: What to pass to `from_pretrained`; default: the folder that the card lies in.
     """
-    matter = ["library_name: qfm_metric", f"tags: {json.dumps(TAGS)}"]
-    if entry:
-        matter = [*_licence(entry["licence"]), *matter, *_front_matter(name, entry)]
     load = json.dumps(source) if source else '"path/of/this/folder"'
     body = f"""# {name}
 
@@ -42,7 +40,7 @@ or weights with its authors, and its figures are its own.
         if entry
         else "\nThese weights are not a release of qfm_metric; no figures are claimed for them.\n"
     )
-    return "\n".join(["---", *matter, "---", "", body])
+    return f"---\n{_front_matter(name, entry)}\n---\n\n{body}"
 
 
 def _facts(entry: Mapping[str, Any]) -> str:
@@ -82,26 +80,35 @@ def _parts(entry: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {part: figures for part, figures in entry["figures"].items() if isinstance(figures, dict)}
 
 
-def _licence(licence: str) -> list[str]:
-    if re.fullmatch(r"[A-Za-z0-9.-]+", licence):
-        return [f"license: {licence.lower()}"]
-    return ["license: other", f"license_name: {json.dumps(licence)}"]
+def _front_matter(name: str, entry: Mapping[str, Any] | None) -> str:
+    from huggingface_hub import EvalResult, ModelCardData  # not needed to score
 
-
-def _front_matter(name: str, entry: Mapping[str, Any]) -> list[str]:
-    """JSON is YAML: the values need no escaping of their own."""
-    results: list[dict[str, Any]] = []
-    for part, figures in _parts(entry).items():
-        metrics = [
-            {"type": HUB_METRICS[figure], "name": figure.upper(), "value": value}
-            for figure, value in figures.items()
-            if figure in HUB_METRICS
-        ]
-        task = {"type": "image-quality-assessment", "name": "No-reference image quality assessment"}
-        results.append({"task": task, "dataset": {"type": part.split()[0], "name": part}, "metrics": metrics})
-    used = {metric["type"]: None for result in results for metric in result["metrics"]}
-    return [
-        f"datasets: {json.dumps([part['name'] for part in entry['training_data']])}",
-        f"metrics: {json.dumps(list(used))}",
-        f"model-index: {json.dumps([{'name': name, 'results': [r for r in results if r['metrics']]}])}",
+    if entry is None:
+        return ModelCardData(library_name=LIBRARY, tags=TAGS).to_yaml()
+    licence = entry["licence"]
+    known = re.fullmatch(r"[A-Za-z0-9.-]+", licence)
+    results = [
+        EvalResult(
+            task_type="image-quality-assessment",
+            task_name="No-reference image quality assessment",
+            dataset_type=part.split()[0],
+            dataset_name=part,
+            dataset_config=part,  # by this, not by their names, parts are told apart
+            metric_type=HUB_METRICS[figure],
+            metric_name=figure.upper(),
+            metric_value=value,
+        )
+        for part, figures in _parts(entry).items()
+        for figure, value in figures.items()
+        if figure in HUB_METRICS
     ]
+    return ModelCardData(
+        license=licence.lower() if known else "other",
+        license_name=None if known else licence,
+        library_name=LIBRARY,
+        tags=TAGS,
+        datasets=[part["name"] for part in entry["training_data"]],
+        metrics=list(dict.fromkeys(result.metric_type for result in results)),
+        model_name=name,
+        eval_results=results,
+    ).to_yaml()

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from .model import CELL, SHORTEST_SIDE, QFMNet
 from .score import QFMScore
+from .torch_defaults import torch_defaults
 
 OPSET = 18  # the first whose Resize can reduce without aliasing
 LONGEST = 2**16  # px of a side of an exported program's images
@@ -117,6 +118,7 @@ def _fix_padding(net: nn.Module) -> None:
                 setattr(parent, name, nn.Sequential(pad, plain))
 
 
+@torch_defaults()
 def export_program(metric: QFMScore) -> torch.export.ExportedProgram:
     """Trace the metric for any number, height and width (up to 65,536 px) of images.
 
@@ -217,6 +219,7 @@ def need_packages() -> None:
         raise ExportError(MISSING) from error
 
 
+@torch_defaults()
 def onnx_model(metric: QFMScore) -> Any:
     """The `onnx.ModelProto` that `export_onnx` writes."""
     return to_onnx(export_program(metric), {"images": "NCHW", "scores": "N"}, metric)
@@ -262,9 +265,10 @@ def to_onnx(program: torch.export.ExportedProgram, names: dict[str, str], metric
 
 
 def _about(metric: QFMScore) -> dict[str, str]:
-    return {"report": metric.signature, "weights_id": metric.weights_id, "weights_sha256": metric.weights_sha256}
+    return {"signature": metric.signature, "weights_id": metric.weights_id, "weights_sha256": metric.weights_sha256}
 
 
+@torch_defaults()
 def _write_verified(
     path: Path, suffix: str, write: Callable[[Path], Callable[[Tensor], Tensor]], metric: QFMScore
 ) -> float:

@@ -1,7 +1,7 @@
 """GuardedScore: a score that cannot rise far above one that was trained against attacks."""
 
 from collections.abc import Sequence
-from typing import Any
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,7 @@ class GuardedScore(nn.Module):
         margin: tuple[float, float] = (0.02, 0.06),
     ) -> None:
         super().__init__()
-        numbers = isinstance(margin, tuple | list) and all(isinstance(x, int | float) and -1 <= x <= 1 for x in margin)
+        numbers = isinstance(margin, tuple | list) and all(isinstance(x, Real) and -1 <= x <= 1 for x in margin)
         if not numbers or len(margin) != 2:
             raise ValueError(f"margin: expected two numbers from -1 to 1, got {margin!r}")
         self.accurate = QFMScore() if accurate is None else accurate
@@ -77,9 +77,16 @@ class GuardedScore(nn.Module):
         """
         accurate, robust = self.accurate(images), self.robust(images)
         if isinstance(images, Tensor):
-            margin: Any = self._margin(*images.shape[-2:])
-        else:
-            margin = torch.tensor([self._margin(*image.shape[-2:]) for image in images], device=robust.device)
+            return self._hold(accurate, robust, self._margin(*images.shape[-2:]))
+        margins = [self._margin(*image.shape[-2:]) for image in images]
+        return self._hold(accurate, robust, robust.new_tensor(margins))
+
+    def score_batch(self, images: Tensor) -> Tensor:
+        """As `forward`, without a check of the values: see `QFMScore.score_batch`."""
+        margin = self._margin(*images.shape[-2:])
+        return self._hold(self.accurate.score_batch(images), self.robust.score_batch(images), margin)
+
+    def _hold(self, accurate: Tensor, robust: Tensor, margin: Tensor | float) -> Tensor:
         return torch.minimum(accurate, (robust + margin).clamp(min=0))
 
     def _margin(self, height: int, width: int) -> float:
@@ -119,7 +126,8 @@ class GuardedScore(nn.Module):
         """Ratings of pictures that were looked at: deviations and maps are the accurate network's."""
         accurate = self.accurate.rate([looked for looked, _, _ in views], maps)
         robust = self.robust.rate([looked for _, looked, _ in views])
-        lids = [max(0.0, rating.score + margin) for rating, (_, _, margin) in zip(robust, views, strict=True)]
+        margins = torch.tensor([margin for _, _, margin in views], dtype=torch.float32)  # as `forward` adds them
+        lids = (torch.tensor([rating.score for rating in robust], dtype=torch.float32) + margins).clamp(min=0).tolist()
         return [rating._replace(score=min(rating.score, lid)) for rating, lid in zip(accurate, lids, strict=True)]
 
     def show(self, views: Views, size: tuple[int, int]) -> Tensor:

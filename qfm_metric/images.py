@@ -1,6 +1,6 @@
 """From whatever a picture comes as, to the tensor that the network takes.
 
-    path  -> open_image     Pillow, or pillow_heif for HEIC; the header only
+    path  -> open_image     the decoder of its format (`decoding`); the header only
           -> read_pixels    first frame, upright, sRGB, 8 or 16 bits      (H, W) or (H, W, C)
     array -> _check_array   the same layout                               (H, W) or (H, W, C)
           -> to_unit        [0, 1], over white, grey repeated             (3, H, W)
@@ -13,13 +13,19 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
-import PIL
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile
+
+from .decoding.errors import ImageError as ImageError
+from .decoding.failures import CLOSED, explain
+from .decoding.files import open_file
+from .decoding.quiet import no_warnings
+from .decoding.tiff import correct_tiff
+from .decoding.tiff_directories import check_exif
 
 Pixels: TypeAlias = NDArray[Any]
 
@@ -27,11 +33,7 @@ _SUFFIXES = "jpg jpeg jpe jfif mpo png apng webp avif heic heif hif tif tiff bmp
 IMAGE_SUFFIXES: frozenset[str] = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 """Lower-case suffixes of the files that a scan of a folder takes as pictures."""
 
-_AVIF_BRANDS = {b"avif", b"avis"}
-_HEVC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
-_HEIF_BRANDS = _HEVC_BRANDS | {b"mif1", b"mif2", b"msf1"}
-_A_FOLDER = "expected a picture file, got a folder; pass the files in it, one at a time"
-_FTYP_BYTES = 256  # real files list a handful of brands; a hostile length is not followed further
+_STRIP = 2**20  # pixels that are converted at once: Pillow makes several copies of what it converts
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -47,15 +49,12 @@ _COLOUR_MODES = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}  # what is left 
 _FULL_SCALE = {1: 255, 2: 65535}  # by the bytes of an unsigned sample
 
 
-class ImageError(ValueError):
-    """Something cannot be read as a picture: absent, damaged, hostile, or of a wrong kind, shape or range."""
-
-
 def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> torch.Tensor:
     """Read one picture.
 
     Transparent pixels are laid over white, because that is what web pages and most viewers show behind them.
-    Of an animation or a document of many pages, the first counts; of a PIL image, the frame it stands at.
+    Of an animation or a document of many pages, the first counts, but no thumbnail before it; of an icon the largest;
+    of a PIL image the frame it stands at.
 
     Args:
         source: A path, a PIL image, or an array `(H, W)` or `(H, W, C)` with C = 1 (grey), 2 (grey, alpha),
@@ -79,16 +78,20 @@ def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> torch.T
         with naming(source):
             return to_unit(read_pixels(source))
     with open_image(source) as image:
-        return to_unit(read_pixels(image))
+        pixels = read_pixels(image)
+    del image  # it takes as much memory again
+    with naming(source):
+        return to_unit(pixels)
 
 
 @contextmanager
 def open_image(path: str | os.PathLike[str], data: bytes | Callable[[], bytes] | None = None) -> Iterator[Image.Image]:
     """The picture in a file, of which only the header has been read; what fails inside is an ImageError.
 
+    If it has been decoded inside, and turns out to be of a file that lacks its end, leaving raises ImageError as well.
     With `data`, those bytes (or what it returns) are the file, and `path` is what errors call it.
     """
-    with naming(path), _open_file(os.fsdecode(path), data() if callable(data) else data) as image:
+    with naming(path), open_file(os.fsdecode(path), data() if callable(data) else data) as image:
         yield image
 
 
@@ -101,7 +104,7 @@ def naming(source: str | os.PathLike[str] | Image.Image | Pixels) -> Iterator[No
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error.__cause__
     except Exception as error:  # damaged files make decoders raise almost anything, and Pillow lets it pass
-        raise ImageError(f"{name}: {_explain(error)}") from error
+        raise ImageError(f"{name}: {explain(error)}") from error
 
 
 def _name(source: object) -> str:
@@ -122,93 +125,42 @@ def _name(source: object) -> str:
     raise TypeError(f"expected a path, a PIL image or a numpy array, got {type(source).__name__}; {instead}")
 
 
-def _explain(error: Exception) -> str:
-    """What came instead of a picture, and what to do about it, for an exception that is not ours."""
-    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
-        return (
-            f"{error} Expected no more, because small files that unpack to huge pictures exhaust the memory; "
-            f"if you trust this one, raise PIL.Image.MAX_IMAGE_PIXELS (now {Image.MAX_IMAGE_PIXELS})"
-        )
-    if isinstance(error, IsADirectoryError):
-        return _A_FOLDER
-    if isinstance(error, FileNotFoundError):
-        return "expected a file, found none; check the path"
-    if isinstance(error, PIL.UnidentifiedImageError):
-        return (
-            f"expected a picture, got nothing that Pillow {PIL.__version__} recognises; "
-            "unless its beginning is damaged, export it as PNG or JPEG"
-        )
-    if isinstance(error, OSError) and error.strerror:
-        return f"expected a file that can be read, got: {error.strerror}; check its permissions"
-    return (
-        f"expected a whole picture, but decoding stopped with {type(error).__name__}: {error}; "
-        "it is probably truncated or damaged: copy, download or export it again"
-    )
-
-
-@contextmanager
-def _open_file(path: str, data: bytes | None) -> Iterator[Image.Image]:
-    if data is None and os.path.isdir(path):  # opening a folder fails with a different error on every platform
-        raise ImageError(_A_FOLDER)
-    with open(path, "rb") if data is None else io.BytesIO(data) as file:
-        head = file.read(_FTYP_BYTES)
-        file.seek(0)
-        if not head:
-            raise ImageError("expected a picture, got an empty file; copy, download or export it again")
-        brands = _container_brands(head)
-        image = _open_heif(file) if _is_heif(brands) else _open_pillow(file, brands)
-        if image.format == "EPS":  # a program, which Pillow would start Ghostscript to run
-            raise ImageError("expected a picture made of pixels, got PostScript; export it as PNG")
-        yield image
-
-
-def _container_brands(head: bytes) -> list[bytes]:
-    """Major brand, then compatible ones, of an ISO media file (HEIF, AVIF, MP4); none for any other file."""
-    if head[4:8] != b"ftyp":
-        return []
-    end = min(int.from_bytes(head[:4], "big"), len(head))
-    return [head[8:12], *(head[at : at + 4] for at in range(16, end - 3, 4))]
-
-
-def _is_heif(brands: list[bytes]) -> bool:
-    if _AVIF_BRANDS.intersection(brands):  # AVIF lists HEIF's general brands as well, even as its major one
-        return brands[0] in _HEVC_BRANDS
-    return bool(_HEIF_BRANDS.intersection(brands))
-
-
-def _open_heif(file: BinaryIO) -> Image.Image:
-    """The primary picture, upright and with its ICC profile; Pillow's list of openers stays as it is."""
-    try:
-        import pillow_heif  # an extra
-    except ImportError as error:
-        raise ImageError(
-            "expected a format that Pillow reads, got HEIC/HEIF; install its reader: pip install qfm-metric[heic]"
-        ) from error
-    container = pillow_heif.open_heif(file)  # reads the headers only
-    width, height = container.size
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and width * height > 2 * limit:  # as Image.open does for the formats it knows
-        raise Image.DecompressionBombError(f"Image size ({width * height} pixels) exceeds limit of {2 * limit} pixels.")
-    image: Image.Image = container.to_pillow()
-    return image
-
-
-def _open_pillow(file: BinaryIO, brands: list[bytes]) -> Image.Image:
-    try:
-        return Image.open(file)
-    except Exception as error:
-        if _AVIF_BRANDS.intersection(brands) and "AVIF" not in Image.SAVE:  # there only with the codec
-            raise ImageError(
-                f"expected a format that this Pillow ({PIL.__version__}) reads, got AVIF; update it: "
-                "pip install --upgrade 'pillow>=11.3'"
-            ) from error
-        raise
-
-
 def read_pixels(image: Image.Image) -> Pixels:
     """Upright sRGB pixels, uint8, uint16 or float; the last channel is alpha where there is transparency."""
-    image.load()
-    image = _upright(image)
+    if isinstance(image, ImageFile.ImageFile) and image.tile and image.fp is None:
+        raise ImageError(CLOSED)
+    with no_warnings():
+        image = correct_tiff(image)
+        image.load()
+        image = _upright(image)
+        _check_extent(image)
+        width, height = image.size
+        rows = max(1, _STRIP // width)
+        pixels = _convert(image if height <= rows else image.crop((0, 0, width, rows)))
+        if height > rows:
+            first, pixels = pixels, np.empty((height, *pixels.shape[1:]), dtype=pixels.dtype)
+            pixels[:rows] = first
+            for top in range(rows, height, rows):
+                pixels[top : top + rows] = _convert(image.crop((0, top, width, min(top + rows, height))))
+        if pixels.dtype.kind == "f":
+            _check_range(pixels)
+        return pixels
+
+
+def _check_extent(image: Image.Image) -> None:
+    if 0 in image.size:
+        raise ImageError(f"expected at least one pixel, got {image.width} x {image.height}")
+    if image.mode != "I":
+        return
+    low, high = image.getextrema()
+    if low < 0 or high > 65535:  # type: ignore[operator]
+        raise ImageError(
+            f"expected 32-bit grey within 0..65535, got {low}..{high}; scale it to [0, 1] and pass it as a float array"
+        )
+
+
+def _convert(image: Image.Image) -> Pixels:
+    """Pixels of an upright picture, or of some rows of it."""
     if image.mode in _PLAIN_MODES:
         # A copy, because Pillow writes the transparency into the palette of the picture that it converts.
         image = image.copy().convert(_PLAIN_MODES[image.mode])
@@ -228,6 +180,7 @@ def _upright(image: Image.Image) -> Image.Image:
     pictures that need no turning.
     """
     try:
+        check_exif(image.info.get("exif", b""))
         turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # damaged EXIF spoils no pixel
         return image
@@ -241,14 +194,7 @@ def _is_deep(image: Image.Image) -> bool:
 def _deep_grey(image: Image.Image) -> Pixels:
     """Grey of more than 8 bits: uint16, or float32 from mode F. Pillow manages no colour at these depths."""
     pixels: Pixels = np.asarray(image)
-    if image.mode == "F":
-        return pixels
-    if pixels.size and not (pixels.min() >= 0 and pixels.max() <= 65535):
-        raise ImageError(
-            f"expected 32-bit grey within 0..65535, got {pixels.min()}..{pixels.max()}; "
-            "scale it to [0, 1] and pass it as a float array"
-        )
-    return pixels.astype(np.uint16)
+    return pixels if image.mode == "F" else pixels.astype(np.uint16)
 
 
 def _visible(image: Image.Image) -> NDArray[np.bool_] | None:
@@ -318,10 +264,15 @@ def to_unit(pixels: Pixels) -> torch.Tensor:
     if pixels.dtype.kind == "f":
         _check_range(pixels)
     planes = np.moveaxis(pixels if pixels.ndim == 3 else pixels[..., None], -1, 0)  # (H, W, C) -> (C, H, W)
-    unit = np.array(planes, dtype=np.float32, order="C")  # always a copy
-    if pixels.dtype.kind == "u":
-        unit /= _FULL_SCALE[pixels.dtype.itemsize]
-    if len(unit) in (2, 4):
-        colour, alpha = unit[:-1], unit[-1:]
-        unit = colour * alpha + (1 - alpha)  # over white; not in 8 bits, so opaque pixels keep their value
-    return torch.from_numpy(np.repeat(unit, 3, axis=0) if len(unit) == 1 else unit)
+    full = _FULL_SCALE[pixels.dtype.itemsize] if pixels.dtype.kind == "u" else 1
+    colours = len(planes) - (len(planes) + 1) % 2  # without alpha
+    unit = np.empty((3, *planes.shape[1:]), dtype=np.float32)
+    unit[:colours] = planes[:colours]
+    if full != 1:
+        unit[:colours] /= full
+    if len(planes) > colours:
+        alpha = planes[-1].astype(np.float32) / np.float32(full)
+        unit[:colours] *= alpha  # over white; not in 8 bits, so opaque pixels keep their value
+        unit[:colours] += 1 - alpha
+    unit[colours:] = unit[0]
+    return torch.from_numpy(unit)

@@ -9,15 +9,46 @@ from torch import Tensor
 OVERSHOOT = 0.1 + 1e-6  # what interpolation and networks do to [0, 1] (and rounding); more is a mistake
 
 
-def as_batch(images: Tensor) -> Tensor:
-    """One `(3, H, W)` as a batch of one, a batch as it is; checked."""
-    images = images.unsqueeze(0) if images.ndim == 3 else images
-    check_images(images, "images")
-    return images
+def as_batch(images: Tensor, name: str = "images") -> Tensor:
+    """One `(3, H, W)` as a batch of one, a batch as it is; refuses other shapes and types, whatever the values.
+
+    Raises:
+        TypeError: integers other than uint8.
+        ValueError: wrong rank or channels, nothing to score.
+    """
+    shape = tuple(images.shape)
+    if images.ndim not in (3, 4):
+        hint = "; expand a grey image: images.expand(3, -1, -1)" if images.ndim == 2 else ""
+        raise ValueError(f"{name}: expected (N, 3, H, W) or (3, H, W), got {shape}{hint}")
+    if images.shape[-3] != 3:
+        raise ValueError(
+            f"{name}: expected 3 channels, (N, 3, H, W) or (3, H, W), got {shape}; {_channel_hint(images)}"
+        )
+    if images.numel() == 0:
+        raise ValueError(f"{name}: expected at least one image of at least 1 x 1 px, got {shape}")
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise TypeError(f"{name}: expected float in [0, 1] or uint8, got {images.dtype}")
+    return images.unsqueeze(0) if images.ndim == 3 else images
+
+
+def _channel_hint(images: Tensor) -> str:
+    """What to do with an image that has not 3 channels, or has them elsewhere."""
+    channels, last, batch = images.shape[-3], images.shape[-1], images.ndim == 4
+    if last == 3:
+        return f"channels come first: {'permute(0, 3, 1, 2)' if batch else 'permute(2, 0, 1)'} first"
+    if channels == 4:
+        rgb = "images[:, :3]" if batch else "images[:3]"
+        return f"the fourth is probably alpha (transparency): lay it over white as load_image does, or drop it: {rgb}"
+    if channels == 1:
+        return f"expand a grey image: images.expand({'-1, 3, -1, -1' if batch else '3, -1, -1'})"
+    if last in (1, 4):
+        order = "permute(0, 3, 1, 2)" if batch else "permute(2, 0, 1)"
+        return f"channels come first: {order} first, and then {'expand grey' if last == 1 else 'drop alpha'} to get RGB"
+    return "RGB is needed"
 
 
 def check_list(images: Sequence[Tensor]) -> None:
-    """Refuse a list that holds anything else than images `(3, H, W)`."""
+    """Refuse a list that holds anything else than images `(3, H, W)` that can be scored."""
     if not isinstance(images, Sequence) or isinstance(images, str | bytes):
         raise TypeError(f"expected a tensor or a list of tensors, got {type(images).__name__}; see load_image")
     if not images:
@@ -27,37 +58,34 @@ def check_list(images: Sequence[Tensor]) -> None:
             raise TypeError(f"images[{i}]: expected a (3, H, W) tensor, got {type(image).__name__}; see load_image")
         if image.ndim != 3:
             raise ValueError(f"images[{i}]: expected (3, H, W) in a list of images, got {tuple(image.shape)}")
-        check_images(image.unsqueeze(0), f"images[{i}]")
+        as_batch(image, f"images[{i}]")
+        check_range(image, f"images[{i}]")
 
 
-def check_images(images: Tensor, name: str) -> None:
-    """Refuse what cannot be scored; `images` has a batch dimension."""
-    if images.ndim != 4:
-        raise ValueError(f"{name}: expected (N, 3, H, W) or (3, H, W), got {tuple(images.shape)}")
-    if images.shape[1] != 3:
-        hint = (
-            "permute(0, 3, 1, 2) first" if images.shape[-1] == 3 else "RGB is needed; expand a grey image to 3 channels"
-        )
-        raise ValueError(f"{name}: expected 3 channels (N, 3, H, W), got {tuple(images.shape)}; {hint}")
-    if images.numel() == 0:
-        raise ValueError(f"{name}: expected at least one image of at least 1 x 1 px, got {tuple(images.shape)}")
-    if images.dtype == torch.uint8:
+def check_range(images: Tensor, name: str = "images") -> None:
+    """Refuse values that no picture has, unless the images require grad or a graph is being compiled.
+
+    Raises:
+        ValueError: NaN, Inf, or values further than 0.1 outside [0, 1].
+    """
+    if images.requires_grad or torch.compiler.is_compiling():
         return
-    if not images.is_floating_point():
-        raise TypeError(f"{name}: expected float in [0, 1] or uint8, got {images.dtype}")
-    if not (images.requires_grad or torch.compiler.is_compiling()):
-        _check_range(images, name)
+    if fault := range_fault(images):
+        raise ValueError(f"{name}: {fault}")
 
 
-def _check_range(images: Tensor, name: str) -> None:
+def range_fault(images: Tensor) -> str | None:
+    """What is wrong with the values of images, and what to do; None if nothing is. A GPU is waited for."""
+    if images.dtype == torch.uint8:
+        return None
     low, high = (value.item() for value in torch.aminmax(images.detach()))
     if low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
-        return
+        return None
     if not math.isfinite(low) or not math.isfinite(high):
-        raise ValueError(f"{name}: expected finite values in [0, 1], got NaN or Inf")
+        return "expected finite values in [0, 1], got NaN or Inf"
     hint = "rescale them"
     if high > 2:
-        hint = "divide by 255 or pass uint8"
+        hint = "divide by 255 or pass uint8" if low > -0.5 else "undo their normalisation: multiply by std, add mean"
     elif low < -0.5:
         hint = "map [-1, 1] to [0, 1] by (x + 1) / 2"
-    raise ValueError(f"{name}: expected values in [0, 1], got [{low:.3g}, {high:.3g}]; {hint}")
+    return f"expected values in [0, 1], got [{low:.3g}, {high:.3g}]; {hint}"

@@ -1,7 +1,10 @@
 """QFMLoss: the quality score as a term of a training loss."""
 
 import math
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -10,8 +13,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .guard import GuardedScore
-from .inputs import check_images
+from .inputs import as_batch, range_fault
 from .score import QFMScore
+from .torch_defaults import torch_defaults
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -53,6 +57,7 @@ class QFMLoss(nn.Module):
     metric: QFMScore | GuardedScore
     step: Tensor
 
+    @torch_defaults()
     def __init__(
         self,
         reduction: str = "mean",
@@ -68,22 +73,24 @@ class QFMLoss(nn.Module):
         if reduction not in REDUCTIONS:
             raise ValueError(f"reduction: expected one of {', '.join(REDUCTIONS)}, got {reduction!r}")
         for name, value in (("warmup_steps", warmup_steps), ("checkpoint", checkpoint)):
-            if type(value) is not int or value < 0:
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
                 raise ValueError(f"{name}: expected an integer of at least 0, got {value!r}")
-        self.reduction, self.warmup_steps, self.checkpoint = reduction, warmup_steps, checkpoint
+        self.reduction, self.warmup_steps, self.checkpoint = reduction, int(warmup_steps), int(checkpoint)
         self.target = _within("target", 1.0 if target is None else target, 0, 1)
         self.margin = _within("margin", margin, -1, 1)
         self.jitter = _within("jitter", jitter, 0, math.nextafter(0.5, 0))
-        self.register_buffer("step", torch.tensor(0))
         # Past nn.Module's own __setattr__, which would register it.
         object.__setattr__(self, "metric", QFMScore() if metric is None else metric)
+        self.register_buffer("step", torch.tensor(0, device=self.metric.device))
+        self._calls, self._warned = 0, False
 
     def forward(self, images: Tensor, target: Tensor | float | None = None) -> Tensor:
         """The loss of images, differentiable in them.
 
         Args:
             images: `(N, 3, H, W)` or one `(3, H, W)`, RGB, float in [0, 1] or uint8, as `QFMScore` takes them. Values
-                outside [0, 1] are clamped and the gradient passes the clamp; those that require grad may be anywhere.
+                outside [0, 1] are clamped, however far outside, and the gradient passes the clamp. One warning tells of
+                values further than 0.1 outside, if calls 1, 2, 4, 8 and so on see them: each look waits for a GPU.
             target: In place of the constructor's: a number, or one per image `(N,)`, such as the scores of the true
                 pictures. Taken as a constant.
 
@@ -92,13 +99,14 @@ class QFMLoss(nn.Module):
 
         Raises:
             TypeError: images are no tensor, or integers other than uint8.
-            ValueError: images that `QFMScore` refuses; a target of another shape.
+            ValueError: wrong rank or channels, no images; a target of another shape, or a number outside [0, 1].
         """
         if not isinstance(images, Tensor):
             raise TypeError(f"images: expected a tensor, got {type(images).__name__}; call the loss once for each size")
-        images = images.unsqueeze(0) if images.ndim == 3 else images
+        images = as_batch(images)
+        if not (torch.compiler.is_compiling() or self._warned):
+            self._look_at_values(images)
         if self.training and self.jitter:
-            check_images(images, "images")
             with torch.autocast(self.metric.device.type, enabled=False):
                 images = self.metric.to_net(look_through_windows(self.metric.to_net(images), self.jitter))
         scores = self._score(images)
@@ -106,13 +114,25 @@ class QFMLoss(nn.Module):
         losses = self._weight() * F.relu(bound - scores)
         return losses if self.reduction == "none" else getattr(losses, self.reduction)()
 
+    def _look_at_values(self, images: Tensor) -> None:
+        """Warn of images on another scale, once; ever more rarely, because a GPU is waited for."""
+        self._calls += 1
+        if self._calls & (self._calls - 1) or (images.is_cuda and torch.cuda.is_current_stream_capturing()):
+            return
+        fault = None
+        with suppress(RuntimeError):  # under vmap, or of fake tensors, there is nothing to look at
+            fault = range_fault(images)
+        if fault:
+            self._warned = True
+            warnings.warn(f"images: {fault}. QFMLoss clamps values to [0, 1], and warns once", stacklevel=3)
+
     def _score(self, images: Tensor) -> Tensor:
         if not self.checkpoint or not torch.is_grad_enabled():
-            return self.metric(images)  # type: ignore[no-any-return]
+            return self.metric.score_batch(images)
         # The metric draws no random numbers: there is no state to keep for the second pass.
         options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
         parts = torch.split(images, self.checkpoint)
-        return torch.cat([checkpoint(self.metric, part, **options) for part in parts])
+        return torch.cat([checkpoint(self.metric.score_batch, part, **options) for part in parts])
 
     def _target(self, target: Tensor | float | None, scores: Tensor) -> Tensor | float:
         if not isinstance(target, Tensor):
@@ -124,18 +144,27 @@ class QFMLoss(nn.Module):
     def _weight(self) -> Tensor | float:
         if not (self.training and self.warmup_steps):
             return 1.0
-        self.step = self.step + 1  # in place, a compiled backward pass would take the weight of the step after
-        return (self.step / self.warmup_steps).clamp(max=1)
+        with torch.inference_mode(False):  # a step that was counted in it could not be loaded into
+            self.step = self.step + 1  # in place, a compiled backward pass would take the weight of the step after
+        return (self.step.float() / self.warmup_steps).clamp(max=1)  # of integers, it would be of the default dtype
+
+    def reset_parameters(self) -> None:
+        """Begin the warm-up again; FullyShardedDataParallel asks every module for this after `to_empty`."""
+        self.step.zero_()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "QFMLoss":
-        """Move the metric too; the precision that it was built in stays."""
+        """Move the metric to where `fn` takes tensors; their precision and their values are never its own.
 
-        def move(tensor: Tensor) -> Tensor:
-            moved = fn(tensor)
-            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
-
-        self.metric._apply(move)  # type: ignore[no-untyped-call]
-        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
+        So `to_empty` moves and keeps what others lose, and the meta device, which holds no values, is not gone to.
+        """
+        device, step = fn(torch.empty(0, device=self.metric.device)).device, self.step
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if device.type == "meta":
+            device = self.metric.device
+        with torch.inference_mode(False):
+            self.step = step.to(device)
+            self.metric.to(device)
+        return self
 
     def extra_repr(self) -> str:
         shown: dict[str, Any] = {name: getattr(self, name) for name in ("reduction", "target", "margin")}
@@ -146,8 +175,10 @@ class QFMLoss(nn.Module):
 def look_through_windows(images: Tensor, largest: float) -> Tensor:
     """Each of `(N, 3, H, W)` through a random window of sides `1 - largest` to 1, at its former size, perhaps mirrored.
 
-    Differentiable; bicubic, so values may leave [0, 1] a little.
+    Differentiable; bicubic, so values may leave [0, 1] a little. In single precision or more: of half precision the
+    places would be whole pixels, and torch's gradient on the CPU writes where it must not.
     """
+    images = images.to(torch.promote_types(images.dtype, torch.float32))
     n, _, height, width = images.shape
     shrink, mirror, x, y = torch.rand(4, n, 1, device=images.device, dtype=images.dtype).unbind()
     side = 1 - largest * shrink
@@ -164,6 +195,6 @@ def _pixel_centres(length: int, like: Tensor) -> Tensor:
 
 
 def _within(name: str, value: float, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
         raise ValueError(f"{name}: expected a number from {low} to {high:.3g}, got {value!r}")
     return float(value)

@@ -14,14 +14,17 @@ from .export import TOLERANCE, ExportError, exportable_net, half_noise, need_pac
 from .images import Pixels
 from .model import CELL, QFMNet
 from .score import QFMScore, Rating
+from .torch_defaults import torch_defaults
+
+RUNTIME = "ONNX Runtime"
 
 
 class OnnxScore:
     """A metric for `score_files` whose network runs in ONNX Runtime, on the CPU, for pictures one by one.
 
     Made once, in about 45 s of processor time for released weights: the network is traced, and its scores are compared
-    with torch's. Then it takes 0.4 of torch's time, with scores within 1e-4 (measured: 1e-5). Can be pickled: another
-    process starts it in a tenth of a second. It uses as many threads as torch does when it is first used.
+    with torch's. Then it takes 0.4 of torch's time, with scores within 1e-4 (measured: 1e-5). Can be pickled: what was
+    traced goes with it. It uses as many threads as torch does when it is first used.
 
     Args:
         metric: On the CPU. Later changes of its weights are not seen.
@@ -39,9 +42,10 @@ class OnnxScore:
         >>> rows = score_files(["a.jpg"], OnnxScore(QFMScore()))  # doctest: +SKIP
     """
 
-    runtime = "ONNX Runtime"
+    runtime = RUNTIME
     device = torch.device("cpu")
 
+    @torch_defaults()
     def __init__(self, metric: QFMScore) -> None:
         if metric.device.type != "cpu":
             raise ValueError(f"expected a metric on the CPU, got one on {metric.device}; metric.to('cpu') moves it")
@@ -77,7 +81,9 @@ class OnnxScore:
             ValueError: maps are asked for.
         """
         if maps:
-            raise ValueError(f"maps: expected a metric that runs in torch, got one in {self.runtime}; leave maps out")
+            raise ValueError(
+                f"maps: expected a metric that runs in torch, got one in {self.runtime}; leave one of the two out"
+            )
         if self._session is None:
             self._session = _start(self.model)
         return [Rating(*self._session.run(None, {"views": looked[0].numpy()})[0][0].tolist()) for looked in views]
@@ -113,6 +119,7 @@ class _OneRating(nn.Module):
         return torch.stack([scores] if stds is None else [scores, stds], dim=1)
 
 
+@torch_defaults()
 def onnx_network(metric: QFMScore) -> Any:
     """The `onnx.ModelProto` that `OnnxScore` runs: `views` `(V, 3, h, w)` to `ratings` `(1, 1 or 2)`."""
     from torch.export import Dim

@@ -57,7 +57,8 @@ def draw_overlay(image: Tensor, quality_map: Tensor, score: float | None = None)
     picture = _reduce(image.detach().cpu())
     size = (picture.shape[-2], picture.shape[-1])
     smooth = F.interpolate(cells.detach().cpu()[None, None].float(), size, mode="bilinear", align_corners=False)
-    grey = (picture * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0).numpy()[..., None] * 255
+    luma = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float32, device="cpu").view(3, 1, 1)
+    grey = (picture * luma).sum(0).numpy()[..., None] * 255
     mixed = (1 - OPACITY) * grey + OPACITY * _colour(smooth[0, 0].numpy())
     overlay = _with_legend(Image.fromarray(mixed.round().clip(0, 255).astype(np.uint8)), score)
     overlay.info[VALUES] = json.dumps([[round(value, 4) for value in row] for row in cells.tolist()])
@@ -78,7 +79,10 @@ def save_overlay(overlay: Image.Image, source: str | os.PathLike[str], folder: s
     Raises:
         OSError: the folder or the file cannot be written.
     """
-    folder, stem = Path(folder), os.fsencode(Path(source).stem)[:LONGEST_NAME].decode("utf-8", "ignore")
+    folder, stem = (
+        Path(folder),
+        os.fsdecode(os.fsencode(Path(source).stem)[:LONGEST_NAME].decode("utf-8", "ignore").encode()),
+    )
     folder.mkdir(parents=True, exist_ok=True)
     texts, encoded = PngImagePlugin.PngInfo(), io.BytesIO()
     if VALUES in overlay.info:
@@ -114,7 +118,7 @@ def read_map(path: str | os.PathLike[str]) -> Tensor | None:
     if text is None:
         return None
     with suppress(ValueError, TypeError):  # somebody else's text of this name
-        cells = torch.tensor(json.loads(text), dtype=torch.float32)
+        cells = torch.tensor(json.loads(text), dtype=torch.float32, device="cpu")
         return cells[None] if cells.ndim == 2 and cells.numel() else None
     return None
 

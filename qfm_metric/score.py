@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from .assessment import Assessment
+from .atomic import whole_file
 from .card import model_card
 from .hub import load_weights
 from .images import Pixels
-from .inputs import as_batch, check_list
+from .inputs import as_batch, check_list, check_range
 from .model import QFMConfig, QFMNet, resize
+from .torch_defaults import torch_defaults
 from .views import preprocess_pixels, together
 from .weights import FILE, Weights, WeightsError, check_fit, read_manifest, save_weights
 
@@ -97,6 +99,7 @@ class QFMScore(nn.Module):
     weights_id: str
     weights_sha256: str
 
+    @torch_defaults()
     def __init__(self, net: QFMNet | None = None) -> None:
         super().__init__()
         self.weights_id, self.weights_sha256 = "custom", ""
@@ -154,12 +157,14 @@ class QFMScore(nn.Module):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             sha256 = save_weights(folder / FILE, config, tensors, torch.float16 if exact else torch.float32)
-            (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            with whole_file(folder / "config.json") as file:
+                file.write(json.dumps(config, indent=2, sort_keys=True) + "\n")
             if not (folder / "README.md").exists():  # may be somebody's own
                 # The written bytes decide: a network that was changed since it was loaded inherits no figures.
                 entries = read_manifest()["weights"].items()
                 released = next((item for item in entries if item[1]["sha256"] == sha256), (folder.name, None))
-                (folder / "README.md").write_text(model_card(*released), encoding="utf-8")
+                with whole_file(folder / "README.md") as file:
+                    file.write(model_card(*released))
         except OSError as error:
             raise WeightsError(f"{folder}: cannot write ({error.strerror}); free space, or choose another") from error
 
@@ -174,6 +179,11 @@ class QFMScore(nn.Module):
                 "metric with the weights of that time, QFMScore.from_pretrained(id), or leave its keys out"
             )
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "QFMScore":
+        """Move or convert; what is moved in inference mode can still be trained through."""
+        with torch.inference_mode(False):
+            return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     def train(self, mode: bool = True) -> "QFMScore":
         """Stay in evaluation mode: a metric inside a model that trains is not trained."""
@@ -199,13 +209,29 @@ class QFMScore(nn.Module):
             >>> score([torch.rand(3, 64, 96), torch.rand(3, 120, 80)]).shape
             torch.Size([2])
         """
+        checked = _checked(images)
+        return self.score_batch(checked) if isinstance(checked, Tensor) else self._score(checked)
+
+    def score_batch(self, images: Tensor) -> Tensor:
+        """As `forward`, for what `inputs.as_batch` gives: values are clamped and not checked, so no GPU is waited for.
+
+        Args:
+            images: `(N, 3, H, W)`, float or uint8.
+
+        Returns:
+            `(N,)`, float32 in [0, 1].
+        """
+        if torch.compiler.is_compiling():
+            with torch.autocast(self.device.type, enabled=False):
+                return self.net(self.to_net(images)).float()  # type: ignore[no-any-return]
+        return self._score(images)
+
+    def _score(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+        scores: dict[int, Tensor] = {}
         with torch.autocast(self.device.type, enabled=False):
-            if torch.compiler.is_compiling() and isinstance(images, Tensor):
-                return self.net(self.to_net(as_batch(images))).float()  # type: ignore[no-any-return]
-            scores: dict[int, Tensor] = {}
             for places, views in self._passes(images):
                 scores |= zip(places, self.net.score_views(views).float(), strict=True)
-            return _in_order(scores)
+        return _in_order(scores)
 
     def assess(self, images: Tensor | Sequence[Tensor]) -> Assessment:
         """Score images, and say where they are good or bad and how sure that is: all from one forward pass.
@@ -225,6 +251,7 @@ class QFMScore(nn.Module):
             >>> found.score.shape, found.quality_map.shape
             (torch.Size([2]), torch.Size([2, 1, 10, 8]))
         """
+        images = _checked(images)
         scores: dict[int, Tensor] = {}
         stds: dict[int, Tensor] = {}
         maps: dict[int, Tensor] = {}
@@ -292,14 +319,12 @@ class QFMScore(nn.Module):
         return 1 if self.device.type == "cpu" else GPU_BATCH
 
     def _passes(self, images: Tensor | Sequence[Tensor]) -> Iterator[tuple[Sequence[int], Tensor]]:
-        """Check images and make their views; yields those that share a forward pass, with their places in `images`."""
+        """Make the views of images; yields those that share a forward pass, with their places in `images`."""
         if isinstance(images, Tensor):
-            images = as_batch(images)
             for start in range(0, len(images), self._batch):
                 views = self.net.distinct_views(self.to_net(images[start : start + self._batch]))
                 yield range(start, start + len(views)), views
             return
-        check_list(images)
         looked = (self.net.distinct_views(self.to_net(image.unsqueeze(0))) for image in images)
         yield from together(looked, self._batch)
 
@@ -311,14 +336,13 @@ class QFMScore(nn.Module):
         """Ratings of pictures that were looked at, see `Metric`."""
         found: dict[int, Rating] = {}
         for places, batch in together(views, self._batch):
-            drawn: Sequence[Tensor | None] = [None] * len(batch)
+            quality_maps: Iterable[Tensor | None] = [None] * len(batch)
             if maps:
                 scores, stds, quality_maps = self.net.assess_views(batch)
-                drawn = list(quality_maps)
             else:
                 scores, stds = self.net.rate_views(batch)
             deviations = [None] * len(batch) if stds is None else stds.tolist()
-            found |= zip(places, map(Rating, scores.tolist(), deviations, drawn), strict=True)
+            found |= zip(places, map(Rating, scores.tolist(), deviations, quality_maps), strict=True)
         return [found[i] for i in range(len(views))]
 
     def show(self, views: Tensor, size: tuple[int, int]) -> Tensor:
@@ -330,11 +354,13 @@ class QFMScore(nn.Module):
     def to_net(self, images: Tensor) -> Tensor:
         """To the network's device, precision and range."""
         target = self.net.mean
-        scaled = images.to(target.device, target.dtype)
         if images.dtype == torch.uint8:
-            return scaled / 255
-        # The gradient passes the clamp unchanged: black, white and overshooting pixels can be moved back by it.
-        return scaled.clamp(0, 1).detach() + (scaled - scaled.detach()) if scaled.requires_grad else scaled.clamp(0, 1)
+            return images.to(target.device, target.dtype) / 255
+        clamped = images.clamp(0, 1)  # before what is finite in double precision becomes infinite in single
+        if images.requires_grad:
+            # The gradient passes the clamp unchanged: black, white and overshooting pixels can be moved back by it.
+            clamped = clamped.detach() + (images - images.detach())
+        return clamped.to(target.device, target.dtype)
 
     def extra_repr(self) -> str:
         return (
@@ -354,10 +380,21 @@ class QFMScore(nn.Module):
         )
 
 
+def _checked(images: Tensor | Sequence[Tensor]) -> Tensor | Sequence[Tensor]:
+    """Images as they are scored: a batch, or a list; what cannot be scored is refused."""
+    if isinstance(images, Tensor):
+        images = as_batch(images)
+        check_range(images)
+    else:
+        check_list(images)
+    return images
+
+
 def _in_order(found: dict[int, Tensor]) -> Tensor:
     return torch.stack([found[i] for i in range(len(found))])
 
 
+@torch_defaults()
 def _build(weights: Weights) -> QFMNet:
     """A network with these weights; every tensor that is missing, unexpected or of another shape is named at once."""
     try:

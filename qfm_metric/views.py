@@ -24,7 +24,7 @@ def preprocess_pixels(net: QFMNet, pixels: Pixels) -> Tensor:
     """
     height, width = pixels.shape[:2]
     size = view_size(height, width, net.config.view_pixels)
-    if height * width <= SMALL or pixels.dtype.kind == "f" or size == (height, width):
+    if height * width <= SMALL or size == (height, width):
         return net.distinct_views(_to_images(net, pixels))
     rows = max(1, SMALL // width)
     strips = (_to_images(net, pixels[top : top + rows]) for top in range(0, height, rows))

@@ -16,8 +16,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 from torch import Tensor
+
+from .atomic import whole_file
+from .torch_defaults import torch_defaults
 
 FILE = "model.safetensors"  # in a saved folder and in a Hub repository
 CONFIG_KEY = "qfm_config"  # in the safetensors header's string metadata
@@ -152,9 +155,10 @@ def save_weights(path: Path, config: Mapping[str, Any], tensors: Mapping[str, Te
     """
     stored = {name: t.detach().to("cpu", dtype).contiguous() for name, t in tensors.items() if t.is_floating_point()}
     try:
-        save_file(stored, path, {CONFIG_KEY: json.dumps(config, sort_keys=True)})
-        path.chmod(0o644)  # safetensors makes files that nobody else can read
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        data = save(stored, {CONFIG_KEY: json.dumps(config, sort_keys=True)})
+        with whole_file(path, "wb") as file:
+            file.write(data)
+        return hashlib.sha256(data).hexdigest()
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: cannot write weights ({error}); free space, or choose another folder") from error
 
@@ -181,6 +185,7 @@ def _read_json(path: Path) -> Any:
         raise WeightsError(f"{path}: not readable as JSON ({error}); delete it or save again") from error
 
 
+@torch_defaults()
 def _parse(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         tensors = load(data)

@@ -10,6 +10,7 @@ import tempfile
 
 import pytest
 import torch
+from filelock import FileLock
 from helpers.hub_server import Hub, free_port
 from helpers.published import TINY, promise, publish_tiny
 from helpers.small import make_small_metric
@@ -50,10 +51,9 @@ def only_loopback():
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def hub_home():
-    yield
-    shutil.rmtree(os.environ["HF_HOME"])
+def pytest_unconfigure():
+    """In each process of a run, also the one that only hands tests out."""
+    shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
 
 
 @pytest.fixture
@@ -115,9 +115,12 @@ def small_metric():
 
 @pytest.fixture(scope="session")
 def released_onnx(metric, tmp_path_factory):
-    """The default weights as an ONNX file; tracing them takes most of a minute."""
-    path = tmp_path_factory.mktemp("released") / "model.onnx"
-    export_onnx(metric, path)
+    """The default weights as an ONNX file; tracing them takes most of a minute, so it is done once for all workers."""
+    folder = tmp_path_factory.getbasetemp()
+    path = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "released.onnx"
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            export_onnx(metric, path)
     return path
 
 

@@ -3,11 +3,13 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from helpers.small import make_small_metric
 
-from qfm_metric import GuardedScore, QFMLoss, score_files
+from qfm_metric import GuardedScore, QFMLoss
+from qfm_metric.images import to_unit
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def test_the_margin_grows_with_what_the_robust_network_does_not_see(guard):
     """Its views have 64 x 64 px."""
     guard = GuardedScore(guard.accurate, guard.robust, margin=(0.1, 0.3))
     small, exact, larger, wide = (torch.zeros(3, *size) for size in ((32, 48), (64, 64), (128, 128), (64, 640)))
-    found = [guard._margin(image) for image in (small, exact, larger, wide)]
+    found = [guard._margin(*image.shape[-2:]) for image in (small, exact, larger, wide)]
     assert found == pytest.approx([0.1, 0.1, 0.1 + 0.2 * 0.75, 0.1 + 0.2 * 0.9])
 
 
@@ -99,6 +101,7 @@ def test_a_loss_checkpoints_it_and_looks_through_windows(guard, images):
     assert not torch.equal(loss(leaf), loss(leaf))
 
 
+@pytest.mark.slow
 def test_compiled_without_breaks(guard, images):
     guard = GuardedScore(guard.accurate, guard.robust, margin=(-0.05, 0.05))
     compiled = torch.compile(guard, backend="eager", fullgraph=True, dynamic=True)
@@ -117,12 +120,27 @@ def test_margins_outside_their_range_are_refused(small_metric, margin):
         GuardedScore(small_metric, small_metric, margin=margin)
 
 
-def test_scoring_files_with_it_is_refused_before_any_is_read(guard):
-    with pytest.raises(TypeError, match="metric: expected a QFMScore, got GuardedScore"):
-        score_files(["missing.png"], guard)
+def test_margins_may_be_numpys(small_metric):
+    guard = GuardedScore(small_metric, small_metric, margin=(np.float32(0.25), np.float64(0.5)))
+    assert guard.margin == (0.25, 0.5)
 
 
-def test_the_report_names_both(guard):
+def test_ratings_are_its_scores_with_the_deviation_and_the_map_of_the_accurate_one(guard):
+    guard = GuardedScore(guard.accurate, guard.robust, margin=(-0.05, 0.05))
+    noise = np.random.default_rng(0).integers(0, 256, (6, 90, 120, 3)) * np.linspace(0.1, 1, 6)[:, None, None, None]
+    pictures = list(noise.astype(np.uint8))
+    views = [guard.look(pixels) for pixels in pictures]
+    images = [to_unit(pixels) for pixels in pictures]
+    ratings = guard.rate(views, maps=True)
+    assert [rating.score for rating in ratings] == guard(images).tolist()
+    assert ratings[0].score != guard.accurate(images[0]).item()
+    for rating, expected in zip(ratings, guard.accurate.quality_map(images), strict=True):
+        torch.testing.assert_close(rating.quality_map, expected)
+    assert [rating.quality_map for rating in guard.rate(views)] == [None] * 6
+    assert torch.equal(guard.show(views[0], (90, 120)), guard.accurate.show(views[0][0], (90, 120)))
+
+
+def test_the_signature_names_both(guard):
     assert guard.signature.count("weights custom") == 2
     assert "margin=" in guard.signature
 
@@ -133,4 +151,4 @@ def test_by_default_it_holds_the_default_weights_below_the_robust_ones(metric, p
     for image in (photo, photo[:, :192, :192], torch.rand(3, 192, 192)):
         accurate, robust = guard.accurate(image).item(), guard.robust(image).item()
         assert accurate == metric(image).item()
-        assert guard(image).item() == pytest.approx(min(accurate, robust + guard._margin(image)), abs=1e-6)
+        assert guard(image).item() == pytest.approx(min(accurate, robust + guard._margin(*image.shape[-2:])), abs=1e-6)

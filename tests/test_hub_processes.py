@@ -14,8 +14,11 @@ from helpers.published import REPO, commit_of
 import qfm_metric
 from qfm_metric.hub import load_weights
 
-# The client's own: its upload calls its HTTP library in a way that the latter calls old.
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    # The client's own: its upload calls its HTTP library in a way that the latter calls old.
+    pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),
+]
 
 
 def in_process(script, *arguments, **environment):

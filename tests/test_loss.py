@@ -1,10 +1,17 @@
 """QFMLoss: what it computes, from closed forms; the metric inside is small and random."""
 
+import warnings
+from fractions import Fraction
+
+import numpy as np
 import pytest
 import torch
+from helpers.small import make_small_metric
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
 
-from qfm_metric import QFMLoss
+from qfm_metric import GuardedScore, QFMLoss
 from qfm_metric.loss import look_through_windows
 
 
@@ -16,6 +23,11 @@ def images(small_metric):
         * torch.tensor([1, 0.6, 0.2])[:, None, None, None]
     )
     return found[small_metric(found).argsort()].requires_grad_()
+
+
+@pytest.fixture(params=["alone", "held"])
+def held_or_not(request, small_metric):
+    return small_metric if request.param == "alone" else GuardedScore(small_metric, make_small_metric())
 
 
 def test_it_is_one_minus_the_score(small_metric, images):
@@ -60,6 +72,18 @@ def test_targets_per_call_are_constants(small_metric, images):
         loss(images, torch.rand(2))
 
 
+@pytest.mark.parametrize("number", [np.float32, np.float64, np.float16, Fraction])
+def test_numbers_of_other_libraries_are_numbers(small_metric, images, number):
+    half = number(0.5)
+    expected = QFMLoss(target=0.5, margin=0.5, jitter=0.25, warmup_steps=2, checkpoint=2, metric=small_metric)
+    steps = np.int64(2)
+    loss = QFMLoss(target=half, margin=half, jitter=half / 2, warmup_steps=steps, checkpoint=steps, metric=small_metric)
+    assert repr(loss) == repr(expected)
+    assert torch.equal(loss.eval()(images, half), expected.eval()(images, 0.5))
+    with pytest.raises(ValueError, match="target: expected a number from 0 to 1"):
+        loss(images, number(1.5))
+
+
 def test_the_weight_warms_up_over_training_calls(small_metric, images):
     loss = QFMLoss(warmup_steps=4, metric=small_metric)
     full = QFMLoss(metric=small_metric)(images)
@@ -97,6 +121,16 @@ def test_jitter_leaves_the_global_pattern_of_gradients(small_metric, images):
     loss(images).sum().backward()
     assert images.grad.isfinite().all()
     assert ((images.grad != 0).float().mean(dim=(1, 2, 3)) > 0.8).all()  # at most 19 % lie outside a window
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_jitter_of_a_metric_in_half_precision_is_in_single_precision(small_metric, dtype):
+    """Torch's own gradient of such windows on the CPU corrupts memory."""
+    leaf = torch.rand(2, 3, 64, 64, dtype=dtype).requires_grad_()
+    assert look_through_windows(leaf, 0.05).dtype == torch.float32
+    QFMLoss(jitter=0.05, metric=small_metric.to(dtype))(leaf).backward()
+    assert leaf.grad.isfinite().all()
+    assert leaf.grad.abs().max() > 0
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16])
@@ -183,12 +217,98 @@ def test_bad_arguments_are_refused(small_metric, arguments, says):
         ([torch.rand(3, 64, 64)], TypeError, "expected a tensor, got list"),
         (torch.rand(2, 64, 64, 3), ValueError, "permute"),
         (torch.zeros(1, 3, 64, 64, dtype=torch.int32), TypeError, "uint8"),
-        (torch.full((1, 3, 64, 64), 255.0), ValueError, "divide by 255"),
+        (torch.rand(2, 4, 64, 64), ValueError, "alpha"),
+        (torch.rand(0, 3, 64, 64), ValueError, "at least one image"),
     ],
 )
 def test_bad_images_are_refused(small_metric, images, error, says, jitter):
     with pytest.raises(error, match=says):
         QFMLoss(jitter=jitter, metric=small_metric)(images)
+
+
+def test_values_outside_are_clamped_alike_in_every_grad_mode(held_or_not, images):
+    outside = images.detach() * 3 - 1
+    expected = QFMLoss("none", metric=held_or_not)(outside.clamp(0, 1))
+    leaf = outside.clone().requires_grad_()
+    for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+        for pixels, at_a_time in ((outside, 0), (leaf, 2), (2 * leaf.double() / 2, 0)):
+            loss = QFMLoss("none", metric=held_or_not, checkpoint=at_a_time)
+            with mode(), pytest.warns(UserWarning, match=r"images: expected values in \[0, 1\], got"):
+                assert torch.equal(loss(pixels), expected)
+
+
+def test_the_largest_numbers_are_clamped_too(small_metric, images):
+    loss = QFMLoss(metric=small_metric)
+    largest = torch.full((1, 3, 64, 64), torch.finfo(torch.float64).max, dtype=torch.float64, requires_grad=True)
+    with pytest.warns(UserWarning, match="clamps"):
+        found = loss(largest)
+    assert torch.equal(found, loss(torch.ones(1, 3, 64, 64)))
+    found.backward()
+    assert largest.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("options", [{}, {"checkpoint": 1}, {"jitter": 0.1}])
+def test_reentrant_checkpointing_gives_the_same_gradients(held_or_not, images, options):
+    """Its first pass runs without gradients."""
+    layer = torch.nn.Conv2d(3, 3, 1)
+    loss = QFMLoss(metric=held_or_not, **options)
+
+    def run(pixels):
+        return loss(2 * layer(pixels) - 0.5)
+
+    gradients = []
+    for step in (run, lambda pixels: checkpoint(run, pixels, use_reentrant=True)):
+        torch.manual_seed(0)
+        layer.zero_grad()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # what the next test is about
+            step(images).backward()
+        gradients.append(layer.weight.grad.clone())
+    assert gradients[0].abs().max() > 0
+    torch.testing.assert_close(gradients[1], gradients[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda x: 2 * x - 1, r"got \[-1, 1\]; map \[-1, 1\] to \[0, 1\] by \(x \+ 1\) / 2"),
+        (lambda x: 255 * x, r"got \[[\d.]+, 255\]; divide by 255 or pass uint8"),
+        (lambda x: (x - 0.45) / 0.22, r"got \[-2.\d+, 2.5\]; undo their normalisation"),
+        (lambda x: x + torch.nan, "got NaN or Inf"),
+    ],
+)
+@pytest.mark.parametrize("grad", [True, False])
+def test_images_on_another_scale_are_warned_of_once(small_metric, images, change, says, grad):
+    loss = QFMLoss(metric=small_metric)
+    changed = change(images.detach()).requires_grad_(grad)
+    with pytest.warns(UserWarning, match=says):
+        loss(changed)
+    for _ in range(4):
+        loss(changed)  # warnings are errors
+
+
+def test_a_small_overshoot_is_not_warned_of(small_metric, images):
+    for _ in range(4):
+        QFMLoss(metric=small_metric)(images * 1.2 - 0.1)
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_values_are_looked_at_ever_more_rarely(held_or_not, images, grad):
+    """On a GPU each look waits for all that was queued; other calls read no value back."""
+
+    class Reads(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append(func is torch.ops.aten._local_scalar_dense.default)
+            return func(*args, **(kwargs or {}))
+
+    loss, reads = QFMLoss(metric=held_or_not), []
+    pixels = images.detach().requires_grad_(grad)
+    for _ in range(17):
+        seen = []
+        with Reads(), torch.set_grad_enabled(grad):
+            loss(pixels)
+        reads.append(sum(seen))
+    assert [call for call, count in enumerate(reads, 1) if count] == [1, 2, 4, 8, 16]
 
 
 def test_it_says_what_it_is(small_metric):

@@ -31,6 +31,7 @@ def hard_images(side=96):
     }
 
 
+@pytest.mark.filterwarnings("ignore:images. expected values in")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_gradients_of_hard_images(metric, dtype):
     """Of the shipped weights, by the largest and the mean over pixels; half precision as autocast gives it."""
@@ -124,7 +125,8 @@ def fresh_compiler():
 SIZES = [(2, 96, 90), (3, 101, 89), (5, 99, 98), (2, 200, 150), (3, 400, 290), (2, 97, 97)]
 
 
-@pytest.mark.parametrize("options", [None, {}, {"jitter": 0.1, "warmup_steps": 3}, {"checkpoint": 2}])
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [None, {"jitter": 0.1, "warmup_steps": 3}, {"checkpoint": 2}])
 def test_compiled_for_dynamic_sizes(small_metric, fresh_compiler, options):
     """One graph without breaks for a shape of view, 64 x 64 here, whatever the pictures' sizes and number."""
     module = small_metric if options is None else QFMLoss("none", metric=small_metric, **options)

@@ -37,6 +37,7 @@ def same(before, after):
     return all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
 
+@pytest.mark.filterwarnings("ignore:images. expected values in")  # a network of random weights overshoots
 @pytest.mark.parametrize("wrap", [QFMScore.__call__, lambda metric, x: QFMLoss(metric=metric)(x)])
 def test_an_optimizer_over_all_parameters_moves_the_network_alone(small_metric, images, wrap):
     module = Restorer(metric=small_metric).train()
@@ -65,10 +66,56 @@ def test_a_parent_does_not_see_the_metric_of_a_loss(small_metric, images):
     assert torch.equal(module.quality.metric(images), expected)
 
 
-def test_the_metric_of_a_loss_moves_with_it(small_metric):
-    module = Restorer(quality=QFMLoss(metric=small_metric)).to("meta")
-    assert {tensor.device.type for tensor in small_metric.state_dict().values()} == {"meta"}
-    assert module.quality.step.device.type == "meta"
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("move", [lambda module: module.cuda(), lambda module: module.to_empty(device="cuda")])
+def test_the_metric_of_a_loss_moves_with_it(small_metric, images, move):
+    module = Restorer(quality=QFMLoss(metric=small_metric))
+    expected = module.quality(images)
+    move(module)
+    assert {tensor.device.type for tensor in small_metric.state_dict().values()} == {"cuda"}
+    assert module.quality.step.device.type == "cuda"
+    torch.testing.assert_close(module.quality(images).cpu(), expected, atol=1e-4, rtol=0)  # as kernels differ
+
+
+def test_the_metric_of_a_loss_goes_where_the_module_goes(small_metric, monkeypatch):
+    """Told by what it is asked, because this machine may have one device alone."""
+    asked = []
+    module = Restorer(quality=QFMLoss(warmup_steps=2, metric=small_metric))
+    monkeypatch.setattr(small_metric, "to", asked.append)
+    for change in (module.half, lambda: module.to("cpu"), lambda: module.to("meta")):
+        change()
+    module.to_empty(device="cpu")
+    assert asked == [torch.device("cpu")] * 4  # never to the meta device, which holds no values
+
+
+@pytest.mark.parametrize("built", ["cpu", "meta"])
+def test_empty_tensors_are_not_given_to_the_metric_of_a_loss(small_metric, images, built):
+    """As FullyShardedDataParallel and others begin: a module without values, then memory, then a checkpoint."""
+    expected, state = QFMLoss(metric=small_metric)(images), Restorer(quality=QFMLoss(metric=small_metric)).state_dict()
+    before = snapshot(small_metric)
+    with torch.device(built):
+        module = Restorer(quality=QFMLoss(warmup_steps=4, metric=small_metric), default=QFMLoss())
+    module.quality.step.fill_(3)
+    for _ in range(2):
+        module.to("meta")
+        module.to_empty(device="cpu")
+        assert module.quality.step.item() == 3
+    module.load_state_dict({**state, "default.step": torch.tensor(0)})
+    assert same(before, snapshot(small_metric))
+    torch.testing.assert_close(module.quality(images), expected / 4)
+    assert same(snapshot(QFMScore()), snapshot(module.default.metric))
+
+
+def test_parameters_are_reset_as_fully_sharded_training_asks(small_metric):
+    module = Restorer(quality=QFMLoss(warmup_steps=4, metric=small_metric))
+    module.quality.step.fill_(3)
+    before = snapshot(small_metric)
+    for part in module.modules():
+        if [*part.parameters(recurse=False), *part.buffers(recurse=False)]:
+            part.to_empty(device="cpu", recurse=False)
+            part.reset_parameters()
+    assert module.quality.step.item() == 0
+    assert same(before, snapshot(small_metric))
 
 
 def test_a_checkpoint_with_the_loss_loads_strictly(small_metric, images):
@@ -176,6 +223,7 @@ torch.distributed.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
 def test_two_processes_train_as_one(tmp_path):
     """The loss outside DistributedDataParallel, and inside as a part of the module."""

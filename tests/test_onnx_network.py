@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.generated_files import generate
+from helpers.torch_state import unusual_torch
 
-from qfm_metric import QFMScore, score_files
-from qfm_metric.cli import score as cli
+from qfm_metric import QFMScore, cli, score_files
 from qfm_metric.export import ExportError
 from qfm_metric.model import QFMConfig, QFMNet
 from qfm_metric.onnx import OnnxScore
 from qfm_metric.weights import save_weights
 
 CONFIG = {"backbone": "test_efficientnet", "native_views": 1, "view_pixels": 20480, "dim": 16, "queries": 2, "heads": 2}
-CONFIG |= {"mixers": 1, "context": 16}
+CONFIG |= {"mixers": 1, "context": 16, "uncertainty": True}
 SIZES = [(64, 64), (96, 128), (128, 96), (160, 128), (200, 150), (64, 300), (400, 90), (97, 61), (640, 427)]
 TOLERANCE = 1e-5
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,8 @@ def small(weights):
 
 @pytest.fixture(scope="module")
 def network(small):
-    return OnnxScore(small)
+    with unusual_torch():  # is the same in any state of torch, as the tests show
+        return OnnxScore(small)
 
 
 @pytest.fixture(scope="module")
@@ -58,21 +60,21 @@ def assert_near(found, expected):
     assert [(row.path, row.error, row.width, row.height) for row in found] == [
         (row.path, row.error, row.width, row.height) for row in expected
     ]
-    for name in ("score", "lowest"):
-        assert [getattr(row, name) for row in found] == [
-            None if getattr(row, name) is None else pytest.approx(getattr(row, name), abs=TOLERANCE) for row in expected
+    for of in (lambda row: row.score, lambda row: row.std, lambda row: row.extra.get("lowest")):
+        assert [of(row) for row in found] == [
+            None if of(row) is None else pytest.approx(of(row), abs=TOLERANCE) for row in expected
         ]
 
 
 def test_rows_are_those_of_torch(folder, small, network, expected):
-    assert_near(list(score_files(folder, small, network=network)), expected)
-    scores = torch.tensor([row.score for row in expected if row.score is not None])
-    assert len(scores) == 27
-    assert scores.std() > 100 * TOLERANCE  # pictures can be told apart
+    assert_near(list(score_files(folder, network)), expected)
+    for values in ([row.score for row in expected if not row.error], [row.std for row in expected if not row.error]):
+        assert len(values) == 27
+        assert torch.tensor(values).std() > 100 * TOLERANCE  # pictures can be told apart
 
 
 def test_tiles_in_worker_processes(folder, small, network):
-    found = list(score_files(folder, small, workers=2, tile=100, network=network))
+    found = list(score_files(folder, network, workers=2, tile=100))
     assert_near(found, list(score_files(folder, small, tile=100)))
 
 
@@ -81,38 +83,52 @@ def test_views_of_any_shape(small, network, count):
     assert network.difference <= TOLERANCE
     for height, width in ((64, 64), (64, 320), (320, 64), (128, 160)):
         views = torch.randn(1, count, 3, height, width, generator=torch.Generator().manual_seed(count))
-        score = network(views)
-        assert score.shape == (1,)
+        (found,) = network.rate([views])
         with torch.inference_mode():
-            torch.testing.assert_close(score, small.net.score_views(views), atol=TOLERANCE, rtol=0)
+            (expected,) = small.rate([views])
+        assert found.score == pytest.approx(expected.score, abs=TOLERANCE)
+        assert found.std == pytest.approx(expected.std, abs=TOLERANCE)
+        assert found.quality_map is None
+
+
+def test_a_network_that_predicts_no_deviation_has_none():
+    torch.manual_seed(0)
+    small = QFMScore(QFMNet(QFMConfig(**CONFIG | {"uncertainty": False})))
+    views = torch.rand(1, 2, 3, 96, 128)
+    (found,) = OnnxScore(small).rate([views])
+    assert found.std is None
+    assert found.score == pytest.approx(small.rate([views])[0].score, abs=TOLERANCE)
 
 
 def test_a_copy_for_another_process_scores_the_same(network):
     views = torch.rand(1, 2, 3, 96, 128)
-    score = network(views)
+    rating = network.rate([views])
     data = pickle.dumps(network)
-    assert len(data) < 1.01 * len(network.model)  # nothing of a session, nor of torch's network
-    assert torch.equal(pickle.loads(data)(views), score)
+    assert len(data) < 1.01 * len(network.model) + len(pickle.dumps(network.metric))  # nothing of a session
+    assert pickle.loads(data).rate([views]) == rating
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"maps": "maps"}, "expected no maps"),
-        ({"dtype": torch.bfloat16}, "expected dtype torch.float32, got torch.bfloat16"),
+        ({"maps": "maps"}, "maps: expected a metric that runs in torch, got one in ONNX Runtime"),
+        (
+            {"dtype": torch.bfloat16},
+            r"dtype: expected torch\.float32 of a metric that runs in ONNX Runtime, got torch\.bfloat16",
+        ),
     ],
 )
-def test_what_only_torch_does_is_refused(small, network, options, message):
-    with pytest.raises(ValueError, match=f"network: {message}"):
-        score_files([], small, network=network, **options)
+def test_what_only_torch_does_is_refused(network, options, message):
+    with pytest.raises(ValueError, match=message):
+        score_files([], network, **options)
+    with pytest.raises(ValueError, match="maps: expected a metric that runs in torch"):
+        network.rate([], maps=True)
 
 
-def test_a_metric_elsewhere_is_refused(weights, network):
+def test_a_metric_elsewhere_is_refused(weights):
     elsewhere = QFMScore.from_pretrained(weights).to("meta")
     with pytest.raises(ValueError, match="expected a metric on the CPU, got one on meta"):
         OnnxScore(elsewhere)
-    with pytest.raises(ValueError, match="network: expected a metric on the CPU, got meta"):
-        score_files([], elsewhere, network=network)
 
 
 def test_a_network_that_differs_is_refused(weights, network, monkeypatch):
@@ -131,7 +147,7 @@ def test_a_network_that_differs_is_refused(weights, network, monkeypatch):
 def test_command(folder, weights, small, network, expected, tmp_path, monkeypatch, capsys):
     """The rows are torch's; what was scored with one is not gone on with by the other."""
     made = []  # of which weights; the graph takes a while
-    monkeypatch.setattr(cli, "OnnxScore", lambda metric: made.append(metric.weights_sha256) or network)
+    monkeypatch.setattr("qfm_metric.cli.score.OnnxScore", lambda metric: made.append(metric.weights_sha256) or network)
     out = tmp_path / "out.jsonl"
     arguments = [*folder, "--weights", str(weights), "--jsonl", "-o", str(out), "--quiet"]
     assert cli.main([*arguments, "--onnx"]) == 1
@@ -151,8 +167,8 @@ def test_command(folder, weights, small, network, expected, tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--map", "maps"], "--onnx: expected no --map"),
-        (["--dtype", "bfloat16"], "--onnx: expected --dtype float32, got bfloat16"),
+        (["--map", "maps"], "--map: expected a metric that runs in torch, got one in ONNX Runtime"),
+        (["--dtype", "bfloat16"], "--dtype: expected torch.float32 of a metric that runs in ONNX Runtime, got torch.b"),
         (["--device", "cuda:1"], "--onnx: expected --device cpu, got cuda:1"),
         (["--engine", "ray", "--device", "cuda"], "--onnx: expected --device cpu, got cuda"),
     ],

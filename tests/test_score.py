@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from qfm_metric import QFMScore, load_image
+from qfm_metric.guard import ROBUST
 from qfm_metric.model import QFMConfig, QFMNet
 from qfm_metric.weights import read_manifest
 
@@ -145,8 +146,16 @@ def test_overshoot_is_clamped_and_can_be_moved_back(metric, photo):
     [
         (torch.rand(8, 8), ValueError, r"\(N, 3, H, W\) or \(3, H, W\), got \(8, 8\)"),
         (torch.rand(1, 1, 3, 8, 8), ValueError, "got"),
-        (torch.rand(1, 8, 8, 3), ValueError, "permute"),
-        (torch.rand(1, 1, 8, 8), ValueError, "3 channels.*grey"),
+        (torch.rand(8, 8), ValueError, r"grey.*expand\(3, -1, -1\)"),
+        (torch.rand(1, 8, 8, 3), ValueError, r"got \(1, 8, 8, 3\); .*permute\(0, 3, 1, 2\)"),
+        (torch.rand(8, 8, 3), ValueError, r"got \(8, 8, 3\); .*permute\(2, 0, 1\)"),
+        (torch.rand(1, 8, 8, 4), ValueError, r"permute\(0, 3, 1, 2\) first, and then drop alpha"),
+        (torch.rand(8, 8, 1), ValueError, r"permute\(2, 0, 1\) first, and then expand grey"),
+        (torch.rand(1, 1, 8, 8), ValueError, r"3 channels.*grey.*expand\(-1, 3, -1, -1\)"),
+        (torch.rand(1, 8, 8), ValueError, r"3 channels.*grey.*expand\(3, -1, -1\)"),
+        (torch.rand(1, 4, 8, 8), ValueError, r"3 channels.*alpha.*over white.*images\[:, :3\]"),
+        (torch.rand(4, 8, 8), ValueError, r"3 channels.*alpha.*over white.*images\[:3\]"),
+        (torch.rand(1, 5, 8, 8), ValueError, "3 channels.*RGB is needed"),
         (torch.rand(0, 3, 8, 8), ValueError, "at least one image"),
         (torch.rand(1, 3, 0, 8), ValueError, "at least one image"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.int64), TypeError, "uint8, got torch.int64"),
@@ -155,9 +164,12 @@ def test_overshoot_is_clamped_and_can_be_moved_back(metric, photo):
         (torch.full((1, 3, 8, 8), 255.0), ValueError, "divide by 255"),
         (torch.full((1, 3, 8, 8), -1.0), ValueError, r"\(x \+ 1\) / 2"),
         (torch.full((1, 3, 8, 8), 1.2), ValueError, "rescale"),
+        (5 * torch.rand(1, 3, 8, 8) - 2, ValueError, "undo their normalisation"),
         ([], ValueError, "empty list"),
         ([torch.rand(3, 8, 8), torch.rand(1, 3, 8, 8)], ValueError, r"images\[1\]"),
-        ([torch.rand(3, 8, 8), torch.rand(4, 8, 8)], ValueError, r"images\[1\].*3 channels"),
+        ([torch.rand(3, 8, 8), torch.rand(4, 8, 8)], ValueError, r"images\[1\].*3 channels.*alpha"),
+        ([torch.rand(3, 8, 8), torch.rand(1, 8, 8)], ValueError, r"images\[1\].*3 channels.*grey"),
+        ([torch.rand(3, 8, 8), torch.full((3, 8, 8), -1.0)], ValueError, r"images\[1\].*\(x \+ 1\) / 2"),
         ([torch.rand(3, 8, 8), "a.jpg"], TypeError, r"images\[1\].*load_image"),
         ("a.jpg", TypeError, "load_image"),
         (None, TypeError, "NoneType"),
@@ -183,6 +195,10 @@ def test_attributes():
     assert "custom" in metric.signature
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "metric", [read_manifest()["default"], ROBUST], indirect=True
+)  # with native views, and without
 def test_compiled_scores_alike(metric, photo):
     compiled = torch.compile(metric, backend="eager", fullgraph=True, dynamic=False)
     # Without images passing one by one the convolutions' order of summation differs.

@@ -190,6 +190,8 @@ def score_dataset(
     device = "cuda" if num_gpus else "cpu"
     metric = QFMScore() if metric is None else metric
     check_metric(metric, dtype, tile)
+    if num_gpus and metric.runtime != "torch":
+        raise ValueError(f"num_gpus: expected 0 of a metric that runs in {metric.runtime}, got {num_gpus}")
     options = {"column": column, "path": path, "threads": threads, "tile": tile, "dtype": dtype, "prefix": prefix}
     return dataset.map_batches(
         ImageScorer,

@@ -60,7 +60,7 @@ class QFMMetric(Metric):  # type: ignore[misc]  # torchmetrics may be absent whe
         if reduction == "none":
             self.add_state("scores", [], dist_reduce_fx="cat")
         else:
-            self.add_state("sum_scores", torch.tensor(0.0), dist_reduce_fx="sum")
+            self.add_state("sum_scores", torch.tensor(0.0, dtype=torch.float32), dist_reduce_fx="sum")
             self.add_state("num_scores", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, images: Tensor | Sequence[Tensor]) -> None:

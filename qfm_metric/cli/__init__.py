@@ -4,6 +4,8 @@ Results go to standard output or into files, progress and messages to standard e
 picture failed or something cannot be written, 2 wrong usage, 3 a score is below `--fail-under`, 130 interrupted.
 """
 
+import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ COMMANDS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
+    reopen_closed_streams()
     argv = sys.argv[1:] if argv is None else list(argv)
     name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else ("score", argv)
     try:
@@ -33,3 +36,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = error.strerror or str(error)
         print(f"qfm-metric: cannot write {error.filename or 'standard output'}: {what}", file=sys.stderr)
         return 1
+
+
+class _Closed(io.TextIOBase):
+    """Standard output that the shell has closed (`>&-`)."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EBADF, "it is closed")
+
+
+def reopen_closed_streams() -> None:
+    """Give back to the process the streams that it was started without (`2>&-`), or the next file would become one.
+
+    What goes to standard error is lost, standard input is at its end, and writing to standard output fails.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stdout = sys.stdout or _Closed()

@@ -4,23 +4,27 @@ The figures go to standard output (or `-o FILE`); messages to standard error. Ex
 failed, nothing to compare or the output cannot be written, 2 wrong usage.
 """
 
-import argparse
 import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from ..atomic import whole_file
 from ..compare import Comparison, compare_scores
+from ..folder import check_options, score_files
+from ..folder.formats import FORMATS
 from ..folder.journal import read_table, suffixes
 from ..folder.row import Row
 from ..html.comparison import facts, left_out, write_comparison
 from ..html.document import common_folder, shown
 from ..score import Metric
-from .options import add_metric_options, check_metric_options, load_metric
-from .paths import find_pictures
+from .options import add_metric_options, check_device, load_metric, refusing
+from .parser import Parser
+from .paths import Scan
+from .targets import check_target, is_comparison, is_page
 
 NAMES = 5  # listed of those that were left out
 
@@ -43,13 +47,17 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
     parser = build_parser()
     args = parser.parse_args(argv)
+    check_target("-o", args.output, is_comparison, [args.a, args.b], parser.error)
+    check_target("--html", args.html, is_page, [args.a, args.b], parser.error)
     metric = None
     if any(os.path.isdir(source) for source in (args.a, args.b)):
-        check_metric_options(args, parser.error)
+        with refusing(parser.error):
+            check_options(threads=args.threads)
+        check_device(args, parser.error)
         metric = load_metric(args, parser.error, args.device)
     try:
         a, b = (_read(source, metric, args.recursive) for source in (args.a, args.b))
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))
     if a.signature and b.signature and a.signature != b.signature:
         print(f"qfm-metric: scored differently: A by {a.signature}; B by {b.signature}", file=sys.stderr)
@@ -64,9 +72,9 @@ def main(argv: Sequence[str]) -> int:
     return int(comparison.difference is None or bool(comparison.failed_a or comparison.failed_b))
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The command's options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="qfm-metric compare",
         description="Compare two folders of pictures, or two files of scores: paired by name (the suffix may differ) "
         "where names match, else all with all.",
@@ -119,12 +127,10 @@ def _read(source: str, metric: Metric | None, recursive: bool) -> Side:
         OSError, ValueError: it is neither.
     """
     if metric is not None and os.path.isdir(source):
-        from ..folder import score_files
-
-        rows, signature = list(score_files(find_pictures([source], recursive), metric)), metric.signature
+        rows, signature = list(score_files(Scan([source], recursive), metric)), metric.signature
         base = os.path.join(source, "")
     else:
-        if not source.lower().endswith(tuple(suffixes().split(", "))):
+        if Path(source).suffix.lower()[1:] not in FORMATS:
             raise ValueError(f"{source}: expected a folder or a file of scores ({suffixes()})")
         rows, signature = read_table(source)
         base = common_folder(row.path for row in rows)

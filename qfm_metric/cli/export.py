@@ -4,13 +4,15 @@ A row per file goes to standard output: its path and the largest difference to t
 separated; messages go to standard error. Exit status: 0 fine, 1 a file could not be made, 2 wrong usage.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 from ..export import ExportError, export_onnx, export_pt2
 from ..score import QFMScore
 from ..weights import WeightsError
+from .options import WEIGHTS_HELP
+from .parser import Parser
+from .targets import check_target, is_export
 
 
 def main(argv: Sequence[str]) -> int:
@@ -20,6 +22,9 @@ def main(argv: Sequence[str]) -> int:
     wanted = [(export_onnx, args.onnx), (export_pt2, args.pt2)]
     if not any(path for _, path in wanted):
         parser.error("expected --onnx FILE, --pt2 FILE or both")
+    inputs = [args.weights] if args.weights else []
+    check_target("--onnx", args.onnx, is_export, inputs, parser.error)
+    check_target("--pt2", args.pt2, is_export, [*inputs, *([args.onnx] if args.onnx else [])], parser.error)
     try:
         metric = QFMScore.from_pretrained(args.weights)
     except WeightsError as error:
@@ -39,14 +44,14 @@ def main(argv: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The command's options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="qfm-metric export",
         description="Write the metric, preprocessing included, for programs without this package. Each file is run and "
         "compared with the metric before it gets its name.",
     )
     parser.add_argument("--onnx", metavar="FILE", help='ONNX, opset 18; needs pip install "qfm-metric[onnx]"')
     parser.add_argument("--pt2", metavar="FILE", help="a program of torch.export")
-    parser.add_argument("--weights", metavar="ID", help="weights id, file, saved folder or org/name[@revision]")
+    parser.add_argument("--weights", metavar="ID", help=WEIGHTS_HELP)
     return parser

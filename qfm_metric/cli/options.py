@@ -1,7 +1,8 @@
 """Options that several commands have: which metric, where it runs, on how many threads."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,13 +17,27 @@ def add_metric_options(parser: argparse.ArgumentParser) -> None:
     """Add `--weights`, `--device` and `--threads`."""
     parser.add_argument("--weights", metavar="ID", help=WEIGHTS_HELP)
     parser.add_argument("--device", default="cpu", help="torch device, such as cpu, cuda, mps (default: cpu)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the network (default: all)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="CPU threads of the network (default: all; of several workers 1 each)"
+    )
 
 
-def check_metric_options(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
-    """Refuse what no metric can be loaded with, before anything is."""
-    if args.threads is not None and args.threads < 1:
-        refuse(f"--threads: expected at least 1, got {args.threads}")
+@contextmanager
+def refusing(refuse: Callable[[str], Any], **options: str) -> Iterator[None]:
+    """What is said of an argument inside, a ValueError, is said of the option that it comes from.
+
+    Args:
+        options: Those of other names than their arguments.
+    """
+    try:
+        yield
+    except ValueError as error:
+        name, _, what = str(error).partition(":")
+        refuse(f"--{options.get(name, name.replace('_', '-'))}:{what}")
+
+
+def check_device(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
+    """Refuse a device that torch does not have, before anything is loaded."""
     try:
         torch.zeros((), device=args.device).item()
     except (RuntimeError, AssertionError, ImportError) as error:  # by the kind of device that torch does not have

@@ -20,7 +20,7 @@ from ..folder.journal import UsageError
 from ..folder.row import Row, read_row
 from ..folder.uris import is_uri, list_images
 from ..score import Metric
-from .paths import find_pictures
+from .paths import Scan
 
 TABLE = ".parquet"
 BLOCK = 8  # batches that a worker takes on at a time, and does again if it is lost
@@ -108,7 +108,9 @@ def _take_apart(args: argparse.Namespace) -> tuple[list[Place], list[str]]:
     places: list[Place] = []
     tables: list[str] = []
     for given in args.paths:
-        for path in list_images(given, args.recursive) if is_uri(given) else find_pictures([given], args.recursive):
+        for path in (
+            list_images(given, args.recursive) if is_uri(given) else Scan([given], args.recursive, null=args.null)
+        ):
             if not path.lower().endswith(TABLE):
                 places.append(_place(path))
             elif (found := _paths_in(path, args.column or "path")) is None:

@@ -1,10 +1,11 @@
 """`qfm-metric report SCORES`: the page of pictures that earlier runs scored, without scoring them again."""
 
-import argparse
 from collections.abc import Sequence
 
 from ..folder.journal import read_table, suffixes
 from ..html.scores import LIMIT, write_report
+from .parser import Parser
+from .targets import check_target, is_page
 
 
 def main(argv: Sequence[str]) -> int:
@@ -13,6 +14,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     if args.limit < 1:
         parser.error(f"--limit: expected at least 1, got {args.limit}")
+    check_target("-o", args.output, is_page, [args.scores], parser.error)
     try:
         rows, signature = read_table(args.scores)
     except (OSError, ValueError) as error:
@@ -21,9 +23,9 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The command's options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="qfm-metric report",
         description="Write a self-contained HTML page of pictures that are scored already, worst first.",
         epilog="Paths in SCORES are looked up from the current folder, as they were when the pictures were scored.",

@@ -16,21 +16,22 @@ from PIL import Image
 
 from .. import __version__
 from ..export import ExportError, need_packages
-from ..folder import DTYPES, check_options, score_files
+from ..folder import DTYPES, check_options, check_runtime, score_files
 from ..folder.formats import FORMATS, UNPRINTABLE
 from ..folder.journal import Done, Journal, UsageError, skip_done
 from ..folder.row import COLUMNS, Row, columns_with
 from ..html.scores import ReportWriter
-from ..images import IMAGE_SUFFIXES
-from ..onnx import OnnxScore
+from ..onnx import RUNTIME, OnnxScore
 from ..score import GPU_BATCH, Metric
 from . import ray
-from .options import add_metric_options, check_metric_options, load_metric
+from .options import add_metric_options, check_device, load_metric, refusing
 from .output import counted, format_of, ranked, status_of, to_screen, with_progress, write_rows
-from .paths import find_pictures
+from .parser import Parser
+from .paths import Scan
+from .targets import check_target, is_page, is_table
 
 TITLE_PATHS = 3
-NUMBERS = ("batch_size", "workers", "threads", "tile")  # that `score_files` checks
+NUMBERS = ("batch_size", "workers", "threads", "tile")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -52,9 +53,9 @@ def main(argv: Sequence[str]) -> int:
         parser.error(str(error))
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The command's options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="qfm-metric",
         description="How good does each picture look? A score from 0 (bad) to 1 (excellent), no reference needed.",
         epilog="A folder stands for the pictures in it. Exit status: 0 all scored, 1 some failed, 2 wrong usage, "
@@ -66,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     form = parser.add_mutually_exclusive_group()
     for name, kind in FORMATS.items():
         form.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=kind.help)
+    add("-0", "--null", action="store_true", help="paths on stdin end with NUL, as those of find -print0")
     add("-o", "--output", metavar="FILE", help=f"write results to FILE; columns: {','.join(COLUMNS)}")
     add("--html", metavar="FILE", help="write a self-contained page of the pictures, worst first, too")
     add("--map", metavar="DIR", help="draw the quality map over each picture, into DIR; the column map says where")
@@ -96,10 +98,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     """Refuse options that are out of range or contradict each other, before anything is loaded or written."""
-    try:
+    with refusing(refuse, maps="map"):
         check_options(**{name: getattr(args, name) for name in NUMBERS})
-    except ValueError as error:
-        refuse("--" + str(error).replace("_", "-", 1))
+        check_runtime(RUNTIME if args.onnx else "torch", DTYPES[args.dtype], args.tile, args.map)
     if args.top is not None and args.top < 1:
         refuse(f"--top: expected at least 1, got {args.top}")
     if args.fail_under is not None and not 0 <= args.fail_under <= 1:
@@ -108,8 +109,8 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     if args.onnx:
         check_onnx(args, refuse)
     ray.check(args, refuse)
-    if args.engine != "ray":
-        check_metric_options(args, refuse)
+    if args.engine != "ray":  # the device is the workers'
+        check_device(args, refuse)
 
 
 def check_output(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
@@ -118,13 +119,13 @@ def check_output(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None
     if form.package and not args.output:
         refuse(f"--{args.format}: expected -o FILE; it cannot be streamed to standard output")
     if form.package and importlib.util.find_spec(form.package) is None:
-        refuse(f"--{args.format}: expected {form.package} to be installed; pip install 'qfm-metric[{args.format}]'")
-    if args.html and Path(args.html).suffix.lower() in IMAGE_SUFFIXES:
-        refuse(f"--html: expected the name of the page to write, got a picture's: {args.html}")
+        refuse(f"--{args.format}: expected {form.package} to be installed; pip install 'qfm-metric[{form.extra}]'")
+    check_target("-o", args.output, is_table(args.format), args.paths, refuse)
+    if args.output and form.convert:
+        check_target("-o", f"{args.output}.jsonl", is_table("jsonl"), args.paths, refuse)
+    check_target("--html", args.html, is_page, args.paths, refuse)
     if args.html and args.output and os.path.abspath(args.html) == os.path.abspath(args.output):
         refuse(f"--html: expected another file than -o {args.output}")
-    if args.map and args.tile:
-        refuse("--map: expected whole pictures, got --tile; leave one of the two out")
     if args.map and any(
         os.path.isdir(path) and os.path.abspath(path) == os.path.abspath(args.map) for path in args.paths
     ):
@@ -137,11 +138,7 @@ def check_output(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None
 
 
 def check_onnx(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
-    """Refuse what only torch's network does, and a Python without ONNX Runtime."""
-    if args.map:
-        refuse("--onnx: expected no --map, which needs torch's pass; leave one of the two out")
-    if args.dtype != "float32":
-        refuse(f"--onnx: expected --dtype float32, got {args.dtype}; leave one of the two out")
+    """Refuse other devices, and a Python without ONNX Runtime."""
     if args.device.split(":")[0] != "cpu":
         refuse(f"--onnx: expected --device cpu, got {args.device}; leave one of the two out")
     try:
@@ -197,7 +194,7 @@ def score(args: argparse.Namespace, metric: Metric, done: Done) -> Iterator[Row]
     missing = done.paths.copy()
     if args.engine == "ray":
         return ray.score(args, metric, missing)
-    paths: Iterable[str] = skip_done(find_pictures(args.paths, args.recursive, args.map), missing)
+    paths: Iterable[str] = skip_done(Scan(args.paths, args.recursive, args.map, args.null), missing)
     return score_files(
         paths,
         metric,

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..hub import find_weights
 from ..weights import EMBEDDED, WeightsError, read_manifest, read_verified
+from .parser import Parser
 
 
 def main(argv: Sequence[str]) -> int:
@@ -23,9 +24,9 @@ def main(argv: Sequence[str]) -> int:
         return 1
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The command's options."""
-    parser = argparse.ArgumentParser(prog="qfm-metric weights", description="Look at weights, fetch and verify them.")
+    parser = Parser(prog="qfm-metric weights", description="Look at weights, fetch and verify them.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, run: Any, source: str | None) -> argparse.ArgumentParser:

@@ -100,16 +100,25 @@ def check_metric(metric: Metric, dtype: torch.dtype, tile: int | None = None, ma
 
     Raises:
         TypeError: the metric lacks what `Metric` has.
-        ValueError: maps of tiles; maps or another precision from a metric that has only scores.
+        ValueError: see `check_runtime`.
     """
     if not isinstance(metric, Metric):
         raise TypeError(
             f"metric: expected a QFMScore or another metric with the methods of qfm_metric.score.Metric, got "
             f"{type(metric).__name__}; score images from load_image with it"
         )
+    check_runtime(metric.runtime, dtype, tile, maps)
+
+
+def check_runtime(runtime: str, dtype: torch.dtype, tile: int | None = None, maps: str | None = None) -> None:
+    """Refuse what a metric that runs in `runtime` cannot do, and options that contradict each other.
+
+    Raises:
+        ValueError: maps of tiles; maps or another precision from a metric that has only scores. Names the option.
+    """
     if maps is not None and tile is not None:
         raise ValueError("maps: expected whole pictures, got tiles; leave one of the two out")
-    if metric.runtime != "torch" and maps is not None:
-        raise ValueError(f"maps: expected a metric that runs in torch, got one in {metric.runtime}; leave maps out")
-    if metric.runtime != "torch" and dtype != torch.float32:
-        raise ValueError(f"dtype: expected torch.float32 of a metric that runs in {metric.runtime}, got {dtype}")
+    if runtime != "torch" and maps is not None:
+        raise ValueError(f"maps: expected a metric that runs in torch, got one in {runtime}; leave one of the two out")
+    if runtime != "torch" and dtype != torch.float32:
+        raise ValueError(f"dtype: expected {torch.float32} of a metric that runs in {runtime}, got {dtype}")

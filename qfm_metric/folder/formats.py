@@ -1,22 +1,24 @@
 """Formats of rows: how each is written, row by row, and read back.
 
-Text, CSV and JSON lines grow by whole rows. A JSON document is written at once. Parquet cannot grow: its rows are
-collected in `FILE.jsonl` and converted at the end.
+Text, CSV and JSON lines grow by whole rows. A JSON document is written at once. Parquet and Arrow files cannot grow:
+their rows are collected in `FILE.jsonl` and converted at the end.
 """
 
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from ..atomic import whole_file
-from .row import DECIMALS, Row, arrow_schema
+from .row import DECIMALS, Row, Value, arrow_schema
 
 UNPRINTABLE = "backslashreplace"  # a file name need not be text in any encoding; no such name may end the run
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
 GROUP = 10_000  # rows that are converted at a time
 
 Columns = Sequence[str]
@@ -42,7 +44,7 @@ class Format:
         resumable: A run that was cut off can be gone on with.
         convert: For a format that cannot grow: writes the file from the lines of its journal.
         restore: The other way: the values of the rows of such a file.
-        package: What has to be installed, and the extra that brings it.
+        package, extra: What has to be installed, and the extra that brings it.
     """
 
     help: str
@@ -55,6 +57,7 @@ class Format:
     convert: "Callable[[Path, Path, Columns], None] | None" = None
     restore: Callable[[Path], Iterator[dict[str, Any]]] | None = None
     package: str | None = None
+    extra: str | None = None
 
 
 def key(path: str) -> bytes:
@@ -71,9 +74,19 @@ def text_row(row: Row, columns: Columns) -> str:
 
 
 def csv_row(row: Row, columns: Columns) -> str:
-    """One CSV record; as many decimals whatever the score."""
+    """One CSV record; as many decimals whatever the score.
+
+    Spreadsheets compute what begins with one of `=+-@`, and a file's name may: such text gets an apostrophe in front,
+    which `read_csv` takes off again.
+    """
     found = [row.value(name) for name in columns]
-    return csv_line([f"{value:.{DECIMALS}f}" if isinstance(value, float) else value for value in found])
+    return csv_line([_field(value) for value in found])
+
+
+def _field(value: Value) -> Value:
+    if isinstance(value, float):
+        return f"{value:.{DECIMALS}f}"
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
 
 def csv_line(fields: Iterable[Any]) -> str:
@@ -106,7 +119,8 @@ def read_csv(file: BinaryIO) -> Iterator[Record]:
             fields = next(csv.reader(io.StringIO(text, newline=""), strict=True), [])
             if names and fields and len(fields) != len(names):
                 raise ValueError(f"expected {len(names)} fields, got {len(fields)}")
-        yield record, dict(zip(names, fields, strict=True)) if names and fields else None
+        plain = [field[1:] if field.startswith("'") and FORMULA.match(field) else field for field in fields]
+        yield record, dict(zip(names, plain, strict=True)) if names and fields else None
         names = names or fields
         record = b""
     if record:
@@ -145,26 +159,55 @@ def read_json(file: BinaryIO) -> Iterator[Record]:
 
 def to_parquet(journal: Path, path: Path, columns: Columns) -> None:
     """Write a Parquet file from JSON lines."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from pyarrow.parquet import ParquetWriter
 
-    schema = arrow_schema(columns)
-    with whole_file(path, "wb") as file, pq.ParquetWriter(file, schema) as writer:
-        for group in groups(journal):
-            writer.write_table(pa.Table.from_pylist(group, schema))
+    _write_groups(journal, path, columns, ParquetWriter)
+
+
+def to_arrow(journal: Path, path: Path, columns: Columns) -> None:
+    """Write an Arrow IPC file from JSON lines."""
+    from pyarrow.ipc import new_file
+
+    _write_groups(journal, path, columns, new_file)
 
 
 def from_parquet(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a Parquet file."""
+    from pyarrow.parquet import ParquetFile
+
+    with _whole_binary(path, "Parquet") as source, ParquetFile(source) as file:
+        for batch in file.iter_batches():
+            yield from batch.to_pylist()
+
+
+def from_arrow(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of an Arrow IPC file."""
+    from pyarrow.ipc import open_file
+
+    with _whole_binary(path, "Arrow") as source, open_file(source) as file:
+        for number in range(file.num_record_batches):
+            yield from file.get_batch(number).to_pylist()
+
+
+def _write_groups(journal: Path, path: Path, columns: Columns, open_writer: Callable[[IO[Any], Any], Any]) -> None:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    schema = arrow_schema(columns)
+    with whole_file(path, "wb") as file, open_writer(file, schema) as writer:
+        for group in groups(journal):
+            writer.write_table(pa.Table.from_pylist(group, schema))
+
+
+@contextmanager
+def _whole_binary(path: Path, kind: str) -> Iterator[BinaryIO]:
+    """A file that pyarrow reads; what it cannot read is damaged."""
+    import pyarrow as pa
 
     try:
-        with path.open("rb") as source, pq.ParquetFile(source) as file:
-            for batch in file.iter_batches():
-                yield from batch.to_pylist()
+        with path.open("rb") as source:
+            yield source
     except pa.ArrowInvalid as error:
-        raise ValueError(f"expected a whole Parquet file: {error}") from error
+        raise ValueError(f"expected a whole {kind} file: {error}") from error
 
 
 def groups(journal: Path) -> Iterator[list[dict[str, Any]]]:
@@ -202,6 +245,17 @@ FORMATS = {
         convert=to_parquet,
         restore=from_parquet,
         package="pyarrow",
+        extra="parquet",
+    ),
+    "arrow": Format(
+        "an Arrow IPC file (Feather), with -o (pip install 'qfm-metric[parquet]')",
+        json_line,
+        records=read_json_lines,  # of its journal
+        resumable=True,
+        convert=to_arrow,
+        restore=from_arrow,
+        package="pyarrow",
+        extra="parquet",
     ),
 }
 """By the name of the command's option, and the suffix of a file of rows."""

@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
-from ..atomic import whole_file
+from ..atomic import check_replaceable, naming, whole_file
 from .formats import FORMATS, UNPRINTABLE, CutOffError, Format, key
 from .row import DECIMALS, Row, read_row
 
@@ -55,18 +55,27 @@ class RowFile:
 
     def __init__(self, path: str | os.PathLike[str], *, start: int = 0) -> None:
         """Open a file, and cut off what lies behind `start`."""
+        self._path = path
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115
+        if os.path.isfile(path) and not _lock(self._file):
+            self._file.close()
+            raise UsageError(f"{path}: another run is writing it; wait for its end, or write to another file")
         if os.path.isfile(path):  # not a pipe or a device
             self._file.truncate(start)
         self._size = start
 
     def write(self, text: str) -> None:
-        """Append; in one piece, or not at all."""
+        """Append; in one piece, or not at all.
+
+        Raises:
+            OSError: names the file.
+        """
         data = memoryview(text.encode("utf-8", UNPRINTABLE))
         try:
             left = data
-            while left:
-                left = left[self._file.write(left) or 0 :]
+            with naming(self._path):
+                while left:
+                    left = left[self._file.write(left) or 0 :]
         except BaseException:  # an interrupt may come between two pieces, too
             with suppress(OSError):  # a pipe or a device
                 self._file.truncate(self._size)
@@ -90,7 +99,7 @@ class Journal:
 
     def __init__(self, path: Path, form: Format) -> None:
         self.path, self.form = path, form
-        self.grows = path.with_name(path.name + ".jsonl") if form.convert else path
+        self.grows = Path(f"{path}.jsonl") if form.convert else path
         """The file that rows are appended to."""
         self.run_file = run_file(path)
 
@@ -109,6 +118,8 @@ class Journal:
             for row in self._whole_rows(done):
                 done.count(row)
             return RowFile(self.grows, start=done.end), done
+        if self.form.convert:
+            check_replaceable(self.path)
         file = RowFile(self.grows)
         if self.form.resumable and self.grows.is_file():  # a pipe or a device is not gone on with
             with whole_file(self.run_file) as beside:
@@ -177,9 +188,31 @@ class Journal:
                 lines.write(json.dumps(values) + "\n")
 
 
+def _lock(file: IO[bytes]) -> bool:
+    """Keep other runs from a file until it is closed; False if one has it already."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where a file that one process writes can be locked by its bytes
+        import msvcrt
+
+        file.seek(2**40)  # far behind all rows: what is locked cannot be read by others
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except OSError:
+            return False
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system that knows no locks
+        return True
+    return True
+
+
 def run_file(path: Path) -> Path:
     """Where the settings of a file of rows are."""
-    return path.with_name(path.name + ".run.json")
+    return Path(f"{path}.run.json")
 
 
 def skip_done(paths: Iterable[str], done: "Counter[bytes]") -> Iterator[str]:
@@ -226,7 +259,7 @@ def read_table(path: str | os.PathLike[str]) -> tuple[list[Row], str]:
         ) from error
     except ImportError as error:
         raise ValueError(
-            f"{name}: expected {form.package} to be installed; pip install 'qfm-metric[{suffix[1:]}]'"
+            f"{name}: expected {form.package} to be installed; pip install 'qfm-metric[{form.extra}]'"
         ) from error
     return rows, _signature_beside(Path(name)) if signature is None else signature
 

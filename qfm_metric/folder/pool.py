@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 def on_gpu(names: Iterator[Source], one_file: OneFile, workers: int, batch_size: int, room: int) -> Iterator[Row]:
     """Threads decode, and views are gathered for batches."""
-    one_file = replace(one_file, wait=_Room(room, threading.Condition(), SimpleNamespace(value=room)))
+    one_file = replace(one_file, wait=Room(room, threading.Condition(), SimpleNamespace(value=room)))
 
     def start() -> Executor:
         return ThreadPoolExecutor(workers)
@@ -56,7 +56,7 @@ def in_processes(names: Iterator[Source], one_file: OneFile, workers: int, threa
             pickle.dump(one_file, file)
 
         def start() -> Executor:
-            wait = _Room(room, context.Condition(), context.RawValue("q", room))
+            wait = Room(room, context.Condition(), context.RawValue("q", room))
             pool = ProcessPoolExecutor(workers, context, _begin, (settings, threads, wait))
             try:
                 _submit(pool, _begun).result()
@@ -130,7 +130,7 @@ def _broken(future: "Future[Any]") -> bool:
     return isinstance(future.exception(), BrokenExecutor)
 
 
-class _Room:
+class Room:
     """Pixels that may be decoded at the same time, over all workers; more than there are at all go alone."""
 
     def __init__(self, pixels: int, changed: Any, free: Any) -> None:

@@ -3,18 +3,14 @@
 import html
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from ..atomic import whole_file
 from ..compare import Comparison
 from ..folder.row import Row
-from ..images import ImageError
 from .document import (
     BINS,
-    LARGE,
     SCORES,
-    SMALL,
     Card,
     Group,
     Head,
@@ -26,7 +22,7 @@ from .document import (
     table,
     write_page,
 )
-from .thumbnails import thumbnail
+from .thumbnails import LARGE, SMALL, thumbnail_if_readable
 
 LIMIT = 5_000  # cards of a page
 LARGE_LIMIT = 50  # the first ones have large pictures
@@ -68,7 +64,6 @@ def write_comparison(
     Raises:
         OSError: `path` cannot be written.
     """
-    path = os.path.abspath(path)
     if comparison.paired:
         cards, scale, kinds = _pairs(comparison, a, b), _differences(comparison), list(WINNERS.values())
     else:
@@ -89,7 +84,7 @@ def write_comparison(
         footer=paragraph(signature) if signature else "",
     )
     with whole_file(path, newline="\n") as file:
-        write_page(file, head, _with_pictures(cards[:limit], large), os.path.dirname(path))
+        write_page(file, head, _with_pictures(cards[:limit], large), os.path.dirname(os.path.abspath(path)))
 
 
 def facts(comparison: Comparison, titles: tuple[str, str]) -> list[tuple[str, str]]:
@@ -171,10 +166,9 @@ def _with_pictures(cards: Sequence[Card], large: int) -> Iterator[Card]:
     """Cards with their pictures' bytes, made one at a time."""
 
     def look(picture: Picture, more: bool) -> Picture:
-        with suppress(ImageError):  # scored once, gone now
-            small = thumbnail(picture.row.path, **SMALL)
-            return replace(picture, thumbnail=small, large=thumbnail(picture.row.path, **LARGE) if more else None)
-        return picture
+        path = picture.row.path
+        big = thumbnail_if_readable(path, LARGE) if more else None
+        return replace(picture, thumbnail=thumbnail_if_readable(path, SMALL), large=big)
 
     for i, card in enumerate(cards):
         yield replace(card, pictures=[look(picture, i < large) for picture in card.pictures])

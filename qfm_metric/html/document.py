@@ -20,8 +20,6 @@ from urllib.parse import quote
 from ..folder.row import Row
 from ..scale import BANDS, band
 
-SMALL = {"side": 128, "quality": 60}  # of the JPEG in a card, about 3 kB
-LARGE = {"side": 640, "quality": 80}  # in the large view, about 60 kB
 BINS = 40  # of a histogram; whole numbers of them fit into a band
 
 

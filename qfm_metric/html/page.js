@@ -231,8 +231,12 @@
       const figure = make("figure"), caption = make("figcaption");
       const parts = [];
       if (picture.label) parts.push(picture.label);
-      if (picture.score !== null) parts.push(`score ${decimals(picture.score)}${picture.band ? `, ${picture.band}` : ""}`);
+      if (picture.score !== null) {
+        const std = picture.std === undefined ? "" : ` ± ${decimals(picture.std)}`;
+        parts.push(`score ${decimals(picture.score)}${std}, ${picture.band}`);
+      }
       if (picture.width && picture.height) parts.push(`${picture.width} × ${picture.height} px`);
+      if (picture.note) parts.push(picture.note);
       caption.append(make("span", "", parts.join(" · ")));
       if (picture.href) {
         const link = make("a", "", "open the file");

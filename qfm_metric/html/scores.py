@@ -13,14 +13,11 @@ from PIL import UnidentifiedImageError
 
 from ..atomic import naming, whole_file
 from ..folder.row import Row
-from ..images import ImageError
 from ..overlay import encode_map, read_map
 from ..scale import BANDS, band_index
 from .document import (
     BINS,
-    LARGE,
     SCORES,
-    SMALL,
     Card,
     Group,
     Head,
@@ -31,7 +28,7 @@ from .document import (
     table,
     write_page,
 )
-from .thumbnails import thumbnail
+from .thumbnails import LARGE, SMALL, thumbnail_if_readable
 
 LIMIT = 10_000  # cards of a page
 LARGE_LIMIT = 100  # the worst ones have a large picture
@@ -67,7 +64,7 @@ def write_report(
         ValueError: a score outside [0, 1].
 
     Examples:
-        >>> write_report(score_files("photos"), "report.html", signature=QFMScore().signature)  # doctest: +SKIP
+        >>> write_report(score_files(["a.jpg"]), "report.html", signature=QFMScore().signature)  # doctest: +SKIP
     """
     with ReportWriter(path, title=title, signature=signature, limit=limit, large=large) as report:
         for row in rows:
@@ -101,7 +98,7 @@ class ReportWriter:
     ) -> None:
         if limit < 1:
             raise ValueError(f"limit: expected at least 1, got {limit}")
-        self.path = os.path.abspath(path)
+        self.path, self.folder = path, os.path.dirname(os.path.abspath(path))
         self.title, self.signature, self.limit, self.large = title, signature, limit, large
         self.counts = [0] * (len(BANDS) + 1)
         self.histogram = [[0] * (len(BANDS) + 1) for _ in range(BINS)]
@@ -115,7 +112,7 @@ class ReportWriter:
     def __enter__(self) -> "ReportWriter":
         with ExitStack() as stack:
             self._file = stack.enter_context(whole_file(self.path, newline="\n"))
-            self._spool = stack.enter_context(tempfile.TemporaryFile(dir=os.path.dirname(self.path)))
+            self._spool = stack.enter_context(tempfile.TemporaryFile(dir=self.folder))
             self._stack = stack.pop_all()
         return self
 
@@ -137,7 +134,9 @@ class ReportWriter:
         self.sum += row.score
         number = sum(self.counts)
         if len(self._worst) < self.limit or (-row.score, -number) > self._worst[0][:2]:
-            entry = _Entry(row, self._store(picture or _small(row.path)), self._store(_map_of(row)))
+            entry = _Entry(
+                row, self._store(picture or thumbnail_if_readable(row.path, SMALL)), self._store(_map_of(row))
+            )
             push = heapq.heappush if len(self._worst) < self.limit else heapq.heapreplace
             push(self._worst, (-row.score, -number, entry))
         return row
@@ -151,9 +150,7 @@ class ReportWriter:
             return
         with self._stack, naming(self.path):
             quick = isinstance(error, KeyboardInterrupt)  # whoever pressed it waits for the end
-            write_page(
-                self._file, self._head(error), self._cards(0 if quick else self.large), os.path.dirname(self.path)
-            )
+            write_page(self._file, self._head(error), self._cards(0 if quick else self.large), self.folder)
 
     def _store(self, data: bytes | None) -> Span | None:
         if data is None:
@@ -173,10 +170,8 @@ class ReportWriter:
         entries = [entry for _, _, entry in sorted(self._worst, key=lambda item: (-item[0], -item[1]))]
         base = common_folder(entry.row.path for entry in [*entries, *self._errors])
         for i, entry in enumerate([*entries, *self._errors]):
-            row, big = entry.row, None
-            if i < large and row.score is not None:
-                with suppress(ImageError):
-                    big = thumbnail(row.path, **LARGE)
+            row = entry.row
+            big = thumbnail_if_readable(row.path, LARGE) if i < large and row.score is not None else None
             picture = Picture(row, "", self._fetch(entry.thumbnail), big, self._fetch(entry.map))
             group = ERROR if row.score is None else band_index(row.score)
             yield Card(row.path[len(base) :], row.score, group, [picture])
@@ -203,12 +198,6 @@ class ReportWriter:
             summary=summary,
             footer=paragraph(self.signature) if self.signature else "",
         )
-
-
-def _small(path: str) -> bytes | None:
-    with suppress(ImageError):  # scored once, gone now
-        return thumbnail(path, **SMALL)
-    return None
 
 
 def _map_of(row: Row) -> bytes | None:

@@ -2,11 +2,16 @@
 
 import io
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 
 import numpy as np
 from PIL import Image
 
-from ..images import open_image, read_pixels, to_unit
+from ..images import ImageError, open_image, read_pixels, to_unit
+
+SMALL = {"side": 128, "quality": 60}  # of the JPEG in a card, about 3 kB
+LARGE = {"side": 640, "quality": 80}  # in the large view, about 60 kB
 
 
 def thumbnail(path: str | os.PathLike[str], side: int, quality: int) -> bytes:
@@ -34,3 +39,10 @@ def thumbnail(path: str | os.PathLike[str], side: int, quality: int) -> bytes:
         shown = np.rint(unit.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
         Image.fromarray(shown).save(encoded, "JPEG", quality=quality, optimize=True)
     return encoded.getvalue()
+
+
+def thumbnail_if_readable(path: str | os.PathLike[str], size: Mapping[str, int]) -> bytes | None:
+    """`thumbnail` in `SMALL` or `LARGE`; None of a picture that was scored once and is gone now."""
+    with suppress(ImageError):
+        return thumbnail(path, **size)
+    return None

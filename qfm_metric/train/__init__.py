@@ -1,4 +1,5 @@
 """Training: optional (`pip install qfm-metric[train]`), never imported by inference.
 
-data -> (distortions) -> prefix -> loop with losses -> evaluate -> export; `python -m qfm_metric.train --help`.
+datasets -> material (distortions, frozen layers) -> loop (step, losses) -> calibrate -> evaluate -> release;
+`python -m qfm_metric.train --help`, or `student.train_student`.
 """

@@ -1,4 +1,4 @@
-"""Attacks on a score: small changes of the pixels that move it far, for training and for measuring robustness.
+"""Attacks on a score: small changes of the pixels that move it far, to measure how robust it is.
 
 `score_fn` maps `(N, 3, H, W)` in [0, 1] to `(N,)`, differentiably and each picture by itself. No gradient reaches its
 parameters. Attacked pictures come back detached, in [0, 1].

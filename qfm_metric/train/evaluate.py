@@ -1,93 +1,104 @@
-"""Agreement with people: SRCC, PLCC, KRCC and RMSE, overall, by subset, and without near-duplicates."""
+"""Score a part of a data set and compare with people: overall, by subset, and without near-duplicates."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.optimize import least_squares
-from scipy.stats import kendalltau, pearsonr, spearmanr
 from torch import Tensor
 
+from ..guard import GuardedScore
 from ..images import load_image
 from ..score import QFMScore
-from .datasets.table import Row
+from . import uncertainty
+from .agreement import Scores, agreement, bootstrap_interval, logistic_fit, plcc, srcc
+from .datasets.authentic import read_biq2021_test
+from .datasets.table import DataError, Row, read_table
 
-Scores = NDArray[np.floating[Any]]
+
+class Evaluation(NamedTuple):
+    """The figures of a part, and the scores `(N,)` of its rows."""
+
+    figures: dict[str, Any]
+    scores: Scores
+    rows: list[Row]
 
 
-def agreement(scores: Scores, mos: Scores) -> dict[str, float]:
-    """Correlations and error of scores against MOS, both `(N,)`.
+def evaluate(
+    table: Path,
+    split: str = "val",
+    weights: str | None = None,
+    guarded: str | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Evaluation:
+    """Score one part of a table.
 
-    SRCC and KRCC (tau-b) need no fit. `plcc` and `rmse` are of the scores as they are, `plcc_fit` and `rmse_fit` after
-    the 4-parameter logistic that the field fits (VQEG). Constant scores correlate with nothing: 0.
+    Args:
+        table: As `prepare` writes it (all.csv).
+        split: `train`, `val` or `test`.
+        weights: Id or file; None: the shipped weights.
+        guarded: Robust weights that hold the score, as `GuardedScore` does.
+        say: Gets lines of progress.
+
+    Returns:
+        With `figures` of the scores, which weights they are of, and `uncertainty` where the weights predict one.
 
     Raises:
-        ValueError: lengths differ, or fewer than 3 pictures.
+        DataError: the table is not readable or has no rows of that split.
+        WeightsError: no such weights.
     """
-    scores, mos = np.asarray(scores, dtype=float), np.asarray(mos, dtype=float)
-    if scores.shape != mos.shape or scores.ndim != 1 or len(scores) < 3:
-        raise ValueError(f"expected two (N,) arrays with N >= 3, got {scores.shape} and {mos.shape}")
-    constant = np.ptp(scores) == 0 or np.ptp(mos) == 0
-    fitted = np.full_like(mos, mos.mean()) if constant else logistic_fit(scores, mos)(scores)
-    return {
-        "n": len(scores),
-        "srcc": srcc(scores, mos),
-        "plcc": plcc(scores, mos),
-        "krcc": _correlate(kendalltau, scores, mos),
-        "rmse": float(np.sqrt(np.mean((scores - mos) ** 2))),
-        "plcc_fit": plcc(fitted, mos),
-        "rmse_fit": float(np.sqrt(np.mean((fitted - mos) ** 2))),
-    }
+    rows = read_table(table)
+    part = [row for row in rows if row.split == split]
+    if not part:
+        raise DataError(f"{table}: no rows with split {split!r}")
+    metric = QFMScore.from_pretrained(weights)
+    found: dict[str, Any] = {"weights": metric.weights_id, "sha256": metric.weights_sha256}
+    if guarded:
+        guard = GuardedScore(metric, QFMScore.from_pretrained(guarded))
+        with torch.inference_mode():
+            scores, stds = np.array([guard(load_image(row.image)).item() for row in part]), None
+        found |= {"guarded by": guard.robust.weights_id, "margin": guard.margin}
+    else:
+        images = (load_image(row.image) for row in part)
+        scores, stds = score_images(metric, images, lambda done: None if done % 200 else say(f"{done}/{len(part)}"))
+    # Groups are never split between training and validation; only an official test part may share some with them.
+    seen = {row.group for row in rows if row.split in ("train", "val")} if split == "test" else set()
+    found |= {"split": split} | figures(scores, part, seen)
+    if stds is not None:
+        found["uncertainty"] = uncertainty.figures(scores, stds, np.array([row.mos for row in part]))
+    return Evaluation(found, scores, part)
 
 
-def srcc(scores: Scores, mos: Scores) -> float:
-    """Spearman's rank correlation; constants correlate with nothing: 0."""
-    return _correlate(spearmanr, scores, mos)
+def gate(folder: Path, weights: str | None, least: Mapping[str, float]) -> dict[str, float]:
+    """Score BIQ2021's test part alone (`read_biq2021_test`); refuse weights that fall below what they claim.
+
+    Args:
+        least: What must be reached of `srcc`, `plcc` and `within`, the mean of the subsets' SRCCs.
+
+    Returns:
+        These three.
+
+    Raises:
+        ValueError: one of them is below its least; says which.
+    """
+    rows, seen = read_biq2021_test(folder)
+    scores, _ = score_images(QFMScore.from_pretrained(weights), (load_image(row.image) for row in rows))
+    whole = figures(scores, rows, seen)
+    found = {"srcc": whole["all"]["srcc"], "plcc": whole["all"]["plcc"], "within": whole["within_srcc"]}
+    if low := [f"{name} {found[name]:.4f} < {bound}" for name, bound in least.items() if found[name] < bound]:
+        raise ValueError(f"below the gate: {', '.join(low)}")
+    return found
 
 
-def plcc(scores: Scores, mos: Scores) -> float:
-    """Pearson's linear correlation; constants correlate with nothing: 0."""
-    return _correlate(pearsonr, scores, mos)
-
-
-def _correlate(measure: Any, scores: Scores, mos: Scores) -> float:
-    if len(scores) < 2 or np.ptp(scores) == 0 or np.ptp(mos) == 0:
-        return 0.0
-    return float(measure(scores, mos)[0])
-
-
-def logistic_fit(scores: Scores, mos: Scores) -> Callable[[Scores], Scores]:
-    """The 4-parameter logistic `b2 + (b1 - b2) / (1 + exp(-(s - b3) / |b4|))` with the least squared error."""
-
-    def logistic(b: Scores, s: Scores) -> Scores:
-        curve: Scores = b[1] + (b[0] - b[1]) / (1 + np.exp(np.clip(-(s - b[2]) / (abs(b[3]) + 1e-9), -50, 50)))
-        return curve
-
-    start = np.array([mos.max(), mos.min(), np.mean(scores), np.std(scores) / 2])
-    found = least_squares(lambda b: logistic(b, scores) - mos, start, x_scale=np.abs(start) + 1e-3, max_nfev=2000).x
-    return lambda s: logistic(found, s)
-
-
-def bootstrap_interval(scores: Scores, mos: Scores, repeats: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of the SRCC over pictures drawn with replacement."""
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(0, len(scores), (repeats, len(scores)))
-    values = [srcc(scores[i], mos[i]) for i in draws]
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def report(scores: Scores, rows: Sequence[Row], seen_groups: Collection[str] = ()) -> dict[str, Any]:
+def figures(scores: Scores, rows: Sequence[Row], seen_groups: Collection[str] = ()) -> dict[str, Any]:
     """All figures of one run.
 
     Args:
         scores: `(N,)`, in the order of `rows`.
         rows: The pictures.
         seen_groups: Groups of the training part; pictures in them are near-duplicates, and left out of one of the
-        figures.
+            figures.
 
     Returns:
         `all`, `no_duplicates` (where there are any), `subsets` (name -> figures), `within_srcc` (mean of the subsets'
@@ -97,13 +108,13 @@ def report(scores: Scores, rows: Sequence[Row], seen_groups: Collection[str] = (
     subset = np.array([row.subset for row in rows])
     fresh = np.array([row.group not in seen_groups for row in rows])
     subsets = {str(name): agreement(scores[subset == name], mos[subset == name]) for name in np.unique(subset)}
-    figures = {
+    found = {
         "all": agreement(scores, mos),
         "srcc_interval": bootstrap_interval(scores, mos),
         "within_srcc": float(np.mean([part["srcc"] for part in subsets.values()])),
         "subsets": subsets,
     }
-    return figures if fresh.all() else figures | {"no_duplicates": agreement(scores[fresh], mos[fresh])}
+    return found if fresh.all() else found | {"no_duplicates": agreement(scores[fresh], mos[fresh])}
 
 
 def figures_to_choose_by(scores: Scores, rows: Sequence[Row]) -> dict[str, float]:
@@ -121,13 +132,6 @@ def brief(scores: Scores, rows: Sequence[Row]) -> str:
     return f"SRCC {found['srcc']:.4f}, PLCC {found['plcc']:.4f}, within {found['within_srcc']:.4f} ({parts})"
 
 
-def score_rows(
-    metric: QFMScore, rows: Sequence[Row], progress: Callable[[int], None] = lambda done: None
-) -> tuple[Scores, Scores | None]:
-    """`score_images` of the pictures' files."""
-    return score_images(metric, (load_image(row.image) for row in rows), progress)
-
-
 def score_images(
     metric: QFMScore, images: Iterable[Tensor], progress: Callable[[int], None] = lambda done: None
 ) -> tuple[Scores, Scores | None]:
@@ -143,20 +147,21 @@ def score_images(
     return np.array(scores), np.array(stds) if stds else None
 
 
-def scatter(scores: Scores, mos: Scores, subsets: Sequence[str], path: Path) -> None:
-    """Draw scores against MOS, both `(N,)`, by subset, with the fitted logistic; the suffix says the format."""
+def scatter(scores: Scores, rows: Sequence[Row], path: Path) -> None:
+    """Draw scores `(N,)` against the MOS of `rows`, by subset, with the fitted logistic; the suffix says the format."""
     from matplotlib.figure import Figure  # of the extra `train`; slow to import
 
+    mos, subsets = np.array([row.mos for row in rows]), np.array([row.subset for row in rows])
     figure = Figure(figsize=(6, 6), layout="constrained")
     axis = figure.subplots()
     for name in sorted(set(subsets)):
-        chosen = np.array([subset == name for subset in subsets])
-        axis.scatter(scores[chosen], mos[chosen], s=8, alpha=0.5, linewidths=0, label=name or "all pictures")
+        axis.scatter(
+            scores[subsets == name], mos[subsets == name], s=8, alpha=0.5, linewidths=0, label=name or "all pictures"
+        )
     if np.ptp(scores) > 0:
         line = np.linspace(scores.min(), scores.max(), 200)
         axis.plot(line, logistic_fit(scores, mos)(line), color="black", label="logistic fit")
-    figures = agreement(scores, mos)
-    axis.set_title(f"{len(scores)} pictures, SRCC {figures['srcc']:.3f}, PLCC {figures['plcc']:.3f}", fontsize=11)
+    axis.set_title(f"{len(scores)} pictures, SRCC {srcc(scores, mos):.3f}, PLCC {plcc(scores, mos):.3f}", fontsize=11)
     axis.set(xlabel="score", ylabel="MOS", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axis.grid(alpha=0.3)
     axis.legend(loc="upper left", fontsize=9)

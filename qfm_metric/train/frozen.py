@@ -1,6 +1,6 @@
 """The frozen early layers, computed once: what makes training affordable on a CPU.
 
-The stem and the first blocks of the backbone stay as ImageNet left them. Their output for a view, the map behind the
+The stem and the first blocks of the backbone stay as they are. Their output for a view, the map behind the
 last frozen block and the pooled cells of the shallower maps, is stored in half precision; training then starts from
 there. With every block frozen only cells are stored, and heads train in minutes; with none frozen there is nothing to
 store, views are made as they are drawn, and the backbone may be any. Only EfficientNet-like ones of timm (`conv_stem`,
@@ -14,7 +14,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from ..model import QFMNet, pool_cells
 SAMPLE_NEEDS_CELLS = "objective.cells: expected 0; only a recipe that freezes every block can draw single cells"
 
 
-class Prefix(nn.Module):
+class FrozenLayers(nn.Module):
     """The stem and the first `frozen` blocks of a network, and the cells of the maps on the way.
 
     The map behind the cut is left to `run_rest`: its cells cost little, and stored they would be there twice.
@@ -57,7 +57,7 @@ class Prefix(nn.Module):
 
 
 def run_rest(net: QFMNet, frozen: int, cut_map: Tensor, cells: Tensor) -> Tensor:
-    """What `Prefix` returned to the cells that `QFMNet.cells` would return."""
+    """What `FrozenLayers` returned to the cells that `QFMNet.cells` would return."""
     if not frozen:
         return net.cells(net.backbone(cut_map))
     if frozen == len(net.backbone.blocks):
@@ -75,33 +75,12 @@ def _depths(net: QFMNet) -> set[int]:
     return {int(info["module"].split(".")[1]) for info in net.backbone.feature_info.get_dicts()}
 
 
-class Views(Protocol):
-    """Pictures of one shape as training draws them: `views` rows a picture."""
-
-    @property
-    def views(self) -> int: ...
-
-    def __len__(self) -> int:
-        """Number of pictures."""
-        ...
-
-    def batch(self, pictures: Sequence[int] | NDArray[np.int64], flip: bool = False) -> tuple[Tensor, Tensor]:
-        """Float32 rows of what `Prefix` gives for these pictures; `flip` mirrors them left to right."""
-        ...
-
-    def sample(
-        self, pictures: Sequence[int] | NDArray[np.int64], count: int, rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """As `batch`, of `count` cells of each view at most."""
-        ...
-
-
 Picture = Callable[[int], Tensor]  # sample number -> (3, H, W) in [0, 1]; one size for all samples
 
 
 @dataclass(frozen=True)
 class DrawnViews:
-    """Views that are made when they are drawn, for networks without a frozen prefix."""
+    """Views that are made when they are drawn, for networks without frozen layers."""
 
     net: QFMNet
     picture: Picture
@@ -112,6 +91,7 @@ class DrawnViews:
         return self.count
 
     def batch(self, pictures: Sequence[int] | NDArray[np.int64], flip: bool = False) -> tuple[Tensor, Tensor]:
+        """See `CachedViews.batch`."""
         with torch.no_grad():
             found = torch.cat([self.net.preprocess(self.picture(int(i))[None])[0] for i in pictures])
         return found.flip(-1) if flip else found, found.new_zeros(len(found), 0, 1, 1)
@@ -119,12 +99,13 @@ class DrawnViews:
     def sample(
         self, pictures: Sequence[int] | NDArray[np.int64], count: int, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
+        """Refuse: single cells come from maps that these have not got."""
         raise ValueError(SAMPLE_NEEDS_CELLS)
 
 
 @dataclass(frozen=True)
 class CachedViews:
-    """Prefix outputs of pictures of one shape, `views` rows a picture, float16.
+    """What the frozen layers give for pictures of one shape, `views` rows a picture, float16.
 
     `cut` is `(N * views, C, h', w')`, `cells` `(N * views, C', h/32, w/32)`.
     """
@@ -143,6 +124,7 @@ class CachedViews:
         return len(self.cells) // self.views
 
     def batch(self, pictures: Sequence[int] | NDArray[np.int64], flip: bool = False) -> tuple[Tensor, Tensor]:
+        """Float32 rows of what `FrozenLayers` gives for these pictures; `flip` mirrors them left to right."""
         # Mirroring a map is as good as mirroring its view, to within the padding.
         rows = (np.asarray(pictures)[:, None] * self.views + np.arange(self.views)).ravel()
         tensors = [torch.from_numpy(stored[rows]).float() for stored in (self.cut, self.cells)]
@@ -164,10 +146,13 @@ class CachedViews:
         return torch.zeros(len(rows), 0, len(places), 1), torch.from_numpy(drawn).float()[..., None]
 
 
+Views = DrawnViews | CachedViews  # pictures of one shape as training draws them, `views` rows a picture
+
+
 def cache_views(
     net: QFMNet, frozen: int, picture: Picture, count: int, folder: Path, workers: int = 2, openvino: bool = False
 ) -> Views:
-    """Preprocess `count` pictures, run the prefix on them and store it; a folder that is complete is opened instead.
+    """Preprocess `count` pictures, run the frozen layers and store what they give; a complete folder is opened instead.
 
     With nothing frozen nothing is stored.
 
@@ -181,17 +166,17 @@ def cache_views(
     if not workers:
         raise ValueError(f"{folder}: nothing cached there; run `python -m qfm_metric.train cache` first")
     folder.mkdir(parents=True, exist_ok=True)
-    prefix = Prefix(deepcopy(net), frozen).to(memory_format=torch.channels_last).eval()
+    layers = FrozenLayers(deepcopy(net), frozen).to(memory_format=torch.channels_last).eval()
     with torch.inference_mode():
         views = net.preprocess(picture(0)[None])[0]
-        cut, cells = prefix(views[:1])
+        cut, cells = layers(views[:1])
     number = count * len(views)
     shapes = {"cut": (number, *cut.shape[1:]), "cells": (number, *cells.shape[1:])}
     for key, shape in shapes.items():
         _memory_map(folder, key, shape, "w+")
     bounds = np.linspace(0, count, workers * 4 + 1).astype(int)
     global _job  # inherited by forked workers: the picture function may close over memory maps
-    _job = (prefix, picture, folder, shapes, openvino)
+    _job = (layers, picture, folder, shapes, openvino)
     fork = get_context("fork")
     with ProcessPoolExecutor(workers, fork, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         list(pool.map(_fill, bounds[:-1], bounds[1:]))
@@ -199,36 +184,31 @@ def cache_views(
     return CachedViews.open(folder)
 
 
-_job: tuple[Prefix, Picture, Path, dict[str, tuple[int, ...]], bool]
+_job: tuple[FrozenLayers, Picture, Path, dict[str, tuple[int, ...]], bool]
 
 
 @torch.inference_mode()
 def _fill(start: int, stop: int) -> None:
-    prefix, picture, folder, shapes, openvino = _job
+    layers, picture, folder, shapes, openvino = _job
     cut, cells = (_memory_map(folder, key, shape, "r+") for key, shape in shapes.items())
-    run: Callable[[Tensor], Any] = prefix
+    run: Callable[[Tensor], Any] = layers
     for i in range(start, stop):
-        views = prefix.net.preprocess(picture(i)[None])[0]
-        if openvino and run is prefix:
-            run = _with_openvino(prefix, views[:1])
+        views = layers.net.preprocess(picture(i)[None])[0]
+        if openvino and run is layers:
+            run = _with_openvino(layers, views[:1])
         # One at a time: larger batches fall out of the processor's cache and take 2-4x as long.
         for row, view in enumerate(torch.split(views, 1), start=i * len(views)):
             found = run(view)
             cut[row], cells[row] = (np.asarray(part[0]) for part in found)
 
 
-def _with_openvino(prefix: Prefix, view: Tensor) -> Callable[[Tensor], tuple[Any, Any]]:
+def _with_openvino(layers: FrozenLayers, view: Tensor) -> Callable[[Tensor], Any]:
     import openvino  # an extra, and slow to import
 
-    model = openvino.convert_model(torch.export.export(prefix, (view,)))
+    model = openvino.convert_model(torch.export.export(layers, (view,)))
     settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(model, "CPU", settings)
-
-    def run(view: Tensor) -> tuple[Any, Any]:
-        found = compiled(view.contiguous().numpy())
-        return found[0], found[1]
-
-    return run
+    return lambda view: tuple(compiled(view.contiguous().numpy()).values())
 
 
 def _memory_map(folder: Path, key: str, shape: Sequence[int], mode: Any) -> NDArray[np.float16]:
@@ -237,7 +217,7 @@ def _memory_map(folder: Path, key: str, shape: Sequence[int], mode: Any) -> NDAr
     return np.memmap(folder / f"{key}.f16", np.float16, mode, shape=tuple(shape))
 
 
-def freeze_prefix(net: QFMNet, frozen: int) -> None:
+def freeze(net: QFMNet, frozen: int) -> None:
     """Fix the first `frozen` blocks, and every BatchNorm's statistics (its scale and shift go on learning behind)."""
     if frozen:
         for module in (net.backbone.conv_stem, net.backbone.bn1, *net.backbone.blocks[:frozen]):

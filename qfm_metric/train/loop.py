@@ -5,7 +5,6 @@ rank) and the checkpoint, so a run that is interrupted and resumed ends where an
 """
 
 import csv
-import os
 import pickle
 import time
 from collections.abc import Callable
@@ -21,11 +20,12 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ..atomic import whole_file
 from ..model import QFMNet
 from . import losses, matching
 from .datasets.table import DataError, Decoded
 from .evaluate import figures_to_choose_by
-from .frozen import Views, freeze_prefix, keep_statistics, run_rest
+from .frozen import Views, freeze, keep_statistics, run_rest
 from .material import Material
 from .step import CachedForward, Labels, Objective, predict_cached, step_losses, to
 
@@ -37,9 +37,7 @@ class LoopConfig:
     Attributes:
         steps: Length of the schedule.
         head_rate, backbone_rate: Peak learning rates.
-        head_steps: The backbone stays as it is for so many steps, which take a third of the time: a head that knows
-            nothing yet would only spoil it.
-        warmup: Steps of linear warm-up, of the head and then of the backbone, before the cosine.
+        warmup: Steps of linear warm-up before the cosine.
         clip: Largest norm of the gradient.
         ema: Decay of the average of the weights, which is what is validated and exported.
         seed: Of batches, noise and dropout.
@@ -51,7 +49,6 @@ class LoopConfig:
     steps: int = 1400
     head_rate: float = 1e-3
     backbone_rate: float = 2e-4
-    head_steps: int = 0
     weight_decay: float = 0.05
     warmup: int = 100
     clip: float = 1.0
@@ -91,19 +88,16 @@ def train(
     """Train `net` behind its first `frozen` blocks, or go on from the last checkpoint in `folder`.
 
     Returns:
-        The EMA network of the best validation (mean of the overall and the within-subset SRCC), the gate folded in.
+        The EMA network of the best validation (mean of the overall and the within-subset SRCC).
     """
     if objective.attack and frozen:
         raise DataError(f"attack {objective.attack}: an attack must reach the views; set training.frozen=0")
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    freeze_prefix(net.to(memory_format=torch.channels_last), frozen)
-    student = CachedForward(net, frozen, objective.gate).to(net.mean.device)
-    student.bf16 = config.bf16
-    forward: nn.Module = student
-    if world > 1:  # while the backbone rests, its parameters take no part
-        forward = DistributedDataParallel(student, find_unused_parameters=config.head_steps > 0)
+    freeze(net.to(memory_format=torch.channels_last), frozen)
+    student = CachedForward(net, frozen, config.bf16).to(net.mean.device)
+    forward = DistributedDataParallel(student) if world > 1 else student
     optimizer = torch.optim.AdamW(_parameter_groups(student, config))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, [group.pop("schedule") for group in optimizer.param_groups])
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, config))
     state = _State(student, deepcopy(student), optimizer, schedule, matching.Memory(objective.memory))
     state.resume(folder / "checkpoint.pt")
     metrics = Metrics(folder) if rank == 0 else None
@@ -112,7 +106,6 @@ def train(
         seed = (config.seed, state.step)
         torch.manual_seed(int(np.random.default_rng([*seed, rank, 1]).integers(2**31)))
         keep_statistics(student.train())
-        student.rest = state.step < config.head_steps
         terms = step_losses(forward, material, labels, objective, state.memory, seed, rank, student.device)
         optimizer.zero_grad()
         losses.total(objective.weights, terms).backward()  # type: ignore[no-untyped-call]
@@ -122,7 +115,7 @@ def train(
         state.advance(config.ema)
         checkpoint = state.step % config.every == 0 or state.step == config.steps
         if checkpoint:  # on every rank, so that all of them know when to stop
-            figures = validate(_folded(state.average), frozen, material, decoded)
+            figures = validate(state.average.net, frozen, material, decoded)
             state.judge((figures["srcc"] + figures["within_srcc"]) / 2)
         if metrics:
             metrics.write("losses", state.step, {name: value.item() for name, value in terms.items()})
@@ -140,15 +133,7 @@ def train(
         metrics.close()
     best = deepcopy(student)
     best.load_state_dict(load_checkpoint(folder / "best.pt"))
-    return _folded(best).eval()
-
-
-def _folded(student: CachedForward) -> QFMNet:
-    """A copy of the network, the gate folded in."""
-    copy = deepcopy(student)
-    if copy.gate is not None:
-        matching.fold(copy.gate, copy.net.project)
-    return copy.net
+    return best.net.eval()
 
 
 def validate(net: QFMNet, frozen: int, material: Material, decoded: Decoded) -> dict[str, float]:
@@ -229,23 +214,19 @@ def _parameter_groups(student: CachedForward, config: LoopConfig) -> list[dict[s
         for decay in (True, False):  # biases, norms and queries are not decayed
             parameters = [p for n, p in named if (p.ndim > 1 and "queries" not in n) == decay]
             weight_decay = config.weight_decay if decay else 0.0
-            schedule = partial(_rate, config, config.head_steps if belongs else 0)
-            groups.append({"params": parameters, "lr": rate, "weight_decay": weight_decay, "schedule": schedule})
+            groups.append({"params": parameters, "lr": rate, "weight_decay": weight_decay})
     return [group for group in groups if group["params"]]
 
 
-def _rate(config: LoopConfig, start: int, step: int) -> float:
-    """Share of the peak rate at a step, for what learns from step `start` on."""
-    if step < start:
-        return 0.0
-    warm = min(1.0, (step - start + 1) / config.warmup) if config.warmup else 1.0
+def _rate(config: LoopConfig, step: int) -> float:
+    """Share of the peak rate at a step."""
+    warm = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
     return warm * 0.5 * (1 + float(np.cos(np.pi * max(0, step - config.warmup) / max(1, config.steps - config.warmup))))
 
 
 def _save(content: Any, path: Path) -> None:
-    part = path.with_suffix(".part")
-    torch.save(content, part)
-    os.replace(part, path)
+    with whole_file(path, "wb") as file:
+        torch.save(content, file)
 
 
 class Metrics:

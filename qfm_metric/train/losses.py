@@ -15,23 +15,7 @@ def correlation(scores: Tensor, mos: Tensor) -> Tensor:
     scores, mos = scores - scores.mean(), mos - mos.mean()
     # The floor stands for spreads far below a step of the scale; it keeps the gradient of a constant batch finite.
     norms = torch.linalg.vector_norm(scores) * torch.linalg.vector_norm(mos)
-    plcc: Tensor = (scores * mos).sum() / norms.clamp(min=1e-6)
-    return 1 - plcc
-
-
-def ladder_ranking(scores: Tensor, margin: float) -> Tensor:
-    """Hinge on ladders: each rung must score at least `margin` below the one before it.
-
-    Args:
-        scores: `(ladders, rungs)`, the clean picture first, then ever stronger degradation.
-        margin: In units of the score.
-    """
-    return F.relu(margin - (scores[:, :-1] - scores[:, 1:])).mean()
-
-
-def clean_anchor(scores: Tensor, mos: Tensor) -> Tensor:
-    """Smooth L1 on the clean rungs of ladders, so that ranking lowers the degraded and does not raise the clean."""
-    return regression(scores[:, 0], mos)
+    return 1 - (scores * mos).sum() / norms.clamp(min=1e-6)
 
 
 def consistency(perturbed: Tensor, clean: Tensor) -> Tensor:
@@ -78,20 +62,6 @@ def rank_distillation(scores: Tensor, teacher: Tensor, scale: float = 0.05) -> T
     return (crossed - entropies).sum() / max(1, student.numel())
 
 
-def feature_distillation(tokens_mean: Tensor, teacher_features: Tensor) -> Tensor:
-    """Which pictures of a batch the teacher finds alike, whatever the widths of the two feature spaces (ours).
-
-    `mean_ij (S_ij - T_ij)^2` in [0, 4], S and T the `(N, N)` cosine similarities after each feature has been centred
-    over the batch. Blind to a shift, a positive factor and a rotation of either space. Two centred pictures are always
-    opposite: needs N >= 3 to say anything.
-
-    Args:
-        tokens_mean: `(N, D)`, the student's tokens averaged over L.
-        teacher_features: `(N, E)`.
-    """
-    return (_similarities(tokens_mean) - _similarities(teacher_features)).square().mean()
-
-
 def uncertainty(scores: Tensor, mos: Tensor, spread: Tensor, std: Tensor) -> Tensor:
     """Gaussian negative log-likelihood of the MOS about the score, which is taken as it is (ours).
 
@@ -108,13 +78,13 @@ def uncertainty(scores: Tensor, mos: Tensor, spread: Tensor, std: Tensor) -> Ten
 
 
 def difference(scores: Tensor, targets: Tensor) -> Tensor:
-    """Smooth L1, quadratic within 0.05, between the score gaps of a ladder's rungs and their targets (ours).
+    """Smooth L1, quadratic within 0.05, between the score gaps of a series' pictures and their targets (ours).
 
-    Mean over ladders and over pairs of rungs i < j of `l((s_i - s_j) - (t_i - t_j))`: how much quality a degradation
-    takes, whatever the clean picture scores. 0 for ladders of one rung.
+    Mean over series and over their pairs i < j of `l((s_i - s_j) - (t_i - t_j))`: how much quality a degradation takes,
+    whatever the clean picture scores. 0 for series of one picture.
 
     Args:
-        scores, targets: `(ladders, rungs)`.
+        scores, targets: `(series, rungs)`.
     """
     gaps = _pair_gaps(scores)
     return F.smooth_l1_loss(gaps, _pair_gaps(targets), beta=0.05, reduction="sum") / max(1, gaps.numel())
@@ -124,12 +94,6 @@ def _pair_gaps(scores: Tensor) -> Tensor:
     """`(..., n)` scores to the gaps `s_i - s_j` of all pairs i < j, `(..., n * (n - 1) / 2)`."""
     i, j = torch.triu_indices(scores.shape[-1], scores.shape[-1], offset=1, device=scores.device)
     return scores[..., i] - scores[..., j]
-
-
-def _similarities(features: Tensor) -> Tensor:
-    # The floor is for batches of equal pictures, whose centred features are rounding alone.
-    directions = F.normalize(features - features.mean(dim=0), dim=1, eps=1e-6)
-    return directions @ directions.T
 
 
 def total(weights: dict[str, float], terms: dict[str, Tensor]) -> Tensor:

@@ -3,7 +3,6 @@
     Memory   past pictures, detached: tokens, semantics, score, id      (QFM-IQM, Sec. 3.4)
     match    a partner for each picture: quality alike, content unlike  (QFM-IQM, Sec. 3.5)
     perturb  F~ = F + strength * stopgrad(F_k) at the network's seam    (QFM-IQM, Sec. 3.6)
-    Gate     a weight per channel at the seam, folded away at export    (ours)
 
 Source: arXiv 2312.06158. The sections name what was read of the paper; it published no code, and every equation here is
 our reconstruction.
@@ -14,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.distributed
-from torch import Tensor, nn
+from torch import Tensor
 
 Rule = Literal["random", "matched", "v1"]
 
@@ -208,39 +207,3 @@ def perturb(tokens: Tensor, partners: Tensor, strength: float, present: Tensor) 
 
 def _rms(tokens: Tensor) -> Tensor:
     return tokens.square().mean(dim=(1, 2), keepdim=True).sqrt()
-
-
-class Gate(nn.Module):
-    """Weigh each token channel by `2 * sigmoid(a)`, in (0, 2): our reading of "adaptive feature selection".
-
-    Static: the same for all pictures, and exactly 1 at the start. It adds nothing that the linear layer before it could
-    not express (see `fold`); it can only change what training finds.
-
-    Args:
-        channels: Token width D.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.logits = nn.Parameter(torch.zeros(channels))
-
-    def weights(self) -> Tensor:
-        """`(D,)` in (0, 2)."""
-        return 2 * torch.sigmoid(self.logits)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """`(N, L, D)` tokens to the same, weighed."""
-        return tokens * self.weights()
-
-
-@torch.no_grad()
-def fold(gate: Gate, linear: nn.Linear) -> None:
-    """Move the gate into the layer that makes the tokens: `W <- diag(w) W`, `b <- w b`, and the gate to 1, in place.
-
-    `gate(linear(x))` stays what it was, and equals `linear(x)` from now on (ours).
-    """
-    weights = gate.weights()
-    linear.weight.mul_(weights[:, None])
-    if linear.bias is not None:
-        linear.bias.mul_(weights)
-    gate.logits.zero_()

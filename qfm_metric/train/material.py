@@ -21,7 +21,7 @@ from .datasets.table import DataError, Decoded
 from .distortions import compose, distort
 from .distortions.colour import Pixels
 from .frozen import Views, cache_views
-from .severity import Cell
+from .severity import Levels
 
 RUNGS = 4  # of a series: the clean picture and three versions
 CLEAN_MOS = 0.65  # a picture this good is worth degrading
@@ -101,13 +101,13 @@ def gather(
     net: QFMNet,
     frozen: int,
     decoded: Decoded,
-    cells: Sequence[Cell],
+    levels: Levels,
     folder: Path,
     config: MaterialConfig,
     workers: int,
     openvino: bool = False,
 ) -> Material:
-    """Draw the material from decoded pictures and run the prefix on it; what is already in `folder` is kept.
+    """Draw the material from decoded pictures and run the frozen layers on it; what is already in `folder` is kept.
 
     With nothing frozen it is drawn when it is needed.
     """
@@ -134,7 +134,7 @@ def gather(
     clean = train[decoded.mos[train] >= CLEAN_MOS]
     validation = cached(_photos("validation", decoded, val, None, 0, config.seed))
     photos = [cached(plan) for plan in _photo_plans(decoded, train, config) if len(plan.source)]
-    plans = _series_plans(decoded, clean, cells, config) if cells else []
+    plans = _series_plans(decoded, clean, levels, config) if levels else []
     series = [cached(plan) for plan in plans if len(plan.source)]
     return Material(photos, series, validation.views, val)
 
@@ -192,48 +192,44 @@ def _photos(
     return _Plan(name, render, chosen, np.ones(len(chosen), np.float32), 1, share)
 
 
-def _series_plans(
-    decoded: Decoded, clean: NDArray[np.int64], cells: Sequence[Cell], config: MaterialConfig
-) -> list[_Plan]:
+def _series_plans(decoded: Decoded, clean: NDArray[np.int64], levels: Levels, config: MaterialConfig) -> list[_Plan]:
     rng = np.random.default_rng((config.seed, 1))
     plans = []
     for far, share in ((False, 1.0), (True, 0.7)):
         suffix = "-far" if far else ""
         count = config.series if not far else config.series // 2  # and half the cost
-        plan = _distorted(decoded, rng.permutation(clean), cells, count, config.seed + far)
+        plan = _distorted(decoded, rng.permutation(clean), levels, count, config.seed + far)
         plans.append(replace(plan, name="distorted" + suffix, far=far, share=share))
         chosen = rng.permutation(clean)[: config.resampled // 2]
-        plan = _resampled(decoded, chosen, _blur_quality(cells), config.seed + far)
+        plan = _resampled(decoded, chosen, _blur_quality(levels), config.seed + far)
         plans.append(replace(plan, name="resampled" + suffix, far=far, share=share / 6))
     chosen = rng.permutation(clean)[: config.composed]
-    plans.append(_composed(decoded, chosen, cells, config.seed))
+    plans.append(_composed(decoded, chosen, levels, config.seed))
     return [*plans, _nothing(config.nothing, config.seed)]
 
 
-def _distorted(decoded: Decoded, clean: NDArray[np.int64], cells: Sequence[Cell], count: int, seed: int) -> _Plan:
+def _distorted(decoded: Decoded, clean: NDArray[np.int64], levels: Levels, count: int, seed: int) -> _Plan:
     """`count` series of every type: a crop of `FRAME`, clean and at three of the five levels."""
-    types = sorted({(cell.data_set, cell.type) for cell in cells})
-    quality_of = {(cell.data_set, cell.type, cell.level): cell.quality for cell in cells}
+    types = sorted({(level.data_set, level.type) for level in levels})
+    quality_of = {(level.data_set, level.type, level.level): level.quality for level in levels}
     series = [(types[k % len(types)], int(clean[k % len(clean)])) for k in range(count * len(types))]
-    levels = [np.sort(np.random.default_rng((seed, k)).permutation(5)[: RUNGS - 1] + 1) for k in range(len(series))]
-    quality = [[1.0, *(quality_of[t[0], t[1], int(v)] for v in lv)] for (t, _), lv in zip(series, levels, strict=True)]
+    drawn = [np.sort(np.random.default_rng((seed, k)).permutation(5)[: RUNGS - 1] + 1) for k in range(len(series))]
+    quality = [[1.0, *(quality_of[t[0], t[1], int(v)] for v in lv)] for (t, _), lv in zip(series, drawn, strict=True)]
 
     def render(i: int) -> Pixels:
         k, rung = divmod(i, RUNGS)
         pixels = crop(decoded.pixels[series[k][1]], FRAME, np.random.default_rng((seed, k)))
-        return distort(pixels, *series[k][0], int(levels[k][rung - 1]), seed=k) if rung else pixels
+        return distort(pixels, *series[k][0], int(drawn[k][rung - 1]), seed=k) if rung else pixels
 
     names = [f"{data_set}/{number}" for (data_set, number), _ in series]
     source = np.repeat([index for _, index in series], RUNGS)
     return _Plan("", render, source, np.array(quality, np.float32).ravel(), RUNGS, 1.0, types=names)
 
 
-def _blur_quality(cells: Sequence[Cell]) -> Callable[[float], float]:
+def _blur_quality(levels: Levels) -> Callable[[float], float]:
     """Quality that Gaussian blur of a standard deviation in px leaves, between KADID-10k's levels."""
-    sigmas, quality = (
-        (0.1, 0.5, 1, 2, 5),
-        {c.level: c.quality for c in cells if (c.data_set, c.type) == ("KADID-10k", 1)},
-    )
+    sigmas = (0.1, 0.5, 1, 2, 5)
+    quality = {x.level: x.quality for x in levels if (x.data_set, x.type) == ("KADID-10k", 1)}
     known = [quality[level] for level in range(1, 6)]
     return lambda sigma: float(np.interp(sigma, sigmas, known))
 
@@ -250,7 +246,7 @@ def _resampled(decoded: Decoded, clean: NDArray[np.int64], blur_quality: Callabl
 
     def render(i: int) -> Pixels:
         k, rung = divmod(i, RUNGS)
-        pixels: Pixels = decoded.pixels[clean[k]]
+        pixels = decoded.pixels[clean[k]]
         if not rung:
             return pixels
         side = max(8, round(len(pixels) / factors[k][rung - 1]))
@@ -262,15 +258,17 @@ def _resampled(decoded: Decoded, clean: NDArray[np.int64], blur_quality: Callabl
     return _Plan("", render, np.repeat(clean, RUNGS), np.array(quality, np.float32).ravel(), RUNGS, 1.0)
 
 
-def _composed(decoded: Decoded, clean: NDArray[np.int64], cells: Sequence[Cell], seed: int) -> _Plan:
+def _composed(decoded: Decoded, clean: NDArray[np.int64], levels: Levels, seed: int) -> _Plan:
     """Series of two distortions: clean, the first, the second, both. What both keep is taken as the product. Ours."""
-    pairs = [[cells[i] for i in np.random.default_rng((seed, k)).integers(0, len(cells), 2)] for k in range(len(clean))]
+    pairs = [
+        [levels[i] for i in np.random.default_rng((seed, k)).integers(0, len(levels), 2)] for k in range(len(clean))
+    ]
     quality = [[1.0, first.quality, second.quality, first.quality * second.quality] for first, second in pairs]
 
     def render(i: int) -> Pixels:
         k, rung = divmod(i, RUNGS)
         pixels = crop(decoded.pixels[clean[k]], FRAME, np.random.default_rng((seed, k)))
-        steps = [(cell.data_set, cell.type, cell.level) for cell in pairs[k]]
+        steps = [(level.data_set, level.type, level.level) for level in pairs[k]]
         chosen = {0: [], 1: steps[:1], 2: steps[1:], 3: steps}[rung]
         return compose(pixels, chosen, seed=k)
 

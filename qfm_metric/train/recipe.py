@@ -1,13 +1,12 @@
 """A training recipe: everything that decides the weights, in one TOML file.
 
     [network]    QFMConfig: backbone, depths, views, decoder
-    [training]   frozen blocks, ImageNet weights
+    [training]   frozen blocks, where the backbone starts
     [material]   MaterialConfig: what is drawn
     [objective]  Objective: losses, noise at the seam, distillation
     [loop]       LoopConfig: steps, rates, seed
 
-What a section leaves out keeps its default. Shipped: `released` (the backbone), `head`, `robust`, `teacher`, `quick`
-and `paper`.
+What a section leaves out keeps its default. Shipped: `head`, `robust`, `teacher`, `quick` and `paper`.
 """
 
 import hashlib
@@ -18,12 +17,14 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from ..model import QFMConfig, QFMNet
-from . import material
 from .datasets.table import DataError, Decoded
 from .loop import LoopConfig
-from .material import MaterialConfig
+from .material import Material, MaterialConfig, gather
 from .severity import read_severity
+from .start import build
 from .step import Objective
 
 if sys.version_info >= (3, 11):
@@ -41,7 +42,7 @@ class Training:
     """Where a run starts from.
 
     Attributes:
-        frozen: Blocks of the backbone that stay as ImageNet left them; their output is cached.
+        frozen: Blocks of the backbone that stay as they are; their output is cached.
         init: Of the backbone: `timm` (its download), `none` (random), a safetensors file, or an id of released weights.
     """
 
@@ -58,8 +59,11 @@ class Recipe:
     loop: LoopConfig = field(default_factory=LoopConfig)
 
 
-def read_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
+def read_recipe(name: str, settings: Sequence[str] = (), init: str | None = None) -> Recipe:
     """Read a shipped recipe by name, or a file by path; then apply settings such as `loop.seed=3`.
+
+    Args:
+        init: In the place of the recipe's `training.init`.
 
     Raises:
         DataError: no such recipe, not TOML, an unknown section or key, or a value that its section refuses.
@@ -78,36 +82,38 @@ def read_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
     if unknown := set(content) - known:
         raise DataError(f"{path}: unknown section {', '.join(sorted(unknown))}; expected {', '.join(sorted(known))}")
     base = Recipe()
-    return Recipe(**{name: _section(getattr(base, name), content.get(name, {}), f"{path} [{name}]") for name in known})
+    found = Recipe(**{name: _section(getattr(base, name), content.get(name, {}), f"{path} [{name}]") for name in known})
+    return replace(found, training=replace(found.training, init=init)) if init else found
 
 
-def gather(
-    recipe: Recipe,
-    net: QFMNet,
-    decoded: Decoded,
-    folder: Path,
-    severity: Path | None,
-    workers: int = 0,
-    openvino: bool = False,
-) -> material.Material:
-    """The recipe's material, cached below `folder`; with `workers`, what is not there yet is made."""
-    cells = read_severity(severity) if severity else []
+def assemble(
+    recipe: Recipe, data: Path, severity: Path | None = None, workers: int = 0, openvino: bool = False
+) -> tuple[QFMNet, Decoded, Material]:
+    """What a run needs: the network as it starts, the decoded pictures, and the material drawn from them.
+
+    Args:
+        data: What `prepare` wrote; views are cached below it.
+        severity: Human means per distortion type and level (`read_severity`); None: no series of distortions.
+        workers: Processes that make what is not cached yet; 0: it must be there.
+        openvino: See `frozen.cache_views`.
+
+    Raises:
+        DataError: nothing to train on or to validate with, or `severity` holds something else.
+        ValueError: no such `training.init`; without workers, nothing is cached.
+    """
+    decoded = Decoded.open(data / "decoded")
+    torch.manual_seed(recipe.loop.seed)  # every command starts from the same network, without ImageNet's too
+    net = build(recipe.network, recipe.training.init).eval()
+    levels = read_severity(severity) if severity else []
     # Cached views depend on what draws and what sees them: another network or draw, another folder.
     network = {name: value for name, value in asdict(recipe.network).items() if name in SEEN}
-    settings = (network, recipe.training.frozen, asdict(recipe.material), [asdict(c) for c in cells])
+    settings = (network, recipe.training.frozen, asdict(recipe.material), [asdict(level) for level in levels])
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for tensor in net.backbone.state_dict().values():
         digest.update(tensor.cpu().numpy().tobytes())
-    return material.gather(
-        net,
-        recipe.training.frozen,
-        decoded,
-        cells,
-        folder / f"material-{digest.hexdigest()[:10]}",
-        recipe.material,
-        workers,
-        openvino,
-    )
+    folder = data / f"material-{digest.hexdigest()[:10]}"
+    drawn = gather(net, recipe.training.frozen, decoded, levels, folder, recipe.material, workers, openvino)
+    return net, decoded, drawn
 
 
 def _set(content: dict[str, Any], setting: str) -> None:

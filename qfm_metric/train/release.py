@@ -1,35 +1,79 @@
-"""Publish released weights on the Hub: weights, config and card in one commit, which the manifest then names."""
+"""From a weights file to a release: its golden stages, its entry in the manifest, its repository on the Hub."""
 
-import argparse
 import hashlib
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..atomic import whole_file
 from ..card import model_card
 from ..hub import load_weights
-from ..weights import (
-    EMBEDDED,
-    FILE,
-    Found,
-    WeightsError,
-    check_manifest,
-    manifest_path,
-    read_manifest,
-    read_verified,
-    read_weights,
-)
+from ..images import load_image
+from ..model import QFMNet
+from ..score import QFMScore
+from ..weights import EMBEDDED, FILE, Found, WeightsError, check_manifest, read_manifest, read_verified, read_weights
 
 
-def add_options(command: argparse.ArgumentParser) -> None:
-    """What `publish` takes."""
-    command.add_argument("--repo-id", required=True, help="org/name; made if it does not exist")
-    command.add_argument("--id", default=read_manifest()["default"], help="of the manifest")
-    command.add_argument("--manifest", type=Path, default=manifest_path(), help="file to read and to change")
-    command.add_argument("--file", type=Path, help="weights file, if the package does not hold it")
-    command.add_argument("--private", action="store_true", help="make the repository private")
-    command.add_argument("--dry-run", action="store_true", help="show what would be published; needs no network")
+def write_golden(image: Path, weights: str | None, out: Path) -> None:
+    """Record `golden_stages` of a picture's file as safetensors, for the tests to compare with."""
+    save_file(golden_stages(QFMScore.from_pretrained(weights).net, load_image(image)), out)
+    out.chmod(0o644)
+
+
+@torch.inference_mode()
+def golden_stages(net: QFMNet, image: Tensor) -> dict[str, Tensor]:
+    """What every stage answers to one `(3, H, W)` image, in the order of the data flow, small enough to keep."""
+    views = net.preprocess(image[None])
+    maps = net.pyramid(views)
+    tokens = net.embed(net.cells(maps), n=1)
+    answers = net.decoder(tokens)
+    logits = net.forward_logits(answers)
+    stages = {"1 views": F.adaptive_avg_pool2d(views[0], 8)}
+    stages |= {f"2 map {i}": features[0].mean(dim=(-2, -1)) for i, features in enumerate(maps)}
+    stages |= {"3 tokens": tokens[0, ::12], "4 logit": logits, "5 score": net.calibration(logits)}
+    if net.config.uncertainty:
+        stages["6 deviation"] = net.forward_std(answers)
+    return {name: tensor.contiguous() for name, tensor in stages.items()}
+
+
+def manifest_entry(path: Path, evaluations: Mapping[str, Mapping[str, Any]], like: str) -> dict[str, Any]:
+    """The weights manifest's entry of a file, with the figures that were measured.
+
+    Args:
+        path: The weights file; its name is the id.
+        evaluations: What `evaluate` printed, by the part's name, as in "BIQ2021 test".
+        like: Id of weights of the same licence and training data.
+
+    Raises:
+        ValueError: `like` is not in the manifest.
+    """
+    known = read_manifest()["weights"]
+    if like not in known:
+        raise ValueError(f"{like}: expected an id of the manifest, one of {', '.join(known)}")
+    content = path.read_bytes()
+    command = f"python -m qfm_metric.train evaluate DATA/all.csv --split test --weights {path.stem}"
+    figures: dict[str, Any] = {"command": command}
+    for name, found in evaluations.items():
+        whole = {key: found["all"][key] for key in ("srcc", "plcc", "krcc", "rmse")}
+        low, high = found["srcc_interval"]
+        spread = {"srcc_low_95": low, "srcc_high_95": high, "within_srcc": found["within_srcc"]}
+        subsets = {f"srcc_{subset}": part["srcc"] for subset, part in found["subsets"].items()}
+        figures[name] = {"images": found["all"]["n"], **_rounded(whole | spread | subsets)}
+        if "no_duplicates" in found:
+            part = found["no_duplicates"]
+            rest = _rounded({"srcc": part["srcc"], "plcc": part["plcc"]})
+            figures[f"{name} without near-duplicates"] = {"images": part["n"], **rest}
+    nowhere = {"repo_id": None, "revision": None, "filename": None}
+    facts = {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    kept = {key: known[like][key] for key in ("licence", "training_data")}
+    return {**kept, **nowhere, **facts, "figures": figures}
 
 
 def publish(repo_id: str, name: str, manifest_file: Path, file: Path | None, private: bool, dry_run: bool) -> str:
@@ -67,7 +111,8 @@ def publish(repo_id: str, name: str, manifest_file: Path, file: Path | None, pri
     entry["revision"] = _upload(repo_id, files, private)
     _load_back(f"{repo_id}@{entry['revision']}", entry["sha256"])
     check_manifest(manifest)
-    manifest_file.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with whole_file(manifest_file) as written:
+        written.write(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
     return "\n".join([f"published {repo_id}@{entry['revision']}:", *lines, f"{manifest_file} names it"])
 
 
@@ -100,3 +145,7 @@ def _load_back(source: str, sha256: str) -> None:
     with tempfile.TemporaryDirectory() as cache:
         if (got := load_weights(source, cache_dir=cache, token=True).sha256) != sha256:
             raise WeightsError(f"{source}: holds SHA-256 {got}, expected {sha256}; publish again")
+
+
+def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(float(value), 4) for name, value in figures.items()}

@@ -1,6 +1,6 @@
 """Score pictures that are made as they are needed, in several processes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
@@ -43,11 +43,6 @@ def score_pictures(
             progress(len(found))
     both = np.array(found, np.float64).reshape(count, 2)
     return both[:, 0], both[:, 1]
-
-
-def score_all(metric: Metric, pictures: Sequence[Pixels], workers: int = 2) -> Scores:
-    """Scores of pictures that are there already."""
-    return score_pictures(metric, lambda i: pictures[i], len(pictures), workers)[0]
 
 
 def _score(number: int) -> tuple[float, float]:

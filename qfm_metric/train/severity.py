@@ -7,34 +7,30 @@ tables of scores; how a mean becomes a quality and a target is ours.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
 
-import numpy as np
-from numpy.typing import NDArray
-
+from .agreement import Scores
 from .datasets.table import DataError, csv_records
 from .distortions import DATA_SETS
 
-Scores = NDArray[np.floating[Any]]
 FLOOR = 0.1  # MOS where nothing is kept: about the worst that BIQ2021's pictures get
 COLUMNS = ("data_set", "type", "name", "level", "mean_score", "scale")
 
 
 @dataclass(frozen=True)
-class Cell:
+class DistortionLevel:
     """One type of a data set at one level, over all its contents.
 
     Attributes:
         data_set: "KADID-10k" or "TID2013".
-        type: the data set's number of the type, as `synthetic.distort` takes it.
+        type: the data set's number of the type, as `distort` takes it.
         name: the data set's own name of the type; TID2013 gives some names to two types.
         level: 1..5.
         mean: human mean on the data set's own scale (KADID-10k 1..5, TID2013 0..9); higher is better.
         quality: in [0, 1], how much of the quality is kept: from 0 at the bottom of the scale to 1 at the least
-            harmful cell of the data set. Ours.
+            harmful level of the data set's types. Ours.
     """
 
     data_set: str
@@ -45,48 +41,44 @@ class Cell:
     quality: float
 
 
-def read_severity(path: Path) -> list[Cell]:
-    """Read the table of human means; cells come in the order of its lines.
+Levels = Sequence[DistortionLevel]
+
+
+def read_severity(path: Path) -> list[DistortionLevel]:
+    """Read the table of human means; levels come in the order of its lines.
 
     Raises:
-        DataError: no such file, a missing column, a value that is not what its column holds, a cell given twice;
+        DataError: no such file, a missing column, a value that is not what its column holds, a level given twice;
             names the line and the column.
     """
-    cells: dict[tuple[str, int, int], tuple[Cell, float]] = {}
+    found: dict[tuple[str, int, int], tuple[DistortionLevel, float]] = {}
     for where, record in csv_records(path, COLUMNS):
-        cell, bottom = _cell(record, where)
-        key = (cell.data_set, cell.type, cell.level)
-        if key in cells:
-            raise DataError(f"{where}, column level: {cell.data_set} type {cell.type} level {cell.level} was given")
-        cells[key] = (cell, bottom)
-    if not cells:
+        level, bottom = _level(record, where)
+        key = (level.data_set, level.type, level.level)
+        if key in found:
+            raise DataError(f"{where}, column level: {level.data_set} type {level.type} level {level.level} was given")
+        found[key] = (level, bottom)
+    if not found:
         raise DataError(f"{path}: the table has no rows")
-    best = {name: max(c.mean for c, _ in cells.values() if c.data_set == name) for name, _, _ in cells}
-    return [replace(c, quality=(c.mean - bottom) / (best[c.data_set] - bottom)) for c, bottom in cells.values()]
+    best = {name: max(x.mean for x, _ in found.values() if x.data_set == name) for name, _, _ in found}
+    return [replace(x, quality=(x.mean - bottom) / (best[x.data_set] - bottom)) for x, bottom in found.values()]
 
 
-@overload
-def target(clean: float, quality: float, floor: float = FLOOR) -> float: ...
-@overload
-def target(clean: Scores, quality: float | Scores, floor: float = FLOOR) -> Scores: ...
-@overload
-def target(clean: float, quality: Scores, floor: float = FLOOR) -> Scores: ...
-def target(clean: float | Scores, quality: float | Scores, floor: float = FLOOR) -> float | Scores:
-    """What a distorted picture should score on the MOS scale of BIQ2021: `floor + (clean - floor) * quality`. Ours.
+def target(clean: Scores, quality: Scores) -> Scores:
+    """What a distorted picture should score on the MOS scale of BIQ2021: `FLOOR + (clean - FLOOR) * quality`. Ours.
 
     Args:
         clean: MOS of the picture before it was distorted, in [0, 1].
-        quality: of the cell, in [0, 1].
-        floor: MOS where nothing is kept: about the worst that BIQ2021's pictures get.
+        quality: of the distortion's level, in [0, 1].
 
     Returns:
-        MOS between `floor` and `clean`, of the shape that the two broadcast to.
+        MOS between `FLOOR` and `clean`, of the shape that the two broadcast to.
     """
-    return floor + (clean - floor) * quality
+    return FLOOR + (clean - FLOOR) * quality
 
 
-def _cell(record: Mapping[str, str | None], where: str) -> tuple[Cell, float]:
-    """One line's cell, without its quality, and the bottom of its scale."""
+def _level(record: Mapping[str, str | None], where: str) -> tuple[DistortionLevel, float]:
+    """One line's level, without its quality, and the bottom of its scale."""
 
     def wrong(column: str, expected: str) -> DataError:
         return DataError(f"{where}, column {column}: expected {expected}, got {record[column]!r}")
@@ -109,7 +101,7 @@ def _cell(record: Mapping[str, str | None], where: str) -> tuple[Cell, float]:
         mean = float(record["mean_score"] or "")
     except ValueError:
         mean = math.nan
-    # No cell's mean is at the very bottom, where every observer gave every picture the worst: quality would be 0 / 0.
+    # No level's mean is at the very bottom, where every observer gave every picture the worst: quality would be 0 / 0.
     if not bottom < mean <= top:
         raise wrong("mean_score", f"a number above {bottom:g}, at most {top:g}")
-    return Cell(data_set, number, record["name"] or "", int(level), mean, math.nan), bottom
+    return DistortionLevel(data_set, number, record["name"] or "", int(level), mean, math.nan), bottom

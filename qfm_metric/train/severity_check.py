@@ -1,34 +1,74 @@
-"""Does a score fall as people's did? Every type and level of KADID-10k and TID2013, rendered and compared by cell.
+"""Does a score fall as people's did? Every type and level of KADID-10k and TID2013, rendered and compared.
 
 Scores are means over clean photographs of ours, people's means are over the data sets' own: what can be compared is
-the order of the cells, not the numbers. The figures are ours.
+the order of the levels, not the numbers. The figures are ours.
 """
 
 import csv
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from torch import Tensor
 
-from ..score import QFMScore
+from ..score import Metric, QFMScore
+from .agreement import Scores, srcc
 from .datasets.table import DataError, Decoded
 from .distortions import DATA_SETS, distort
 from .distortions.colour import Pixels
-from .evaluate import srcc
-from .material import FRAME, to_tensor
-from .severity import Cell, Scores
+from .material import FRAME
+from .scoring import score_pictures
+from .severity import Levels, read_severity
 
 HEIGHT, WIDTH = FRAME
 # A tenth of the scale: levels whose human means are nearer than that need not be told apart.
 SEEN_APART = {"KADID-10k": 0.4, "TID2013": 0.9}
+
+
+def check(
+    table: Path,
+    data: Path,
+    weights: str | None = None,
+    *,
+    pictures: int = 12,
+    split: str = "val",
+    floor_mos: float = 0.75,
+    seed: int = 0,
+    workers: int = 0,
+    out: Path | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Distort clean photographs as a table's levels say, score them, and compare with people.
+
+    Args:
+        table: Human means (`read_severity`).
+        data: What `prepare` wrote.
+        weights: Id or file; None: the shipped weights.
+        pictures, split, floor_mos, seed: Which photographs, see `clean_pictures`.
+        workers: See `score_levels`.
+        out: Folder for what `write` writes; None: nothing is written.
+        say: Gets lines of progress.
+
+    Returns:
+        `figures`, and which weights they are of.
+
+    Raises:
+        DataError: see `read_severity` and `clean_pictures`.
+    """
+    levels = read_severity(table)
+    chosen = clean_pictures(Decoded.open(data / "decoded"), split, floor_mos, pictures, seed)
+    metric = QFMScore.from_pretrained(weights)
+    total = len(chosen) * len(levels)
+    scores = score_levels(
+        metric, chosen, levels, workers, lambda done: say(f"{done}/{total}") if done % 200 == 0 else None
+    )
+    if out:
+        write(scores, levels, out)
+    about = {"weights": metric.weights_id, "sha256": metric.weights_sha256, "pictures": len(chosen)}
+    return about | figures(scores, levels)
 
 
 def clean_pictures(decoded: Decoded, split: str, floor_mos: float, count: int, seed: int) -> list[Pixels]:
@@ -49,97 +89,86 @@ def clean_pictures(decoded: Decoded, split: str, floor_mos: float, count: int, s
     return [np.array(decoded.pixels[i, top : top + HEIGHT, left : left + WIDTH]) for i in drawn]
 
 
-def score_cells(
-    score: Callable[[Tensor], float],
+def score_levels(
+    metric: Metric,
     pictures: Sequence[Pixels],
-    cells: Sequence[Cell],
+    levels: Levels,
     workers: int = 0,
     progress: Callable[[int], None] = lambda done: None,
-) -> NDArray[np.float64]:
-    """Distort each picture as each cell says, and score it.
+) -> Scores:
+    """Distort each picture as each level says, and score it.
 
     Args:
-        score: takes `(3, H, W)` in [0, 1]; higher is better. With workers it must be picklable.
+        metric: Scores.
         pictures: `(H, W, 3)` uint8 each; a picture's place in the sequence seeds its noise.
-        cells: what to render.
-        workers: processes over pictures, one torch thread each; 0: this process.
-        progress: gets the number of pictures done.
+        levels: What to render.
+        workers: See `score_pictures`.
+        progress: Gets the number of versions done.
 
     Returns:
-        `(cells, pictures)`.
+        `(levels, pictures)`.
     """
-    column = partial(_score_picture, score, cells)
-    columns: list[list[float]] = []
-    if workers:
-        # One thread a worker: a forked child that starts OpenMP's threads anew can hang.
-        with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for scored in pool.map(column, range(len(pictures)), pictures):
-                columns.append(scored)
-                progress(len(columns))
-    else:
-        for number, pixels in enumerate(pictures):
-            columns.append(column(number, pixels))
-            progress(len(columns))
-    scores: NDArray[np.float64] = np.array(columns, dtype=np.float64).T
-    return scores
+
+    def make(i: int) -> Pixels:
+        number, of = divmod(i, len(levels))
+        level = levels[of]
+        return distort(pictures[number], level.data_set, level.type, level.level, seed=number)
+
+    scores, _ = score_pictures(metric, make, len(pictures) * len(levels), workers, progress)
+    return scores.reshape(len(pictures), len(levels)).T
 
 
-def score_image(metric: QFMScore, image: Tensor) -> float:
-    """A score for `score_cells` that other processes can be given: `partial(score_image, metric)`."""
-    return float(metric(image[None]))
-
-
-def cell_agreement(means: Scores, cells: Sequence[Cell], data_set: str) -> dict[str, Any]:
-    """How far scores order a data set's cells as people do.
+def level_agreement(means: Scores, levels: Levels, data_set: str) -> dict[str, Any]:
+    """How far scores order a data set's types and levels as people do.
 
     Args:
-        means: `(cells,)`, mean score of each cell; higher is better.
-        cells: of any data sets.
-        data_set: the one to report on.
+        means: `(levels,)`, mean score of each; higher is better.
+        levels: of any data sets.
+        data_set: the one that the figures are of.
 
     Returns:
-        `srcc` over its `n` cells; `pairs`: the pairs of levels of one type whose human means differ by more than a
+        `srcc` over its `n` levels; `pairs`: the pairs of levels of one type whose human means differ by more than a
         tenth of the scale; `right`: how many of them the scores order as people do, a tie being wrong; `pairs_right`:
         their share (None without pairs). `types` has these per type, with `type` and `name`. Constants correlate with
         nothing: 0.
 
     Raises:
-        ValueError: means and cells differ in number, or no cell is of that data set.
+        ValueError: means and levels differ in number, or no level is of that data set.
     """
     means = np.asarray(means, dtype=float)
-    if means.shape != (len(cells),):
-        raise ValueError(f"expected ({len(cells)},) means, one a cell, got {means.shape}")
-    chosen = [i for i, cell in enumerate(cells) if cell.data_set == data_set]
+    if means.shape != (len(levels),):
+        raise ValueError(f"expected ({len(levels)},) means, one a level, got {means.shape}")
+    chosen = [i for i, level in enumerate(levels) if level.data_set == data_set]
     if not chosen:
-        raise ValueError(f"no cell is of {data_set!r}")
+        raise ValueError(f"no level is of {data_set!r}")
     types: list[dict[str, Any]] = []
-    for type, name in sorted({(cells[i].type, cells[i].name) for i in chosen}):
-        of_type = [i for i in chosen if cells[i].type == type]
-        human = np.array([cells[i].mean for i in of_type])
+    for type, name in sorted({(levels[i].type, levels[i].name) for i in chosen}):
+        of_type = [i for i in chosen if levels[i].type == type]
+        human = np.array([levels[i].mean for i in of_type])
         # Means are rounded to 4 digits: 4.4 and 4.0 do not differ by more than 0.4.
         ahead = human[:, None] - human > SEEN_APART[data_set] + 1e-9
         right = ahead & (means[of_type][:, None] > means[of_type])
         figures = {"type": type, "name": name, "n": len(of_type), "srcc": srcc(means[of_type], human)}
         types.append({**figures, **_shares(int(right.sum()), int(ahead.sum()))})
-    overall = {"n": len(chosen), "srcc": srcc(means[chosen], np.array([cells[i].mean for i in chosen]))}
+    overall = {"n": len(chosen), "srcc": srcc(means[chosen], np.array([levels[i].mean for i in chosen]))}
     shares = _shares(sum(figures["right"] for figures in types), sum(figures["pairs"] for figures in types))
     return overall | shares | {"types": types}
 
 
-def report(scores: Scores, cells: Sequence[Cell]) -> dict[str, Any]:
-    """`cell_agreement` of the pictures' mean scores, by data set; scores are `(cells, pictures)`."""
-    return {name: cell_agreement(scores.mean(1), cells, name) for name in _present(cells)}
+def figures(scores: Scores, levels: Levels) -> dict[str, Any]:
+    """`level_agreement` of the pictures' mean scores, by data set; scores are `(levels, pictures)`."""
+    return {name: level_agreement(scores.mean(1), levels, name) for name in _present(levels)}
 
 
-def table(means: Scores, cells: Sequence[Cell]) -> str:
+def markdown(means: Scores, levels: Levels) -> str:
     """A Markdown table, a line per type: human means and mean scores by level, and the pairs ordered right."""
     lines = [
         "| data set | type | name | people, levels 1 to 5 | student, levels 1 to 5 | SRCC | pairs right |",
         "|---|--:|---|---|---|--:|--:|",
     ]
-    for data_set in _present(cells):
-        people, student = (_grid(values, cells, data_set) for values in ([cell.mean for cell in cells], means))
-        for row, figures in enumerate(cell_agreement(means, cells, data_set)["types"]):
+    for data_set in _present(levels):
+        people, student = (_grid(values, levels, data_set) for values in ([level.mean for level in levels], means))
+        for row, figures in enumerate(level_agreement(means, levels, data_set)["types"]):
             by_level = (" ".join(_number(value) for value in grid[row]) for grid in (people, student))
             lines.append(
                 f"| {data_set} | {figures['type']} | {_readable(figures['name'])} | {' | '.join(by_level)} "
@@ -148,20 +177,20 @@ def table(means: Scores, cells: Sequence[Cell]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def heat_map(means: Scores, cells: Sequence[Cell], path: Path) -> None:
+def heat_map(means: Scores, levels: Levels, path: Path) -> None:
     """Draw people beside the student, types by levels, coloured by rank within the data set; written as PNG.
 
     The numbers are human means on the data set's own scale, and mean scores.
     """
     from matplotlib.figure import Figure  # of the extra `train`; slow to import
 
-    present = _present(cells)
-    panels = [[_grid(values, cells, name) for values in ([c.mean for c in cells], means)] for name in present]
+    present = _present(levels)
+    panels = [[_grid(values, levels, name) for values in ([x.mean for x in levels], means)] for name in present]
     heights = [len(row[0]) + 2 for row in panels]
     figure = Figure(figsize=(9, 1.2 + 0.27 * sum(heights)), layout="constrained")
     axes = figure.subplots(len(present), 2, height_ratios=heights, squeeze=False)
     for name, grids, (left, right) in zip(present, panels, axes, strict=True):
-        types = sorted({(cell.type, cell.name) for cell in cells if cell.data_set == name})
+        types = sorted({(level.type, level.name) for level in levels if level.data_set == name})
         for axis, grid, who in ((left, grids[0], "people"), (right, grids[1], "student")):
             ranks = (rankdata(grid, nan_policy="omit") - 1) / max(np.isfinite(grid).sum() - 1, 1)
             image = axis.imshow(ranks.reshape(grid.shape), cmap="viridis", vmin=0, vmax=1, aspect="auto")
@@ -173,42 +202,37 @@ def heat_map(means: Scores, cells: Sequence[Cell], path: Path) -> None:
             axis.set_yticks(range(len(types)), [f"{_readable(n)}  {t}" for t, n in types], fontsize=8)
         right.set_yticks(range(len(types)), [""] * len(types))
     bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.5, aspect=40, pad=0.01)
-    bar.set_label("rank among the data set's cells: 0 worst, 1 best", fontsize=8)
+    bar.set_label("rank among the data set's types and levels: 0 worst, 1 best", fontsize=8)
     figure.savefig(path, dpi=110, format="png")
 
 
-def write(scores: Scores, cells: Sequence[Cell], folder: Path) -> None:
-    """Write `cells.csv`, `severity.md` and `severity.png`; scores are `(cells, pictures)`."""
+def write(scores: Scores, levels: Levels, folder: Path) -> None:
+    """Write `levels.csv`, `severity.md` and `severity.png`; scores are `(levels, pictures)`."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "cells.csv").open("w", newline="", encoding="utf-8") as file:
+    with (folder / "levels.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*asdict(cells[0]), "score", "std_between_pictures"])
-        for cell, of_cell in zip(cells, scores, strict=True):
-            writer.writerow([*asdict(cell).values(), f"{of_cell.mean():.6f}", f"{of_cell.std():.6f}"])
-    (folder / "severity.md").write_text(table(scores.mean(1), cells), encoding="utf-8")
-    heat_map(scores.mean(1), cells, folder / "severity.png")
-
-
-def _score_picture(score: Callable[[Tensor], float], cells: Sequence[Cell], number: int, pixels: Pixels) -> list[float]:
-    with torch.inference_mode():
-        return [score(to_tensor(distort(pixels, c.data_set, c.type, c.level, seed=number))) for c in cells]
+        writer.writerow([*asdict(levels[0]), "score", "std_between_pictures"])
+        for level, of_level in zip(levels, scores, strict=True):
+            writer.writerow([*asdict(level).values(), f"{of_level.mean():.6f}", f"{of_level.std():.6f}"])
+    (folder / "severity.md").write_text(markdown(scores.mean(1), levels), encoding="utf-8")
+    heat_map(scores.mean(1), levels, folder / "severity.png")
 
 
 def _shares(right: int, pairs: int) -> dict[str, Any]:
     return {"pairs": pairs, "right": right, "pairs_right": right / pairs if pairs else None}
 
 
-def _present(cells: Sequence[Cell]) -> list[str]:
-    return [name for name in DATA_SETS if any(cell.data_set == name for cell in cells)]
+def _present(levels: Levels) -> list[str]:
+    return [name for name in DATA_SETS if any(level.data_set == name for level in levels)]
 
 
-def _grid(values: Sequence[float] | Scores, cells: Sequence[Cell], data_set: str) -> NDArray[np.float64]:
-    """`(types, 5)` in the order of the types' numbers; NaN where there is no cell."""
-    types = sorted({cell.type for cell in cells if cell.data_set == data_set})
+def _grid(values: Sequence[float] | Scores, levels: Levels, data_set: str) -> NDArray[np.float64]:
+    """`(types, 5)` in the order of the types' numbers; NaN where a level is missing."""
+    types = sorted({level.type for level in levels if level.data_set == data_set})
     grid = np.full((len(types), 5), np.nan)
-    for value, cell in zip(values, cells, strict=True):
-        if cell.data_set == data_set:
-            grid[types.index(cell.type), cell.level - 1] = value
+    for value, level in zip(values, levels, strict=True):
+        if level.data_set == data_set:
+            grid[types.index(level.type), level.level - 1] = value
     return grid
 
 

@@ -21,7 +21,7 @@ from ..model import QFMNet
 from . import losses, severity
 from .datasets.table import Decoded
 from .frozen import Views, run_rest
-from .matching import Gate, Memory, match, perturb, share
+from .matching import Memory, match, perturb, share
 from .material import Material, Pool
 
 CPU = torch.device("cpu")
@@ -31,7 +31,7 @@ Noise = Literal["none", "random", "matched", "v1"]
 
 @dataclass(frozen=True)
 class Objective:
-    """What is compared and how much it counts. A term without a weight is not computed.
+    """What is compared and how much it counts.
 
     Attributes:
         batch: Photographs a step, per process.
@@ -43,10 +43,9 @@ class Objective:
         tolerance: Largest difference in quality of a matched partner, in units of the score.
         among: A partner is drawn among this many of the best matches.
         memory: Capacity of the temporary memory, per shape of picture.
-        gate: A gate per token channel, folded away at export.
         attack: Largest change of a pixel by a one-step attack on the views, in [0, 1]; 0: none. Needs a recipe that
             freezes nothing, because the attack must reach the views.
-        weights: Per term; `plain` is what is computed for every picture.
+        weights: Per term; 0: it is not computed.
     """
 
     batch: int = 14
@@ -57,7 +56,6 @@ class Objective:
     tolerance: float = 0.05
     among: int = 8
     memory: int = 256
-    gate: bool = False
     attack: float = 0.0
     weights: dict[str, float] = field(
         default_factory=lambda: {
@@ -67,7 +65,6 @@ class Objective:
             "consistency": 1.0,
             "distillation": 5.0,
             "rank_distillation": 0.2,
-            "feature_distillation": 0.0,
             "severity": 5.0,
             "difference": 10.0,
             "attacked": 10.0,
@@ -88,18 +85,16 @@ class Labels:
     Attributes:
         mos: Human mean, in [0, 1].
         teacher, spread: Mean and standard deviation over the teacher's members, in units of the score.
-        features: `(N, E)` of the teacher for feature distillation; E may be 0.
     """
 
     mos: NDArray[np.float32]
     teacher: NDArray[np.float32]
     spread: NDArray[np.float32]
-    features: NDArray[np.float32]
 
     @classmethod
     def of(cls, decoded: Decoded) -> "Labels":
         mos = decoded.mos
-        return cls(mos, mos, np.zeros_like(mos), np.zeros((len(mos), 0), np.float32))
+        return cls(mos, mos, np.zeros_like(mos))
 
     @property
     def clean(self) -> NDArray[np.float32]:
@@ -126,14 +121,12 @@ class Outputs(NamedTuple):
 
 
 class CachedForward(nn.Module):
-    """From cached prefix outputs to scores; what DistributedDataParallel wraps."""
+    """From what the frozen layers gave to scores; what DistributedDataParallel wraps."""
 
-    def __init__(self, net: QFMNet, frozen: int, gate: bool = False) -> None:
+    def __init__(self, net: QFMNet, frozen: int, bf16: bool = False) -> None:
         super().__init__()
         self.net, self.frozen = net, frozen
-        self.gate = Gate(net.config.dim) if gate else None
-        self.rest = False  # True: no gradient for the backbone
-        self.bf16 = False  # True: the backbone in bfloat16, where the device has it
+        self.bf16 = bf16  # the backbone in bfloat16, where the device has it
 
     def forward(
         self, batches: Sequence[tuple[Tensor, Tensor]], views: int, noise: Any = None, attack: float = 0.0
@@ -163,13 +156,11 @@ class CachedForward(nn.Module):
         return Outputs(scores, stds, tokens[0], semantics, None if noisy is None else self.score(noisy), attacked)
 
     def embed(self, cells: Tensor, views: int) -> Tensor:
-        tokens = self.net.embed(cells, len(cells) // views)
-        return tokens if self.gate is None else self.gate(tokens)  # type: ignore[no-any-return]
+        return self.net.embed(cells, len(cells) // views)
 
     def cells(self, cut: Tensor, cells: Tensor, views: int) -> Tensor:
         size = MICRO_BATCH * views
-        learn = torch.is_grad_enabled() and not self.rest
-        with torch.set_grad_enabled(learn), torch.autocast(cut.device.type, torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(cut.device.type, torch.bfloat16, enabled=self.bf16):
             parts = zip(torch.split(cut, size), torch.split(cells, size), strict=True)
             return torch.cat([run_rest(self.net, self.frozen, *part).float() for part in parts])
 
@@ -178,7 +169,7 @@ class CachedForward(nn.Module):
         return self.net.mean.device
 
     def score(self, tokens: Tensor) -> Tensor:
-        return self.net.calibration(self.net.forward_head(tokens))  # type: ignore[no-any-return]
+        return self.net.calibration(self.net.forward_head(tokens))
 
 
 def one_step_attack(net: QFMNet, score: Callable[[Tensor], Tensor], views: Tensor, size: float) -> Tensor:
@@ -270,10 +261,10 @@ def step_losses(
     targets = [mos]
     if series_pool is not None:
         targets.append(_series_targets(series_pool, series_rows, labels).to(device))
-        ladders = (out.scores[1].view(-1, series_pool.rungs), targets[1].view(-1, series_pool.rungs))
+        by_series = (values.view(-1, series_pool.rungs) for values in (out.scores[1], targets[1]))
         # Squares: absolute errors would leave what is hard to see where the clean pictures are.
         terms["severity"] = losses.regression(out.scores[1], targets[1], knee=0.5)
-        terms["difference"] = losses.difference(*ladders)
+        terms["difference"] = losses.difference(*by_series)
     if out.stds:
         spread = torch.zeros(sum(map(len, targets)), device=device)  # nobody disagrees about a series' targets
         spread[: len(mos)] = torch.from_numpy(labels.spread[source])
@@ -312,8 +303,8 @@ def _noise(config: Objective, memory: Memory, mos: Tensor, ids: Tensor, generato
 def _photo_terms(
     config: Objective, out: Outputs, mos: Tensor, labels: Labels, source: NDArray[np.int64]
 ) -> dict[str, Tensor]:
-    known = (labels.teacher, labels.spread, labels.features, labels.clean)
-    teacher, spread, features, clean = to(mos.device, *(torch.from_numpy(values[source]) for values in known))
+    known = (labels.teacher, labels.spread, labels.clean)
+    teacher, spread, clean = to(mos.device, *(torch.from_numpy(values[source]) for values in known))
     scores = out.scores[0]
     terms = {"regression": losses.regression(scores, mos), "correlation": losses.correlation(scores, mos)}
     if out.noisy is not None:
@@ -326,8 +317,6 @@ def _photo_terms(
         terms["distillation"] = losses.score_distillation(scores, teacher, spread)
     if config.weights.get("rank_distillation"):
         terms["rank_distillation"] = losses.rank_distillation(scores, teacher)
-    if config.weights.get("feature_distillation") and labels.features.shape[1]:
-        terms["feature_distillation"] = losses.feature_distillation(out.tokens.mean(dim=1), features)
     return terms
 
 

@@ -6,7 +6,7 @@ carries no copy of that picture's own MOS, noise included. All of this is ours.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from ..score import QFMScore
 from .datasets.table import DataError, Decoded, csv_records
+from .evaluate import brief, score_images
 from .frozen import Views
+from .material import to_tensor
+from .recipe import Recipe, assemble
 from .step import Labels
 from .uncertainty import fit_scale
 
@@ -58,6 +62,43 @@ def cross_fit(
     return held_out.astype(np.float32), (fit.fit(features, mos - centre).predict(others) + centre).astype(np.float32)
 
 
+def train_teacher(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    folds: int = 5,
+    severity: Path | None = None,
+    workers: int = 0,
+    openvino: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Cross-fit a member on the views of a recipe that freezes every block, and write its pseudo-labels.
+
+    Args:
+        recipe, data, severity, workers, openvino: See `assemble`.
+        out: CSV file, `image,score`.
+        folds: Of the cross-fit.
+        say: Gets lines of progress.
+    """
+    _, decoded, drawn = assemble(recipe, data, severity, workers, openvino)
+    whole, val = drawn.photos[0], drawn.validation_indices
+    groups = [decoded.rows[i].group for i in whole.source]
+    features = summarize(whole.views), summarize(drawn.validation)
+    scores = np.full(len(decoded.rows), np.nan, np.float32)
+    scores[whole.source], scores[val] = cross_fit(features[0], decoded.mos[whole.source], groups, features[1], folds)
+    write_member(decoded, scores, out)
+    for name, part in (("train, cross-fitted", whole.source), ("validation", val)):
+        say(f"{name}: {brief(scores[part], [decoded.rows[i] for i in part])}")
+
+
+def label(weights: str | None, data: Path, out: Path) -> None:
+    """Score all decoded pictures in `data` with a network (an id or a file), and write its pseudo-labels."""
+    decoded = Decoded.open(data / "decoded")
+    scores, _ = score_images(QFMScore.from_pretrained(weights), map(to_tensor, decoded.pixels))
+    write_member(decoded, scores, out)
+
+
 def write_member(decoded: Decoded, scores: Scores, path: Path) -> None:
     """Write one member's pseudo-labels: a CSV file `image,score`, by file name; small enough to commit."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +123,7 @@ def read_labels(decoded: Decoded, members: Sequence[Path]) -> Labels:
     filled = np.where(count, known, labels.mos)
     mean = np.nanmean(filled, axis=0)
     spread = np.nanstd(filled, axis=0)
-    return Labels(labels.mos, mean.astype(np.float32), spread.astype(np.float32), labels.features)
+    return Labels(labels.mos, mean.astype(np.float32), spread.astype(np.float32))
 
 
 def error_growth(decoded: Decoded, members: Sequence[Path]) -> float:

@@ -15,10 +15,16 @@ from PIL import Image
 from scipy.stats import rankdata
 
 from ..images import Pixels, open_image, read_pixels
-from ..score import Metric
-from .datasets.table import DataError, Decoded, csv_records
-from .evaluate import plcc, srcc
-from .scoring import Scores, score_all, score_pictures
+from ..score import Metric, QFMScore
+from .agreement import plcc, srcc
+from .datasets.table import DataError, Decoded, csv_records, read_table
+from .evaluate import figures_to_choose_by
+from .invariances import CHECKS, check_invariances, check_large
+from .scoring import Scores, score_pictures
+from .severity import read_severity
+from .severity_check import clean_pictures, figures, score_levels
+
+CLEAN_MOS = 0.75  # a photograph this good is clean
 
 ROWS = 2160  # at which people saw the large pictures
 CHOSEN_BY = (
@@ -55,25 +61,88 @@ class Table:
         return float(np.mean([self.figures[name] for name in CHOSEN_BY]))
 
     def markdown(self) -> str:
-        """A line per figure."""
-        lines = [f"| {self.weights} | |", "|---|--:|"]
-        return "\n".join([*lines, *(f"| {name} | {value:.4f} |" for name, value in self.figures.items())]) + "\n"
+        """A line per figure, with what is wanted where there is a check."""
+        wanted = {check.figure: check for check in CHECKS if check.figure in self.figures}
+        lines = [f"| {self.weights} | | wanted |", "|---|--:|---|"]
+        for name, value in self.figures.items():
+            check = wanted.get(name)
+            sign = "" if check is None else f"{'at least' if check.least else 'at most'} {check.bound:g}"
+            failed = "" if check is None or check.passed(self.figures) else " (missed)"
+            lines.append(f"| {name} | {value:.4f} | {sign}{failed} |")
+        return "\n".join(lines) + "\n"
+
+
+def travel(
+    weights: str | None,
+    data: Path,
+    *,
+    severity: Path | None = None,
+    large: Path | None = None,
+    large_rows: int = ROWS,
+    generated: Path | None = None,
+    sharp: Path | None = None,
+    pictures: int = 12,
+    workers: int = 2,
+    say: Callable[[str], None] = lambda text: None,
+) -> Table:
+    """Measure a file of weights on all that is given; nothing is learned, chosen or fitted.
+
+    Args:
+        weights: Id or file; None: the shipped weights.
+        data: What `prepare` wrote of BIQ2021; its validation part, and clean pictures of that for what is rendered.
+        severity: Human means per distortion type and level (`read_severity`).
+        large, large_rows: Folder of large pictures with scores, and the rows at which people saw them, see
+            `measure_large`.
+        generated: Table of what `prepare agiqa3k` wrote (`all.csv`); its test part is left alone.
+        sharp: Folder of sharp photographs of 5 megapixels and more.
+        pictures: Clean photographs that are distorted, and checked for invariances.
+        workers: Processes.
+        say: Gets lines of progress.
+
+    Returns:
+        The table; rows of what was not given are missing.
+
+    Raises:
+        DataError: a folder or table is not what it should be.
+        WeightsError: no such weights.
+    """
+    metric = QFMScore.from_pretrained(weights)
+    table, decoded = Table(metric.weights_id), Decoded.open(data / "decoded")
+
+    def score(images: Sequence[Pixels]) -> Scores:
+        return score_pictures(metric, lambda i: images[i], len(images), workers)[0]
+
+    say("BIQ2021 validation")
+    measure_home(table, metric, decoded, workers)
+    if large:
+        say("large pictures")
+        measure_large(table, metric, large, workers, large_rows)
+    if generated:
+        say("generated pictures")
+        rows = [row for row in read_table(generated) if row.split != "test"]
+        mos = np.array([row.mos for row in rows])
+        scores, _ = score_pictures(metric, lambda i: _read(rows[i].image), len(rows), workers)
+        table.add("generated", n=len(rows), srcc=srcc(scores, mos), plcc=plcc(scores, mos))
+    clean = clean_pictures(decoded, "val", CLEAN_MOS, pictures, seed=0)
+    if severity:
+        say("distortions")
+        levels = read_severity(severity)
+        for name, found in figures(score_levels(metric, clean, levels, workers), levels).items():
+            table.add(name, srcc=found["srcc"], pairs=found["pairs_right"])
+    say("invariances")
+    table.figures |= check_invariances(score, clean)
+    if sharp:
+        say("sharp photographs at full size")
+        table.figures |= check_large(score, [_read(str(path)) for path in sorted(sharp.iterdir()) if path.is_file()])
+    return table
 
 
 def measure_home(table: Table, metric: Metric, decoded: Decoded, workers: int) -> None:
     """BIQ2021's validation part: overall, and the mean of the subsets' SRCCs."""
     val = decoded.select("val")
     scores, _ = score_pictures(metric, lambda i: np.array(decoded.pixels[val[i]]), len(val), workers)
-    mos, subset = decoded.mos[val], np.array([decoded.rows[i].subset for i in val])
-    within = [srcc(scores[subset == name], mos[subset == name]) for name in np.unique(subset)]
-    table.add("biq2021 validation", srcc=srcc(scores, mos), within=float(np.mean(within)), plcc=plcc(scores, mos))
-
-
-def measure_files(table: Table, row: str, metric: Metric, images: Sequence[str], mos: Scores, workers: int) -> Scores:
-    """Any labelled files: SRCC and PLCC; returns the scores."""
-    scores, _ = score_pictures(metric, lambda i: _read(images[i]), len(images), workers)
-    table.add(row, srcc=srcc(scores, mos), plcc=plcc(scores, mos))
-    return scores
+    found = figures_to_choose_by(scores, [decoded.rows[i] for i in val])
+    table.add("biq2021 validation", srcc=found["srcc"], within=found["within_srcc"], plcc=found["plcc"])
 
 
 def measure_large(table: Table, metric: Metric, folder: Path, workers: int, rows: int = ROWS) -> None:
@@ -115,16 +184,6 @@ def write(table: Table, folder: Path) -> None:
     figure.savefig(folder / "travel.png", dpi=110)
 
 
-def large_photographs(folder: Path) -> list[Pixels]:
-    """The pictures of a folder, `(H, W, 3)` uint8, in order of name."""
-    return [_read(str(path)) for path in sorted(folder.iterdir()) if path.is_file()]
-
-
-def scorer(metric: Metric, workers: int) -> Callable[[Sequence[Pixels]], Scores]:
-    """What `invariances` take."""
-    return lambda pictures: score_all(metric, pictures, workers)
-
-
 def _read(path: str) -> Pixels:
     with open_image(path) as image:
         pixels = read_pixels(image)
@@ -143,4 +202,5 @@ def _partial(scores: Scores, mos: Scores, other: Scores) -> float:
     """Spearman's correlation of scores and MOS with `other` held fixed."""
     s, m, o = (rankdata(values) for values in (scores, mos, other))
     sm, so, mo = (float(np.corrcoef(a, b)[0, 1]) for a, b in ((s, m), (s, o), (m, o)))
-    return (sm - so * mo) / float(np.sqrt((1 - so**2) * (1 - mo**2)))
+    spread = float(np.sqrt(max(0.0, (1 - so**2) * (1 - mo**2))))
+    return (sm - so * mo) / spread if spread > 1e-6 else 0.0  # nothing is left that could vary

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..assessment import half_width
-from .evaluate import Scores, srcc
+from .agreement import Scores, srcc
 
 
 class RiskCoverage(NamedTuple):
@@ -72,7 +72,7 @@ def risk_coverage(scores: Scores, std: Scores, mos: Scores) -> RiskCoverage:
     return RiskCoverage(kept / len(squares), rmse, float(rmse.mean()))
 
 
-def report(scores: Scores, std: Scores, mos: Scores) -> dict[str, float]:
+def figures(scores: Scores, std: Scores, mos: Scores) -> dict[str, float]:
     """Figures of one part.
 
     Returns:
@@ -127,5 +127,4 @@ def _deviations(scores: Scores, std: Scores, mos: Scores) -> Scores:
         raise ValueError(f"expected three (N,) arrays with N >= 1, got {', '.join(map(str, shapes))}")
     if not (np.isfinite(std).all() and np.min(std) > 0):
         raise ValueError("std: expected finite standard deviations above 0; do the weights predict them?")
-    deviations: Scores = np.subtract(scores, mos, dtype=float) / std
-    return deviations
+    return np.subtract(scores, mos, dtype=float) / std

@@ -116,6 +116,7 @@ def page(demo):
         chromium.close()
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_picture_gets_its_score_word_uncertainty_and_map(page, unsure, photo_path):
     found = unsure.assess(load_image(photo_path))
@@ -134,15 +135,17 @@ def test_a_picture_gets_its_score_word_uncertainty_and_map(page, unsure, photo_p
     assert page.refused == []  # the page is whole without any other machine
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_damaged_picture_is_explained(page, photo_path, tmp_path):
     (tmp_path / "cut.png").write_bytes(Path(photo_path).read_bytes()[:5000])
     page.locator("input[type=file]").set_input_files(tmp_path / "cut.png")
-    expect(page.get_by_text("expected a whole picture")).to_be_visible(timeout=PATIENCE * 1000)
+    expect(page.get_by_text("expected a whole PNG")).to_be_visible(timeout=PATIENCE * 1000)
     expect(page.get_by_label("In a word")).to_have_value("")
     expect(page.get_by_label("Uncertainty")).to_have_value("")
 
 
+@pytest.mark.slow
 def test_files_are_scored_as_they_came(demo, unsure, tmp_path, photo_path):
     """Turned by EXIF, and a JPEG: no second compression, no orientation lost."""
     with Image.open(photo_path) as picture:
@@ -155,6 +158,7 @@ def test_files_are_scored_as_they_came(demo, unsure, tmp_path, photo_path):
     assert value == round(unsure(load_image(tmp_path / "turned.jpg")).item(), 3)
 
 
+@pytest.mark.slow
 def test_weights_that_predict_no_uncertainty(tiny, photo_path):
     value, word, sure, _ = runpy.run_path(str(DEMO))["explain"](tiny, photo_path)
     assert sure == "these weights predict none"

@@ -12,14 +12,17 @@ import pytest
 import torch
 from helpers.documents import ROOT, run_blocks
 from helpers.generated_files import generate
-from helpers.mean import FATAL, FatalNet, KilledOnceNet, Mean, half
+from helpers.mean import FATAL, Fatal, Half, KilledOnce, Mean
+from helpers.published import TINY
 from PIL import Image
 
 from qfm_metric import QFMScore, load_image, score_files
 from qfm_metric.adapters.ray import ImageScorer, score_dataset
 from qfm_metric.cli import main
-from qfm_metric.cli import score as cli
+from qfm_metric.folder.row import COLUMNS
 from qfm_metric.folder.uris import list_images
+from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.weights import save_weights
 
 # Ray's own settings read those that it deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:`use_.*` is deprecated:DeprecationWarning")
@@ -52,8 +55,18 @@ def cluster():
 
 
 @pytest.fixture(scope="module")
-def tiny(tiny_files):
-    return QFMScore.from_pretrained(tiny_files[0])
+def weights(tmp_path_factory):
+    """Of a network that predicts deviations."""
+    torch.manual_seed(0)
+    config = TINY | {"uncertainty": True}
+    path = tmp_path_factory.mktemp("weights") / "sure.safetensors"
+    save_weights(path, config, QFMNet(QFMConfig(**config)).state_dict(), torch.float32)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tiny(weights):
+    return QFMScore.from_pretrained(weights)
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +92,8 @@ def expected(paths, tiny):
 
 
 def same(found, rows):
-    columns = ("path", "score", "error", "width", "height")
-    assert [{name: row[name] for name in columns} for row in found] == [
-        {name: row[name] for name in columns} for row in rows
+    assert [{name: row[name] for name in COLUMNS} for row in found] == [
+        {name: row[name] for name in COLUMNS} for row in rows
     ]
 
 
@@ -100,6 +112,7 @@ def encoded(paths, kind):
     return pa.table({"path": paths, "image": pa.array(data, pa.binary())})
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_one_process(cluster, paths, tiny, expected):
     table = pa.table({"path": paths, "number": range(len(paths))})
     blocks = [table.slice(start, 7) for start in range(0, len(paths), 7)]
@@ -108,11 +121,13 @@ def test_scores_are_those_of_one_process(cluster, paths, tiny, expected):
     assert [row["number"] for row in found] == list(range(len(paths)))
     same(found, expected)
     assert {row["error"] is None for row in found} == {True, False}
+    assert {row["std"] is None for row in found} == {True, False}
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_no_image(cluster, tmp_path):
     paths = grey(tmp_path, [8, 8, 8, 8, 8, FATAL, 8, 8, 8, 8] * 2)
-    metric, marker = Mean(KilledOnceNet(tmp_path / "killed")), tmp_path / "killed"
+    metric, marker = KilledOnce(tmp_path / "killed"), tmp_path / "killed"
     blocks = [pa.table({"path": paths[start : start + 5]}) for start in range(0, len(paths), 5)]
     scored = score_dataset(cluster.data.from_arrow(blocks), metric, workers=2, batch_size=5).take_all()
     assert marker.exists()
@@ -122,10 +137,11 @@ def test_a_killed_worker_costs_no_image(cluster, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_a_picture_that_kills_its_worker_gets_an_error(cluster, tmp_path):
     paths = grey(tmp_path, [8, 8, FATAL, 8])
     table = pa.table({"path": paths})
-    scored = score_dataset(cluster.data.from_arrow(table), Mean(FatalNet()), workers=1).take_all()
+    scored = score_dataset(cluster.data.from_arrow(table), Fatal(), workers=1).take_all()
     assert sorted(row["path"] for row in scored) == paths
     failed = [row for row in scored if row["error"]]
     assert [row["path"] for row in failed] == [paths[2]]
@@ -185,15 +201,16 @@ def test_what_cannot_be_scored_is_refused(tiny, batch, options, message):
 
 def test_a_prefix_keeps_columns_apart(tiny, paths):
     scored = ImageScorer(tiny, prefix="qfm_", tile=64)(pa.table({"path": paths[:1], "width": [3]}))
-    assert scored.column_names == ["path", "width", "qfm_score", "qfm_error", "qfm_width", "qfm_height", "qfm_lowest"]
+    assert scored.column_names == ["path", "width", *(f"qfm_{name}" for name in [*COLUMNS, "lowest"] if name != "path")]
 
 
-def test_command_writes_what_the_local_engine_writes(cluster, folder, paths, tiny_files, tmp_path, capsys):
+@pytest.mark.slow
+def test_command_writes_what_the_local_engine_writes(cluster, folder, paths, weights, tmp_path, capsys):
     paths = [path for path in paths if not os.path.isdir(path)]  # on the command line, a folder is what is in it
     table, images = tmp_path / "paths.parquet", tmp_path / "images.parquet"
     pq.write_table(pa.table({"where": paths}), table)
     pq.write_table(encoded([path for path in paths if Path(path).is_file()], "binary"), images)
-    options = ["--weights", str(tiny_files[0]), "--jsonl", "--quiet"]
+    options = ["--weights", str(weights), "--jsonl", "--quiet"]
     torch.set_num_threads(1)
 
     def run(*more):
@@ -205,6 +222,10 @@ def test_command_writes_what_the_local_engine_writes(cluster, folder, paths, tin
 
     status, text = run(*paths)
     lines = text.splitlines(keepends=True)
+    assert {(row := json.loads(line))["std"] is None: row["score"] is None for line in lines} == {
+        True: True,
+        False: False,
+    }
     on_ray = ["--engine", "ray", "--batch-size", "4"]
     found = run(*paths, folder.as_uri(), *on_ray, "--workers", "2")
     assert (found[0], found[1][: len(text)]) == (status, text)
@@ -219,9 +240,10 @@ def test_command_writes_what_the_local_engine_writes(cluster, folder, paths, tin
     capsys.readouterr()
 
 
-def test_command_hands_its_network_to_the_workers(cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "QFMScore", Mean())
-    monkeypatch.setattr(cli, "OnnxScore", lambda metric: half)
+@pytest.mark.slow
+def test_command_hands_its_metric_to_the_workers(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr("qfm_metric.cli.options.QFMScore", Mean())
+    monkeypatch.setattr("qfm_metric.cli.score.OnnxScore", lambda metric: Half())
     paths = grey(tmp_path, [8] * 6)
     assert main([*paths, "--engine", "ray", "--onnx", "--jsonl", "-o", str(tmp_path / "out")]) == 0
     rows = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
@@ -229,9 +251,24 @@ def test_command_hands_its_network_to_the_workers(cluster, tmp_path, monkeypatch
     assert [row["score"] for row in rows] == [round(i / 510, 4) for i in range(6)]
 
 
-def test_a_network_for_the_cpu_is_refused_on_a_gpu():
-    with pytest.raises(ValueError, match="network: expected a metric on the CPU, got cuda"):
-        score_dataset(None, Mean(), workers=1, num_gpus=1, network=half)
+class OnCpu(Mean):
+    runtime = "ONNX Runtime"
+
+
+@pytest.mark.parametrize(
+    ("metric", "options", "message"),
+    [
+        (OnCpu(), {"num_gpus": 1}, "num_gpus: expected 0 of a metric that runs in ONNX Runtime, got 1"),
+        (OnCpu(), {"dtype": torch.bfloat16}, "dtype: expected torch.float32 of a metric that runs in ONNX Runtime"),
+        (Mean(), {"tile": 63}, "tile: expected at least 64, got 63"),
+        (Mean(), {"num_gpus": -1}, "num_gpus: expected 0 or more, got -1"),
+        (Mean(), {"workers": (3, 2)}, "workers: expected at least 1"),
+        (torch.nn.Identity(), {}, "metric: expected a QFMScore or another metric"),
+    ],
+)
+def test_what_a_cluster_cannot_do_is_refused_before_it_is_asked(metric, options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        score_dataset(None, metric, **{"workers": 1} | options)
 
 
 @pytest.mark.parametrize(
@@ -250,6 +287,7 @@ def test_command_refuses(options, message, tiny_files, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_document_prints_what_it_claims(cluster, tmp_path, monkeypatch, photo_path):
     monkeypatch.chdir(tmp_path)
     shutil.copy(photo_path, "photo.png")

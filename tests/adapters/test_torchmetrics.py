@@ -134,6 +134,7 @@ def test_refuses_what_it_does_not_know(tiny, mean):
         mean.update(torch.full((1, 3, 64, 64), 255.0))
 
 
+@pytest.mark.slow
 def test_absent_package_is_named_with_its_extra():
     code = "import sys; sys.modules['torchmetrics'] = None; import qfm_metric.adapters.torchmetrics"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=300)
@@ -167,6 +168,7 @@ print("synced")
 """
 
 
+@pytest.mark.slow
 def test_two_processes_are_synced(tmp_path, tiny_files, images):
     torch.save(images, tmp_path / "images.pt")
     command = [sys.executable, "-c", WORKER, str(tiny_files[0]), str(tmp_path / "images.pt")]

@@ -69,6 +69,7 @@ def run(attack, table, work, weights, peers=()):
     )
 
 
+@pytest.mark.slow
 def test_a_run_reports_every_pair_and_keeps_what_is_done(modules, table, tiny_files, peer, tmp_path, capsys):
     attack = modules[0]
     work = tmp_path / "work"
@@ -100,6 +101,7 @@ def test_a_run_reports_every_pair_and_keeps_what_is_done(modules, table, tiny_fi
     assert "all attacks are kept" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_guarded_score_is_attacked_and_so_are_both_its_networks_at_once(modules, table, tiny_files, tmp_path):
     attack, work = modules[0], tmp_path / "work"
     more = ["--weights", str(tiny_files[0]), "--guarded", str(tiny_files[1]), "--margin", "-0.01", "-0.01"]

@@ -14,7 +14,7 @@ PACKAGE = """
 import torch
 
 class QFMScore:
-    report = {report!r}
+    {name} = {name!r}
     def __call__(self, image):
         return {expression}
 
@@ -56,7 +56,7 @@ def test_limits():
 
 @pytest.fixture
 def repository(tmp_path):
-    """Two commits: the second scores .125 higher."""
+    """Two commits: the second scores .125 higher, and calls what scores by another name."""
     folder = tmp_path / "repository"
     (folder / "qfm_metric").mkdir(parents=True)
 
@@ -65,20 +65,21 @@ def repository(tmp_path):
         subprocess.run(["git", "-C", str(folder), *name, *arguments], check=True, capture_output=True)
 
     git("init", "-b", "main")
-    for report, expression in (("one", "image * 1.0"), ("two", "image + 0.125")):
-        (folder / "qfm_metric" / "__init__.py").write_text(PACKAGE.format(report=report, expression=expression))
+    for name, expression in (("report", "image * 1.0"), ("signature", "image + 0.125")):
+        (folder / "qfm_metric" / "__init__.py").write_text(PACKAGE.format(name=name, expression=expression))
         git("add", "-A")
-        git("commit", "-m", report)
+        git("commit", "-m", name)
     return folder
 
 
+@pytest.mark.slow
 def test_two_commits(repository, tmp_path, photo_path, capsys):
     out = tmp_path / "out.json"
     options = ["--repository", str(repository), "--pictures", photo_path, "--rounds", "2", "--json", str(out)]
     assert regression.main(["main~1", "main", *options, "--most-difference", "0.1"]) == 1
     assert "scores: 0.12 > 0.1" in capsys.readouterr().err
     found = json.loads(out.read_text())
-    assert found["reports"] == ["one", "two"]
+    assert found["signatures"] == ["report", "signature"]
     assert (found["scores"]["most"], found["scores"]["changed"]) == (0.125, 1)
     assert [len(times) for pair in found["seconds"].values() for times in pair] == [2] * 6
     left = subprocess.run(["git", "-C", str(repository), "worktree", "list"], capture_output=True, text=True)

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.mean import Mean
 from helpers.pages import read_page
 from PIL import Image
 
-from qfm_metric.cli import compare as cli_compare
-from qfm_metric.cli import main
+from qfm_metric.cli import main, options
 from qfm_metric.compare import compare_scores, match_names
+from qfm_metric.folder.formats import FORMATS
 
 RANDOM = np.random.default_rng(0)
 
@@ -139,17 +138,15 @@ def test_names():
 
 
 @pytest.fixture(autouse=True)
-def folders(tmp_path, monkeypatch):
+def folders(mean):
     """A: 51, 102 and a broken one; B: 153, 102, and another; and as files of scores."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli_compare, "QFMScore", Mean())
     for path, level in {"A/x.png": 51, "A/y.png": 102, "B/x.jpg": 153, "B/y.jpg": 102, "B/z.jpg": 0}.items():
         Path(path).parent.mkdir(exist_ok=True)
         Image.new("L", (8, 8), level).save(path)
     Path("a.csv").write_text("path,score,error\nA/x.png,0.2,\nA/y.png,0.4,\n")
     Path("b.json").write_text(
         json.dumps(
-            {"report": "other", "results": [{"path": "B/x.jpg", "score": 0.6}, {"path": "B/y.jpg", "score": 0.4}]}
+            {"signature": "other", "results": [{"path": "B/x.jpg", "score": 0.6}, {"path": "B/y.jpg", "score": 0.4}]}
         )
     )
 
@@ -171,23 +168,23 @@ def test_folders(capsys):
     ]
 
 
-def test_files_of_scores_give_the_same_without_a_network(capsys, monkeypatch):
+def test_files_of_scores_give_the_same_without_a_network(mean, capsys, monkeypatch):
     main(["compare", "A", "B", "--json"])
     scored = json.loads(capsys.readouterr().out)
-    monkeypatch.setattr(cli_compare, "QFMScore", None)
+    monkeypatch.setattr(options, "QFMScore", None)
     assert main(["compare", "a.csv", "b.json", "--json"]) == 0
     read = json.loads(capsys.readouterr().out)
     assert read["difference"] == pytest.approx(scored["difference"])
     assert read["interval"] == pytest.approx(scored["interval"])
     assert [pair["name_b"] for pair in read["pairs"]] == ["x.jpg", "y.jpg"]
     assert read["pairs"][0]["difference"] == pytest.approx(0.4)
-    assert (read["report"], scored["report"]) == ("other", Mean.report)
+    assert (read["signature"], scored["signature"]) == ("other", mean.signature)
     assert (read["unmatched_b"], scored["unmatched_b"]) == ([], ["z.jpg"])
 
 
-def test_different_weights_are_told(capsys):
+def test_different_weights_are_told(mean, capsys):
     assert main(["compare", "A", "b.json"]) == 0
-    assert f"scored differently: A by {Mean.report}; B by other" in capsys.readouterr().err
+    assert f"scored differently: A by {mean.signature}; B by other" in capsys.readouterr().err
 
 
 def test_broken_picture(capsys):
@@ -230,8 +227,7 @@ def test_wrong_usage(args):
     assert status.value.code == 2
 
 
-def test_what_the_scoring_command_writes_can_be_compared(monkeypatch, capsys):
-    monkeypatch.setattr("qfm_metric.cli.QFMScore", Mean())
+def test_what_the_scoring_command_writes_can_be_compared(capsys):
     assert main(["A", "--csv", "-o", "scores.csv"]) == 0
     assert main(["B", "--json", "-o", "scores.json"]) == 0
     with open("scores.csv", newline="") as file:
@@ -240,11 +236,8 @@ def test_what_the_scoring_command_writes_can_be_compared(monkeypatch, capsys):
     assert "difference, B - A  +0.2000" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
-def test_what_scored_a_file_is_told_from_beside_it(monkeypatch, capsys, form):
-    if form == "parquet":
-        pytest.importorskip("pyarrow")
-    monkeypatch.setattr("qfm_metric.cli.QFMScore", Mean())
+@pytest.mark.parametrize("form", [name for name, form in FORMATS.items() if form.resumable])
+def test_what_scored_a_file_is_told_from_beside_it(mean, capsys, form):
     Path("B/broken.jpg").write_text("no picture")
     for folder in "AB":
         main([folder, f"--{form}", "-o", f"{folder}.{form}"])
@@ -252,12 +245,12 @@ def test_what_scored_a_file_is_told_from_beside_it(monkeypatch, capsys, form):
     assert main(["compare", f"A.{form}", f"B.{form}", "--json"]) == 1
     out, err = capsys.readouterr()
     found = json.loads(out)
-    assert found["report"] == Mean.report
+    assert found["signature"] == mean.signature
     assert (found["difference"], found["failed_b"]) == (pytest.approx(0.2), ["broken.jpg"])
     assert "scored differently" not in err
     assert main(["compare", f"A.{form}", "b.json"]) == 0
-    assert f"A by {Mean.report}; B by other" in capsys.readouterr().err
+    assert f"A by {mean.signature}; B by other" in capsys.readouterr().err
     for damaged in ("", "[]", "{}"):
         Path(f"A.{form}.run.json").write_text(damaged)
         assert main(["compare", f"A.{form}", "b.json", "--json"]) == 0
-        assert json.loads(capsys.readouterr().out)["report"] == "other"
+        assert json.loads(capsys.readouterr().out)["signature"] == "other"

@@ -5,28 +5,23 @@ import resource
 from pathlib import Path
 
 import pytest
-from helpers.mean import Mean
 from helpers.pages import read_page
 from PIL import Image
 
 from qfm_metric.cli import main
 from qfm_metric.cli import score as cli
-from qfm_metric.folder.one_file import Row
+from qfm_metric.folder.row import Row
 
 FORMS = ["csv", "jsonl", "parquet"]
 
 
 @pytest.fixture(autouse=True)
-def mean(tmp_path, monkeypatch):
-    """In an empty folder: pictures 0.png (black) to 4.png, each .2 better than the one before, and a broken one."""
-    monkeypatch.chdir(tmp_path)
+def pictures(mean):
+    """0.png (black) to 4.png, each .2 better than the one before, and a broken one."""
     Path("f").mkdir()
     for i in range(5):
         Image.new("L", (8, 8), 51 * i).save(f"f/{i}.png")
     Path("f/broken.png").write_text("no picture")
-    fake = Mean()
-    monkeypatch.setattr(cli, "QFMScore", fake)
-    return fake
 
 
 def cards_of(path="page.html"):
@@ -49,7 +44,7 @@ def test_page_beside_the_rows(mean, capsys, options):
     assert all("thumbnail" in card["pictures"][0] for card in cards[:5])
     assert "broken.png" in cards[5]["pictures"][0]["error"]
     assert "<h1>f</h1>" in text
-    assert mean.report.replace('"', "&quot;") in text
+    assert mean.signature.replace('"', "&quot;") in text
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -103,13 +98,14 @@ def test_a_run_that_ends_before_its_first_row_leaves_the_page_before(monkeypatch
     assert {path.name for path in Path().iterdir()} == {"f", "out", "out.run.json", "page.html"}
 
 
-@pytest.mark.parametrize("page", ["absent/page.html", "f"])
+@pytest.mark.parametrize("page", ["absent/page.html", "g"])
 def test_a_page_that_cannot_be_written_costs_nothing(mean, monkeypatch, capsys, page):
-    Path("out").write_text("rows of before")
-    monkeypatch.setattr(mean.net, "score_views", None)
+    Path("out").write_text("path,score\n")
+    Path("g").mkdir()
+    monkeypatch.setattr(mean, "rate", None)
     assert main(["f", "--csv", "-o", "out", "--html", page]) == 1
-    assert capsys.readouterr().err.startswith(f"qfm-metric: cannot write {Path(page).absolute()}: ")
-    assert Path("out").read_text() == "rows of before"
+    assert capsys.readouterr().err.startswith(f"qfm-metric: cannot write {page}: ")
+    assert Path("out").read_text() == "path,score\n"
 
 
 def test_a_full_disk_costs_the_page_alone(capsys):
@@ -119,7 +115,7 @@ def test_a_full_disk_costs_the_page_alone(capsys):
         assert main(["f", "--csv", "-o", "out", "--html", "page.html"]) == 1
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert capsys.readouterr().err == f"qfm-metric: cannot write {Path('page.html').absolute()}: File too large\n"
+    assert capsys.readouterr().err == "qfm-metric: cannot write page.html: File too large\n"
     assert len(Path("out").read_text().splitlines()) == 7
     assert not any("html" in path.name for path in Path().iterdir())
 
@@ -127,7 +123,7 @@ def test_a_full_disk_costs_the_page_alone(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--html", "f/0.png", "f/1.png"], "expected the name of the page to write, got a picture's: f/0.png"),
+        (["--html", "f/0.png", "f/1.png"], "expected the name of the file to write, got a picture's: f/0.png"),
         (["--html", "./out", "-o", "out", "f"], "expected another file than -o out"),
     ],
 )

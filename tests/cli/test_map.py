@@ -16,9 +16,10 @@ from PIL import Image
 
 from qfm_metric import QFMScore, load_image, score_files
 from qfm_metric.cli import main
-from qfm_metric.cli import score as cli
-from qfm_metric.folder import one_file as job
-from qfm_metric.folder import pool as files
+from qfm_metric.folder import one_file
+from qfm_metric.folder.one_file import OneFile
+from qfm_metric.folder.pool import on_gpu
+from qfm_metric.folder.row import Row
 from qfm_metric.html.scores import ReportWriter
 from qfm_metric.overlay import draw_overlay, encode_map, read_map, save_overlay
 
@@ -26,17 +27,13 @@ QUARTERS = [[0.2, 0.4], [0.6, 0.8]]
 
 
 @pytest.fixture(autouse=True)
-def mean(tmp_path, monkeypatch):
-    """In an empty folder: two pictures of one name, a third with another suffix, a broken one."""
-    monkeypatch.chdir(tmp_path)
+def pictures(mean):
+    """Two of one name, a third with another suffix, a broken one."""
     for folder in ("a", "b"):
         Path(folder).mkdir()
         Image.fromarray(np.array(QUARTERS).repeat(32, 0).repeat(48, 1) * 255).convert("L").save(f"{folder}/cat.png")
     Image.new("L", (64, 64), 51).save("b/cat.jpg")
     Path("a/broken.png").write_text("no picture")
-    fake = Mean()
-    monkeypatch.setattr(cli, "QFMScore", fake)
-    return fake
 
 
 def found(folder="maps"):
@@ -79,37 +76,39 @@ def test_paths_outside_the_current_folder(tmp_path):
 
 
 def test_nothing_is_decoded_or_run_twice(mean, monkeypatch):
-    opened, seen = [], []
-    open_image, assess = job.open_image, mean.net.assess_views
-    monkeypatch.setattr(job, "open_image", lambda path, data: opened.append(path) or open_image(path, data))
-    monkeypatch.setattr(mean.net, "score_views", lambda views: views.mean(dim=(1, 2, 3, 4)))
-    monkeypatch.setattr(mean.net, "assess_views", lambda views: seen.append(len(views)) or assess(views))
+    opened, looked, rated = [], [], []
+    open_image, look, rate = one_file.open_image, mean.look, mean.rate
+    monkeypatch.setattr(one_file, "open_image", lambda path, data: opened.append(path) or open_image(path, data))
+    monkeypatch.setattr(mean, "look", lambda pixels: looked.append(pixels.shape) or look(pixels))
+    monkeypatch.setattr(mean, "rate", lambda views, maps: rated.append((len(views), maps)) or rate(views, maps))
     assert [row.score is None for row in score_files(["a/cat.png", "a/broken.png"], mean, maps="maps")] == [False, True]
     assert opened == ["a/cat.png", "a/broken.png"]
-    assert seen == [1]
+    assert looked == [(64, 96)]
+    assert [seen for seen in rated if seen[0]] == [(1, True)]
 
 
+@pytest.mark.slow
 def test_maps_and_scores_are_those_of_assess(tiny_files):
     """In this process, in worker processes, and in batches as on a GPU."""
     metric = QFMScore.from_pretrained(tiny_files[0])
     paths = generate("f", 12, [(64, 64), (96, 128), (200, 150), (40, 300)], broken=0.2)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    batches = job.Job(metric, None, torch.float32, "batches")
+    batches = OneFile(metric, maps="batches")
     ways = {
         "alone": list(score_files(paths, metric, maps="alone")),
         "workers": list(score_files(paths, metric, workers=2, maps="workers")),
-        "batches": list(files._on_gpu(iter(paths), batches, 2, 5, 2**20)),
+        "batches": list(on_gpu(iter(paths), batches, 2, 5, 2**20)),
     }
     plain = list(score_files(paths, metric))
     assert any(row.score is None for row in plain)
     for folder, rows in ways.items():
         assert [row.score for row in rows] == [row.score for row in plain]
-        maps = [row.extra["map"] for row in rows if row.extra["map"]]
+        maps = [row.extra["map"] for row in rows if row.extra]
         assert len(set(maps)) == len(maps) == sum(row.score is not None for row in plain) == len(found(folder))
         for row in rows:
-            assert (row.extra["map"] is None) == (row.score is None)
-            if row.extra["map"]:
+            assert (row.value("map") is None) == (row.score is None)
+            if row.extra:
                 expected = metric.assess(load_image(row.path)).quality_map[0]
                 torch.testing.assert_close(read_map(row.extra["map"]), expected, atol=1e-4, rtol=0)
                 with Image.open(row.extra["map"]) as overlay:
@@ -119,7 +118,9 @@ def test_maps_and_scores_are_those_of_assess(tiny_files):
 
 def test_overlay_has_the_shape_of_the_picture_not_of_its_view(small_metric, monkeypatch):
     drawn = []
-    monkeypatch.setattr(job, "draw_overlay", lambda image, *rest: drawn.append(image) or draw_overlay(image, *rest))
+    monkeypatch.setattr(
+        one_file, "draw_overlay", lambda image, *rest: drawn.append(image) or draw_overlay(image, *rest)
+    )
     Image.new("RGB", (1000, 380), (204, 102, 51)).save("wide.png")  # its view is 64 x 64
     Image.new("L", (8, 2)).save("small.png")
     assert all(row.extra["map"] for row in score_files(["wide.png", "small.png"], small_metric, maps="maps"))
@@ -157,7 +158,7 @@ def test_maps_are_no_pictures_to_score():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["a", "--map", "maps", "--tile", "64"], "--map: expected whole pictures, got --tile"),
+        (["a", "--map", "maps", "--tile", "64"], "--map: expected whole pictures, got tiles"),
         (["a", "--map", "./a/"], "--map: expected another folder than the pictures', got ./a/"),
     ],
 )
@@ -179,12 +180,12 @@ def test_other_maps_are_other_settings(capsys):
 
 
 def test_a_folder_that_cannot_be_written_costs_nothing(mean, monkeypatch, capsys):
-    monkeypatch.setattr(mean.net, "assess_views", None)
-    Path("out").write_text("rows of before")
+    monkeypatch.setattr(mean, "rate", None)
+    Path("out").write_text("path,score\n")
     for folder in ("a/cat.png", "a/cat.png/maps"):
         assert main(["b", "--map", folder, "--csv", "-o", "out"]) == 1
         assert capsys.readouterr().err.startswith(f"qfm-metric: cannot write {folder}: ")
-    assert Path("out").read_text() == "rows of before"
+    assert Path("out").read_text() == "path,score\n"
 
 
 def test_an_overlay_that_does_not_fit_is_taken_back(capsys):
@@ -220,6 +221,6 @@ def test_values_come_back_from_the_overlay_alone(tmp_path):
     Image.new("RGB", (4, 4)).save("other.png")
     assert read_map("other.png") is None
     with ReportWriter("page.html") as report:
-        report.add({"path": "x", "score": 0.5, "thumbnail": encoded("JPEG"), "map": path})
+        report.add(Row("x", 0.5, extra={"map": str(path)}), encoded("JPEG"))
     shown = read_page(Path("page.html"))[2][0]["pictures"][0]["map"]
     assert base64.b64decode(shown) == encode_map(read_map(path))

@@ -2,6 +2,7 @@
 
 import os
 import re
+import struct
 import threading
 
 import pytest
@@ -11,11 +12,7 @@ from helpers.processes import NOT_TEXT, command
 from qfm_metric import load_image
 
 
-@pytest.fixture(autouse=True)
-def in_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
+@pytest.mark.slow
 def test_process_scores_what_the_library_scores(metric, photo_path):
     arguments = [photo_path, "gone.png", NOT_TEXT, grey("a.png", 0)]
     process = command(*arguments, env={"PYTHONIOENCODING": "utf-8:strict"}, stdout=-1, stderr=-1, text=True)
@@ -30,18 +27,23 @@ def test_process_scores_what_the_library_scores(metric, photo_path):
         assert float(score) == pytest.approx(metric(load_image(path)).item(), abs=0.6e-4)
 
 
+@pytest.mark.slow
 def test_process_shows_progress_on_a_terminal_only_there():
-    pty = pytest.importorskip("pty")
+    fcntl, pty, termios = map(pytest.importorskip, ("fcntl", "pty", "termios"))
     ours, theirs = pty.openpty()
-    process = command(grey("a.png"), grey("b.png"), stdout=-1, stderr=theirs, text=True)
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))  # without columns nothing is drawn
+    shown = {"HF_HUB_DISABLE_PROGRESS_BARS": "0"}  # as they are unless tests switch them off
+    process = command(grey("a.png"), grey("b.png"), env=shown, stdout=-1, stderr=theirs, text=True)
+    os.close(theirs)
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 0
-    assert os.read(ours, 4096) == b"\r1 scored\r2 scored\r\n"
+    told = os.read(ours, 4096).decode()
+    assert re.search(r"\r2 pictures \[.*, +[\d.]+ pictures/s\]\r\n$", told), told  # how many, and how fast
     assert re.fullmatch(r"[01]\.\d{4}\ta\.png\n[01]\.\d{4}\tb\.png\n", out)
     os.close(ours)
-    os.close(theirs)
 
 
+@pytest.mark.slow
 def test_process_streams_and_stops_quietly_when_the_reader_has_gone():
     grey("a.png")
     process = command("-", stdin=-1, stdout=-1, stderr=-1, text=True, bufsize=1)

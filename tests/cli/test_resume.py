@@ -13,29 +13,17 @@ from pathlib import Path
 
 import pytest
 from helpers.generated_files import generate
-from helpers.mean import Mean
 from helpers.processes import NOT_TEXT, command
 from PIL import Image
 
 from qfm_metric.cli import main
 from qfm_metric.cli import score as cli
-from qfm_metric.folder import journal as rows
 from qfm_metric.folder import score_files
-from qfm_metric.folder.journal import ResumeError, RowFile, read_rows, run_file
+from qfm_metric.folder.formats import FORMATS, key
+from qfm_metric.folder.journal import Journal, ResumeError, RowFile, read_table, run_file
 
-SUFFIXES = {"csv": "csv", "jsonl": "jsonl", "parquet": "parquet.jsonl"}  # of the file that grows
-
-
-@pytest.fixture(autouse=True)
-def in_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def mean(monkeypatch):
-    fake = Mean()
-    monkeypatch.setattr(cli, "QFMScore", fake)
-    return fake
+FORMS = [name for name, form in FORMATS.items() if form.resumable]
+GROWS = {name: "out.jsonl" if FORMATS[name].convert else "out" for name in FORMS}  # the file that rows are appended to
 
 
 def greys(number):
@@ -48,39 +36,36 @@ def greys(number):
 
 def rows_of(form, path="out"):
     """Path and score of each row of a finished file."""
-    if form == "parquet":
-        parquet = pytest.importorskip("pyarrow.parquet")
-        return [(row["path"], row["score"]) for row in parquet.read_table(path).to_pylist()]
+    if restore := FORMATS[form].restore:
+        return [(row["path"], row["score"]) for row in restore(Path(path))]
     text = Path(path).read_text(encoding="utf-8")
     if form == "csv":
         return [(row["path"], float(row["score"] or "nan")) for row in csv.DictReader(io.StringIO(text, newline=""))]
     return [(row["path"], row["score"]) for row in map(json.loads, text.splitlines())]
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_run_cut_at_any_byte_is_completed(mean, form):
     """Every length of the file that a crash may leave, also inside a row, a quoted name and a character."""
     names = [*greys(3), 'f/two\nlines, "quoted" größe.png', NOT_TEXT, "f/gone.png"]
     Image.new("L", (8, 8), 200).save(names[3])
     options = [f"--{form}", "-o", "out"]
     assert main([*names, *options]) == 1
-    whole, settings = rows_of(form), run_file(Path("out")).read_text()
-    if form == "parquet":
-        rows.to_journal(Path("out"), Path("out.jsonl"))
+    whole, settings, grows = rows_of(form), run_file(Path("out")).read_text(), Path(GROWS[form])
+    if FORMATS[form].convert:
+        assert main([*names, "--jsonl", "-o", "out.jsonl"]) == 1  # what had been there before it was converted
         os.unlink("out")
-    grows = Path("out.jsonl" if form == "parquet" else "out")
     data = grows.read_bytes()
-    assert [rows.key(path) for path, _ in whole] == [rows.key(name) for name in names]
+    assert [key(path) for path, _ in whole] == [key(name) for name in names]
     for length in range(0, len(data), 3 if form == "csv" else 7):
         grows.write_bytes(data[:length])
         run_file(Path("out")).write_text(settings)
         assert main([*names, *options, "--resume"]) == 1
         assert str(rows_of(form)) == str(whole)  # NaN included
-    if form == "parquet":
-        assert not grows.exists()
+    assert grows.exists() == (form in ("csv", "jsonl"))
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_finished_run_takes_in_what_is_new(mean, monkeypatch, form, capsys):
     names = greys(4)
     options = [f"--{form}", "-o", "out", "--resume", "--fail-under", "0.001"]
@@ -125,13 +110,33 @@ def test_other_settings_are_refused(mean, capsys):
     refused(run, "out.run.json: cannot be read, so it is not known what out was scored with")
 
 
+def test_a_table_that_a_spreadsheet_saved_is_gone_on_with_and_taken_by_every_command(mean, capsys):
+    """A byte order mark, other line ends, and whole numbers as pandas writes them where some are missing."""
+    names = [*greys(3), "f/gone.png"]
+    options = ["--csv", "-o", "out.csv"]
+    assert main([*names[1:], *options]) == 1
+    text = Path("out.csv").read_text().replace(",8,8,", ",8.0,8.0,").replace("\n", "\r\n")
+    assert text.count(",8.0,8.0,") == 2
+    Path("out.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert main([*names, *options, "--resume"]) == 1
+    rows, _ = read_table("out.csv")
+    assert [(row.path, row.width) for row in rows] == [
+        *((name, 8) for name in names[1:3]),
+        (names[3], None),
+        (names[0], 8),
+    ]
+    assert main(["report", "out.csv"]) == 0
+    assert main(["compare", "out.csv", "out.csv", "--json"]) == 1  # a picture is gone
+    assert len(json.loads(capsys.readouterr().out)["pairs"]) == 3
+
+
 def test_damage_in_the_middle_is_refused():
     Path("out").write_text('{"path": "a", "score": 0.5}\n{"path": "b", "sc\n{"path": "c", "score": 0.5}\n')
-    with pytest.raises(ResumeError, match="row 2 is damaged"):
-        read_rows(Path("out"), "jsonl")
+    with pytest.raises(ResumeError, match=r'row 2 is damaged: .*"b", "sc'):
+        list(Journal(Path("out"), FORMATS["jsonl"]).rows())
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_full_disk_leaves_whole_rows(mean, capsys, form):
     resource = pytest.importorskip("resource")
     names = greys(30)
@@ -143,8 +148,8 @@ def test_a_full_disk_leaves_whole_rows(mean, capsys, form):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert status == 1
-    assert capsys.readouterr().err.startswith("qfm-metric: cannot write out: ")
-    left = Path("out.jsonl" if form == "parquet" else "out").read_text()
+    assert capsys.readouterr().err.startswith(f"qfm-metric: cannot write {GROWS[form]}: ")
+    left = Path(GROWS[form]).read_text()
     assert left.endswith("\n")
     assert 400 < len(left) <= 500
     assert main([*names, *options, "--resume"]) == 0
@@ -169,6 +174,7 @@ def test_a_row_that_does_not_fit_is_taken_back():
     assert Path("out").read_text() == "12345\nabc\n"
 
 
+@pytest.mark.slow
 def test_killed_at_random_points_each_picture_has_one_row(tiny_files):
     """Real processes, with workers and without, killed with SIGKILL; the next one goes on."""
     names = generate("f", 120, [(64, 64), (96, 64), (130, 70)], broken=0.05)
@@ -207,6 +213,7 @@ def size_of(path):
     return 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("written", [1, 500])
 def test_ctrl_c_ends_a_run_with_workers(tiny_files, written):
     """At the heading, when the first worker is being started, and among the rows."""
@@ -227,4 +234,7 @@ def test_ctrl_c_ends_a_run_with_workers(tiny_files, written):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
     _, err = process.communicate(timeout=900)
     assert (process.returncode, err) == (130, "qfm-metric: interrupted; the rows so far are written\n")
-    assert read_rows(Path("out"), "csv").end == size_of("out")
+    size, settings = size_of("out"), json.loads(run_file(Path("out")).read_text())
+    file, done = Journal(Path("out"), FORMATS["csv"]).begin(settings, resume=True)
+    with file:
+        assert done.end == size

@@ -15,29 +15,18 @@ from helpers.processes import NOT_TEXT
 from PIL import Image
 
 import qfm_metric
+from qfm_metric import load_image
 from qfm_metric.cli import main
 from qfm_metric.cli import score as cli
-from qfm_metric.cli.output import write_rows
-from qfm_metric.cli.paths import find_pictures
+from qfm_metric.cli.output import format_of, write_rows
+from qfm_metric.cli.paths import Scan
 from qfm_metric.folder import score_files
-from qfm_metric.folder.journal import RowFile
-from qfm_metric.folder.one_file import Row
+from qfm_metric.folder.formats import FORMATS
+from qfm_metric.folder.journal import RowFile, read_table
+from qfm_metric.folder.row import COLUMNS, Row
 from qfm_metric.weights import read_manifest
 
-FORMATS = [None, "csv", "json", "jsonl"]
-
-
-@pytest.fixture
-def mean(monkeypatch):
-    fake = Mean()
-    monkeypatch.setattr(cli, "QFMScore", fake)
-    return fake
-
-
-@pytest.fixture(autouse=True)
-def in_empty_folder(tmp_path, monkeypatch):
-    """Work in an empty folder, so that paths are short and rows can be compared whole."""
-    monkeypatch.chdir(tmp_path)
+STREAMED = [None, *(name for name, form in FORMATS.items() if not form.convert)]
 
 
 def feed(monkeypatch, data):
@@ -46,7 +35,7 @@ def feed(monkeypatch, data):
 
 def text_of(results, form=None):
     file = io.StringIO()
-    write_rows(results, file.write, form, Mean.report)
+    write_rows(results, file.write, format_of(form), tuple(COLUMNS), Mean.signature)
     return file.getvalue()
 
 
@@ -57,9 +46,9 @@ def test_folder_is_its_pictures_in_order_of_name():
     Path("f/png").write_text("no suffix")
     top = [os.path.join("f", name) for name in ("a.jpg", "b.PNG", "c.webp.gif")]
     deep = [os.path.join("f", "deep", "d.png"), os.path.join("f", "folder.png", "e.png")]
-    assert list(find_pictures(["f"], recursive=False)) == top
-    assert list(find_pictures(["f"], recursive=True)) == top + deep
-    assert list(find_pictures(["f/notes.txt"], recursive=False)) == ["f/notes.txt"]  # named, so it gets an error row
+    assert list(Scan(["f"])) == top
+    assert list(Scan(["f"], recursive=True)) == top + deep
+    assert list(Scan(["f/notes.txt"])) == ["f/notes.txt"]  # named, so it gets an error row
 
 
 def test_globs_are_expanded_as_a_shell_would():
@@ -68,7 +57,7 @@ def test_globs_are_expanded_as_a_shell_would():
     Path("trip-b/z.txt").touch()
 
     def found(*globs):
-        return [Path(path).as_posix() for path in find_pictures(globs, recursive=False)]
+        return [Path(path).as_posix() for path in Scan(globs)]
 
     assert found("?.png") == ["1.png", "2.png"]
     assert found("*.png") == ["1.png", "10.png", "2.png", "[1].png"]
@@ -82,7 +71,7 @@ def test_globs_are_expanded_as_a_shell_would():
 def test_dash_is_a_path_per_line(monkeypatch):
     feed(monkeypatch, "b.png\r\n\r\n  \n sp ace.png\nkätzchen.png\nbad".encode() + b"\xff.png")
     names = ["b.png", " sp ace.png", "kätzchen.png", NOT_TEXT]
-    assert list(find_pictures(["first.png", "-", "last.png"], recursive=False)) == ["first.png", *names, "last.png"]
+    assert list(Scan(["first.png", "-", "last.png"])) == ["first.png", *names, "last.png"]
 
 
 def test_folder_that_cannot_be_read_costs_its_own_rows_only(monkeypatch, mean, capsys):
@@ -130,16 +119,16 @@ def test_a_bad_picture_costs_one_row():
 
 
 def test_text():
-    results = [Row("a b.png", 0.12344999, None), Row("c.png", None, "'c.png': broken")]
+    results = [Row("a b.png", 0.12344999), Row("c.png", error="'c.png': broken")]
     assert text_of(results) == "0.1234\ta b.png\nerror\tc.png\t'c.png': broken\n"
 
 
 def test_csv_reads_back():
     names = ["a,b.png", 'say "hi".png', "two\nlines.png", "größe 猫.png", "", " tab\t.png "]
-    results = [Row(name, 1 / 7, None) for name in names[:3]]
-    results += [Row(name, None, f"{name!r} is {name}") for name in names[3:]]
+    results = [Row(name, 1 / 7) for name in names[:3]]
+    results += [Row(name, error=f"{name!r} is {name}") for name in names[3:]]
     rows = list(csv.DictReader(io.StringIO(text_of(results, "csv"), newline="")))
-    assert [list(row) for row in rows] == [["path", "score", "error", "width", "height"]] * len(names)
+    assert [list(row) for row in rows] == [["path", "score", "std", "width", "height", "error", "note"]] * len(names)
     assert [row["path"] for row in rows] == names
     assert [row["score"] for row in rows] == ["0.1429"] * 3 + [""] * 3
     assert [row["error"] for row in rows] == [result.error or "" for result in results]
@@ -150,12 +139,12 @@ def test_json_reads_back(mean, capsys):
     out = capsys.readouterr().out
     assert out.isascii()  # so that it is JSON whatever the encoding of stdout
     good, bad = json.loads(out)["results"]
-    assert good == {"path": "größe.png", "score": 0.2, "error": None, "width": 8, "height": 8}
-    assert bad == {"path": "gone.png", "score": None, "error": bad["error"], "width": None, "height": None}
+    assert good == dict.fromkeys(COLUMNS) | {"path": "größe.png", "score": 0.2, "width": 8, "height": 8}
+    assert bad == dict.fromkeys(COLUMNS) | {"path": "gone.png", "error": bad["error"]}
     assert "gone.png" in bad["error"]
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", STREAMED)
 def test_a_name_that_is_not_text_ends_no_run(mean, capsys, form):
     arguments = [f"--{form}"] * bool(form) + [NOT_TEXT, grey("good.png")]
     assert main(arguments) == main([*arguments, "-o", "out"]) == 1
@@ -169,37 +158,42 @@ def test_a_name_that_is_not_text_ends_no_run(mean, capsys, form):
         assert r"bad\udcff.png" in out
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", STREAMED)
 def test_rows_before_a_failure_are_on_disk(form):
     def results():
-        yield Row("first.png", 0.5, None)
+        yield Row("first.png", 0.5)
         assert "first.png" in Path("out").read_text(encoding="utf-8")  # before the second is computed
         raise KeyboardInterrupt
 
     with RowFile("out") as file, pytest.raises(KeyboardInterrupt):
-        write_rows(results(), file.write, form, Mean.report)
+        write_rows(results(), file.write, format_of(form), tuple(COLUMNS))
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", STREAMED)
 def test_output_goes_to_the_file_alone(mean, capsys, form):
-    Path("out").write_text("what was there before, longer than what replaces it\n" * 9)
+    before = text_of([Row("longer than what replaces it.png", 0.1, width=8, height=8)] * 9, form)
+    Path("out").write_text(before)
     assert main([*[f"--{form}"] * bool(form), "-o", "out", grey("ä.png")]) == 0
     assert capsys.readouterr() == ("", "")
-    assert Path("out").read_bytes().decode() == text_of([Row("ä.png", 0.2, None, 8, 8)], form)
+    assert Path("out").read_bytes().decode() == text_of([Row("ä.png", 0.2, width=8, height=8)], form)
 
 
-@pytest.mark.parametrize("output", ["absent/out.csv", ".", "/dev/full"])
+@pytest.mark.parametrize(
+    "output", ["absent/out.csv", ".", "/dev/full", "--parquet absent/out.parquet", "--parquet .", "--parquet /dev/full"]
+)
 def test_output_that_cannot_be_written(mean, monkeypatch, capsys, output):
+    *options, output = output.split()
     scored = []
-    monkeypatch.setattr(mean.net, "score_views", lambda views: scored.append(views) or views.mean()[None])
+    monkeypatch.setattr(mean, "of", lambda view: scored.append(view) or 0.5)
     if output.startswith("/") and not os.path.exists(output):
         pytest.skip(f"no {output} on this system")
-    assert main(["-o", output, grey("a.png")]) == 1
+    assert main([*options, "-o", output, grey("a.png")]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith(f"qfm-metric: cannot write {output}: ")
+    assert re.match(rf"qfm-metric: cannot write {re.escape(output)}(\.jsonl)?: ", err)
     assert err.count("\n") == 1
-    assert output == "/dev/full" or scored == []  # known before any picture was scored
+    assert (output == "/dev/full" and not options) or scored == []  # known before any picture was scored
+    assert [path.name for path in Path().iterdir()] == ["a.png"]
 
 
 def test_nothing_found(mean, capsys):
@@ -207,7 +201,7 @@ def test_nothing_found(mean, capsys):
     assert main(["empty"]) == 1
     assert capsys.readouterr() == ("", "qfm-metric: no pictures found\n")
     assert main(["--json", "empty"]) == 1
-    assert json.loads(capsys.readouterr().out) == {"report": mean.report, "results": []}
+    assert json.loads(capsys.readouterr().out) == {"signature": mean.signature, "results": []}
 
 
 @pytest.mark.parametrize(
@@ -222,8 +216,8 @@ def test_nothing_found(mean, capsys):
         (["--top", "0", "a.png"], "--top: expected at least 1, got 0"),
         (["--fail-under", "40", "a.png"], "--fail-under: expected a score from 0 to 1, got 40"),
         (["--parquet", "a.png"], "--parquet: expected -o FILE"),
-        (["--resume", "--csv", "a.png"], "--resume: expected -o FILE and --csv, --jsonl or --parquet"),
-        (["--resume", "--json", "-o", "x", "a.png"], "--resume: expected -o FILE and --csv, --jsonl or --parquet"),
+        (["--resume", "--csv", "a.png"], "--resume: expected -o FILE and one of --jsonl, --csv, --parquet"),
+        (["--resume", "--json", "-o", "x", "a.png"], "--resume: expected -o FILE and one of --jsonl, --csv, --parquet"),
         (["--resume", "--csv", "-o", "x", "--top", "3", "a.png"], "sort FILE afterwards"),
         (["--device", "nonsense", "a.png"], "--device nonsense: "),
         (["--device", "meta", "a.png"], "--device meta: "),  # can be moved to, cannot compute
@@ -245,14 +239,28 @@ def test_wrong_usage(capsys, arguments, message):
     out, err = capsys.readouterr()
     assert exit.value.code == 2
     assert out == ""
-    assert message in err.splitlines()[-1]
+    first, hint = err.splitlines()  # what is wrong, and no list of all options before it
+    assert message in first
+    assert hint.endswith("--help shows the options")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_deviation_that_the_network_expects_is_in_every_table(metric, photo_path, form):
+    assert main([photo_path, "gone.png", f"--{form}", "-o", f"out.{form}"]) == 1
+    (row, gone), signature = read_table(f"out.{form}")
+    std = metric.assess(load_image(photo_path)).std.item()
+    assert row.std == pytest.approx(std, abs=0.6e-4)  # half of the last decimal, and what threads make of a sum
+    assert std > 0.01
+    assert gone.std is None
+    assert signature == metric.signature
 
 
 def test_options_in_any_place_and_paths_that_look_like_something_else(mean, capsys):
     grey("a.png")
     grey("-b.png", 102)
     assert main(["a.png", "--csv", "./-b.png"]) == 0
-    assert capsys.readouterr().out == "path,score,error,width,height\na.png,0.2000,,8,8\n./-b.png,0.4000,,8,8\n"
+    lines = ["path,score,std,width,height,error,note", "a.png,0.2000,,8,8,,", "./-b.png,0.4000,,8,8,,"]
+    assert capsys.readouterr().out.splitlines() == lines
     assert main(["--quiet", "--", "-b.png", "a.png"]) == 0
     assert capsys.readouterr().out == "0.4000\t-b.png\n0.2000\ta.png\n"
     grey("weights/c.png", 153)
@@ -326,7 +334,9 @@ def test_version(capsys):
 def test_when_progress_is_shown(mean, monkeypatch, capsys, options, out_is_tty, err_is_tty, shown):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: out_is_tty)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: err_is_tty)
+    monkeypatch.setattr(sys.modules["huggingface_hub.utils.tqdm"], "HF_HUB_DISABLE_PROGRESS_BARS", None)
     assert main([*options, grey("a.png"), grey("b.png")]) == 0
     out, err = capsys.readouterr()
-    assert err == ("\r1 scored\r2 scored\n" if shown else "")
+    assert (re.search(r"\r2 pictures \[.*pictures/s\]\n$", err) is not None) == shown, err
+    assert shown or err == ""
     assert out == ("" if "-o" in options else "0.2000\ta.png\n0.2000\tb.png\n")

@@ -5,8 +5,7 @@ import json
 
 import pytest
 
-from qfm_metric import hub
-from qfm_metric.cli import score as cli
+from qfm_metric import cli, hub
 from qfm_metric.weights import EMBEDDED, read_manifest, save_weights
 
 
@@ -30,7 +29,7 @@ def known(monkeypatch, entry, default):
         "remote": entry | pinned | {"file": None, "sha256": "2" * 64},
         default: entry,
     }
-    for module in ("hub", "weights", "cli_weights"):
+    for module in ("hub", "weights", "cli.weights"):
         monkeypatch.setattr(f"qfm_metric.{module}.read_manifest", lambda: manifest)
     return manifest["weights"]
 
@@ -101,7 +100,7 @@ def test_token_is_sent_on_request_only(default, monkeypatch, capsys):
         tokens.append(token)
         return hub.find_weights(source)
 
-    monkeypatch.setattr("qfm_metric.cli_weights.find_weights", find)
+    monkeypatch.setattr("qfm_metric.cli.weights.find_weights", find)
     assert cli.main(["weights", "download", default]) == 0
     assert cli.main(["weights", "download", default, "--use-token"]) == 0
     assert tokens == [False, True]

@@ -20,9 +20,12 @@ DOCUMENTS = sorted(
     }
     - ELSEWHERE
 )
+SLOW = {"docs/folders.md", "docs/own-data.md"}  # start processes
 
 
-@pytest.mark.parametrize("name", [f"qfm_metric{part}" for part in ("", ".facts", ".loss", ".scale", ".score")])
+@pytest.mark.parametrize(
+    "name", [f"qfm_metric{part}" for part in ("", ".facts", ".folder", ".guard", ".loss", ".scale", ".score")]
+)
 def test_docstring_examples(name, metric):
     module = importlib.import_module(name)
     found = doctest.testmod(module, extraglobs={"torch": torch, "score": metric})
@@ -41,7 +44,9 @@ def folder(tmp_path, monkeypatch, photo_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize(
+    "document", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in DOCUMENTS]
+)
 def test_blocks_run_and_commands_are_understood(document, folder):
     run_blocks(ROOT / document)
 

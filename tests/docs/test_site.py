@@ -80,5 +80,12 @@ def test_pages_from_elsewhere_are_there(site):
     copied = ROOT / "qfm_metric/train/recipes/head.toml"
     assert (site / "source/qfm_metric/train/recipes/head.toml").read_bytes() == copied.read_bytes()
     api = (site / "api/index.html").read_text(encoding="utf-8")
-    for name in ("QFMScore.assess", "loss.QFMLoss", "files.score_files", "export.export_onnx", "evaluate.QFM"):
+    for name in (
+        "QFMScore.assess",
+        "loss.QFMLoss",
+        "folder.score_files",
+        "row.Row",
+        "export.export_onnx",
+        "evaluate.QFM",
+    ):
         assert re.search(rf'id="qfm_metric\.[\w.]*{re.escape(name)}"', api), name

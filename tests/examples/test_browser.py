@@ -23,6 +23,7 @@ PIXELS_ALIKE = 1e-3
 DECODERS_DIFFER = 5e-3
 BLENDING_DIFFERS = 1e-2  # a canvas keeps colours multiplied by their opacity, in 8 bits
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium"),
     pytest.mark.skipif(not (SITE / "ort.wasm.bundle.min.mjs").exists(), reason="examples/browser is not built"),

@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
+@pytest.mark.slow
 def test_rank_photos(tmp_path, monkeypatch, capsys):
     figure = tmp_path / "figure.png"
     monkeypatch.setattr(sys, "argv", ["rank_photos.py", "--figure", str(figure)])

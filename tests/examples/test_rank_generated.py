@@ -82,7 +82,7 @@ def test_folders_are_ranked_and_the_best_copied(main, small_metric, tmp_path, ca
     ]
     assert (best / f"01-{order[0]}.png").read_bytes() == (fox / f"{order[0]}.png").read_bytes()
     content = json.loads((tmp_path / "scores.json").read_text())
-    assert content["report"] == small_metric.signature
+    assert content["signature"] == small_metric.signature
     assert content["prompts"][0]["reward"] == pytest.approx(np.mean(scores))
 
 

@@ -99,6 +99,8 @@ def test_losses_differ_in_nothing_else(run, tmp_path):
         assert np.asarray(image.convert("L")).std() > 20  # drawn, not blank
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:images. expected values in")  # after a step or two networks still overshoot
 def test_finished_runs_are_kept(run, example):
     options = ["--loss-weights", "--recommended", "1"]
     first, trained = run("--weights", "1", *options)
@@ -114,6 +116,7 @@ def test_finished_runs_are_kept(run, example):
     assert len(trained) == 4
 
 
+@pytest.mark.slow
 def test_guarded_runs_are_kept_apart_by_their_margin(run, example, monkeypatch):
     options = ["--weights", "0", "--loss-weights", "--recommended", "5", "--guarded-weights", "5"]
     losses, trained = run(*options)

@@ -52,6 +52,7 @@ def test_example_scores_shards(shards, monkeypatch, capsys, metric):
     assert "empty" in rows[4]["error"]
 
 
+@pytest.mark.slow
 def test_images_in_memory_are_scored_as_files_are(photo_path, tmp_path, small_metric):
     damaged, data = tmp_path / "damaged.png", Path(photo_path).read_bytes()
     damaged.write_bytes(data[:5000])

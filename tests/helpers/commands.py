@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from helpers.processes import environment
-from qfm_metric.cli import score as cli
-from qfm_metric.train.__main__ import parser as train_parser
+from qfm_metric import cli
+from qfm_metric.train.cli import parser as train_parser
 from qfm_metric.train.recipe import read_recipe
 
 PYTHON = re.compile(r"(.*/)?python3?")

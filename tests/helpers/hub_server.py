@@ -5,8 +5,10 @@ request is kept, so that tests can say what was sent; `faults` makes the next an
 """
 
 import base64
+import contextlib
 import hashlib
 import json
+import random
 import re
 import socket
 import threading
@@ -16,9 +18,12 @@ from urllib.parse import unquote
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port below those that a system gives to whoever asks for any: nobody takes it before it is listened on."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Hub:

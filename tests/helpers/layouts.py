@@ -27,7 +27,7 @@ def workbook(path, sheets):
     book.save(path)
 
 
-def cells(names, shape):
+def texts(names, shape):
     return np.array([[name] for name in names], dtype=object).reshape(shape)
 
 
@@ -146,7 +146,7 @@ def live(root, scores_file="dmos.mat", variable="dmos", low=0, high=100):
         picture(root / name)
     (root / "gblur").mkdir()
     savemat(root / scores_file, {variable: scores, "orgs": copies})
-    savemat(root / "refnames_all.mat", {"refnames_all": cells(references, (1, 982))})
+    savemat(root / "refnames_all.mat", {"refnames_all": texts(references, (1, 982))})
     return [
         ("jp2k/img1.bmp", 0.75, "rapids", "jp2k", ""),
         ("jpeg/img1.bmp", 0.0, "rapids", "jpeg", ""),
@@ -168,7 +168,7 @@ def live_challenge(root):
         (root / "Images" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(root / "Images" / name, "JPEG" if name.endswith("JPG") else "BMP")
     (root / "Data").mkdir()
-    savemat(root / "Data" / "AllImages_release.mat", {"AllImages_release": cells(names, (10, 1))})
+    savemat(root / "Data" / "AllImages_release.mat", {"AllImages_release": texts(names, (10, 1))})
     savemat(root / "Data" / "AllMOS_release.mat", {"AllMOS_release": np.array([[9.0] * 7 + [25, 100, 0]])})
     return [
         ("Images/3.bmp", 0.25, "3.bmp", "", ""),
@@ -206,6 +206,17 @@ def table(root):
     picture(root / "b.png")
     text(root / "table.csv", "image,mos,group,subset,split", "a.png,0.125,g,s,test", "b.png,1,,,")
     return [("a.png", 0.125, "g", "s", "test"), ("b.png", 1.0, "b.png", "", "")]
+
+
+def tid2008(root):
+    """In mixed case on disk, in upper case in the list."""
+    for name in ["I01_01_1.bmp", "i04_17_4.bmp"]:
+        picture(root / "distorted_images" / name)
+    text(root / "mos_with_names.txt", "4.50000 I01_01_1.bmp", "2.25000 I04_17_4.BMP")
+    return [
+        ("distorted_images/I01_01_1.bmp", 0.5, "i01", "1", ""),
+        ("distorted_images/i04_17_4.bmp", 0.25, "i04", "17", ""),
+    ]
 
 
 def tid2013(root):
@@ -246,6 +257,46 @@ BUILDERS = {
     "pipal": pipal,
     "spaq": spaq,
     "table": table,
+    "tid2008": tid2008,
     "tid2013": tid2013,
     "uhd-iqa": uhd_iqa,
 }
+
+# The parts of every layout. Where the first picture goes, the error names it as listed.
+PARTS = {
+    "agiqa3k": ["data.csv", "Images/AttnGAN_normal_000.jpg"],
+    "biq2021": ["Images", "Train (Images and MOS).csv", "Test (Images and MOS).csv", "Images/ss01 (1).jpg"],
+    "csiq": ["csiq.DMOS.xlsx", "dst_imgs", "dst_imgs/awgn/1600.AWGN.1.png"],
+    "flive": ["labels_image.csv", "labels640.csv", "labels=640_padded.csv", "EE371R/3.jpg"],
+    "kadid10k": ["dmos.csv", "images", "images/I01_01_01.png"],
+    "koniq10k": ["koniq10k_distributions_sets.csv", "1024x768", "1024x768/10004473376.jpg"],
+    "live": ["dmos.mat", "refnames_all.mat", "gblur", "wn/img174.bmp"],
+    "live-challenge": ["Data/AllImages_release.mat", "Data/AllMOS_release.mat", "Images", "Images/3.bmp"],
+    "live-realigned": ["dmos_realigned.mat", "refnames_all.mat", "gblur", "wn/img174.bmp"],
+    "pipal": ["Train_Label", "Distortion_3", "Distortion_1/A0001_00_00.bmp"],
+    "spaq": ["Annotations/MOS and Image attribute scores.xlsx", "TestImage", "TestImage/00001.jpg"],
+    "table": ["table.csv", "a.png"],
+    "tid2008": ["mos_with_names.txt", "distorted_images", "distorted_images/I01_01_1.bmp"],
+    "tid2013": ["mos_with_names.txt", "distorted_images", "distorted_images/I01_01_1.bmp"],
+    "uhd-iqa": ["uhd-iqa-metadata.csv", "validation/2.jpg"],
+}
+
+# A line of the labels replaced by another, and what is said.
+LINES = [
+    ("agiqa3k", "data.csv", "statue of a man,,,,1.25", "statue of a man,,,,5.5", r"line 2: .*\[0, 5\], got '5.5'"),
+    ("biq2021", "Test (Images and MOS).csv", "jpg,1", "jpg,1.5", r"line 2: .*\[0, 1\], got '1.5'"),
+    ("biq2021", "Test (Images and MOS).csv", "Image Name", "Name", "column Image Name is missing"),
+    ("flive", "labels_image.csv", "AVA__1.jpg,75", "AVA__1.jpg", "line 2: the line ends before mos"),
+    ("flive", "labels=640_padded.csv", "True", "yes", "line 3: expected is_valid"),
+    ("kadid10k", "dmos.csv", "I01.png,1,", "I01.png,0.5,", r"line 3: .*\[1, 5\], got '0.5'"),
+    ("kadid10k", "dmos.csv", "I01_25_05.png", "I01_25.png", "line 3: expected the name of a picture"),
+    ("koniq10k", "koniq10k_distributions_sets.csv", "validation", "valid", "line 4: .*training, validation, test"),
+    ("koniq10k", "koniq10k_distributions_sets.csv", "105,75,", "105,nan,", "line 2: .*got 'nan'"),
+    ("pipal", "Train_Label/A0002.txt", ",916.0000", " 916", "line 1: expected the name of a picture"),
+    ("pipal", "Train_Label/A0001.txt", "1146", "", "line 2: expected a score"),
+    ("table", "table.csv", "b.png,1", "b.png,55", "line 3: .*rescale"),
+    ("tid2008", "mos_with_names.txt", "4.50000", "9.5", r"line 1: .*\[0, 9\], got '9.5'"),
+    ("tid2013", "mos_with_names.txt", "6.75000 ", "I01_01_1.bmp ", r"line 1: .*\[0, 9\]"),
+    ("tid2013", "mos_with_names.txt", "0.00000 i01_24_5.bmp", "0.00000", "line 2: expected the name of a picture"),
+    ("uhd-iqa", "uhd-iqa-metadata.csv", "training,", "train,", "line 2: .*training, validation, test"),
+]

@@ -2,71 +2,24 @@
 
 import os
 import signal
-from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+
+from qfm_metric.images import to_unit
+from qfm_metric.score import Rating
 
 FATAL = 13  # pixels of width
-
-
-class MeanNet(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.config = SimpleNamespace(view_pixels=64 * 64, native_views=0)
-        self.register_buffer("mean", torch.zeros(3, 1, 1))
-        self.register_buffer("std", torch.ones(3, 1, 1))
-
-    def distinct_views(self, images):
-        return self.stack_views(images, [])
-
-    def stack_views(self, whole, pieces):
-        return whole[:, None]
-
-    def score_views(self, views):
-        return views.mean(dim=(1, 2, 3, 4))
-
-    def assess_views(self, views):
-        """The map: the mean of each quarter of the picture."""
-        return self.score_views(views), None, F.adaptive_avg_pool2d(views[:, 0].mean(dim=1, keepdim=True), 2)
-
-
-class FatalNet(MeanNet):
-    """Kills its process when it sees a picture of a certain width, as a decoder that crashes would."""
-
-    def distinct_views(self, images):
-        if images.shape[-1] == FATAL:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().distinct_views(images)
-
-
-class KilledOnceNet(MeanNet):
-    """Kills its process when it sees a picture of a certain width for the first time, as a lost node would."""
-
-    def __init__(self, marker):
-        super().__init__()
-        self.marker = marker
-
-    def distinct_views(self, images):
-        if images.shape[-1] == FATAL and not self.marker.exists():
-            self.marker.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().distinct_views(images)
-
-
-def half(views):
-    """A network that can be told from the metric's own: half of the mean."""
-    return views.mean(dim=(1, 2, 3, 4)) / 2
+SIDE = 64  # px: a picture is shown no larger
 
 
 class Mean:
-    report = 'the "mean" of ünicode'
+    """Stands for `QFMScore` in the command, too."""
+
+    runtime = "torch"
+    signature = 'the "mean" of ünicode'
     weights_sha256 = "0" * 64
     device = torch.device("cpu")
-
-    def __init__(self, net=None):
-        self.net = net or MeanNet()
 
     def from_pretrained(self, source):
         return self
@@ -74,5 +27,45 @@ class Mean:
     def to(self, device):
         return self
 
-    def __call__(self, images):
-        return torch.stack([image.mean() for image in images])
+    def look(self, pixels):
+        return to_unit(pixels)
+
+    def rate(self, views, maps=False):
+        """The map: the mean of each quarter of the picture."""
+        quarters = [F.adaptive_avg_pool2d(view.mean(dim=0, keepdim=True), 2) if maps else None for view in views]
+        return [Rating(self.of(view), None, quarter) for view, quarter in zip(views, quarters, strict=True)]
+
+    def show(self, views, size):
+        return F.interpolate(views[None], [max(1, round(side * SIDE / max(size))) for side in size])[0]
+
+    def of(self, view):
+        return view.mean().item()
+
+
+class Half(Mean):
+    """A metric that can be told from the other."""
+
+    def of(self, view):
+        return super().of(view) / 2
+
+
+class Fatal(Mean):
+    """Kills its process when it sees a picture of a certain width, as a decoder that crashes would."""
+
+    def look(self, pixels):
+        if pixels.shape[1] == FATAL:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().look(pixels)
+
+
+class KilledOnce(Mean):
+    """Kills its process when it sees a picture of a certain width for the first time, as a lost node would."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def look(self, pixels):
+        if pixels.shape[1] == FATAL and not self.marker.exists():
+            self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().look(pixels)

@@ -18,7 +18,7 @@ import torch
 from qfm_metric.model import QFMConfig, QFMNet
 from qfm_metric.train import loop, matching, material
 from qfm_metric.train.datasets.table import Decoded, Row, write_table
-from qfm_metric.train.severity import Cell
+from qfm_metric.train.severity import DistortionLevel
 from qfm_metric.train.step import Labels, Objective
 
 CONFIG = QFMConfig(depths=(0, 1, 2, 3), view_pixels=12288, native_views=1, dim=16, queries=2, heads=2)
@@ -34,9 +34,9 @@ def fresh_net(config=CONFIG):
     return QFMNet(config).eval()
 
 
-def cells():
+def levels():
     """Blur, JPEG and noise: each level keeps less."""
-    return [Cell(*kind, "", level, 0.0, quality=1 - 0.15 * level) for kind in TYPES for level in range(1, 6)]
+    return [DistortionLevel(*kind, "", level, 0.0, quality=1 - 0.15 * level) for kind in TYPES for level in range(1, 6)]
 
 
 def write_decoded(folder, count=24):
@@ -66,7 +66,7 @@ def run(world, out, objective=OBJECTIVE, config=LOOP, say=lambda text: None, net
     """Train on the material of the world; returns the best network and what it started as, trained in place."""
     net = net or fresh_net()
     out.mkdir(parents=True, exist_ok=True)
-    decoded, drawn = open_decoded(world), gather(world, net, cells())
+    decoded, drawn = open_decoded(world), gather(world, net, levels())
     loop.measure_statistics(net, FROZEN, drawn.photos[0].views)
     best = loop.train(net, FROZEN, drawn, decoded, Labels.of(decoded), objective, config, out, say)
     return best, net
@@ -85,12 +85,13 @@ def _die_in_step(number):
 def _die_while_saving(number):
     save = torch.save
 
-    def half(content, path):
+    def half(content, file):
         if content.get("step") != number:
-            return save(content, path)
+            return save(content, file)
         whole = io.BytesIO()
         save(content, whole)
-        path.write_bytes(whole.getvalue()[: whole.tell() // 2])
+        file.write(whole.getvalue()[: whole.tell() // 2])
+        file.flush()
         _die()
 
     torch.save = half

@@ -4,12 +4,14 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from helpers.pages import encoded
 
 from qfm_metric.compare import compare_scores
 from qfm_metric.folder.row import Row
 from qfm_metric.html.comparison import write_comparison
-from qfm_metric.html.scores import write_report
+from qfm_metric.html.scores import ReportWriter
+from qfm_metric.overlay import draw_overlay, save_overlay
 
 pytestmark = pytest.mark.browser
 HOSTILE = "<script>document.title = 'gone'</script><img src=x onerror=\"document.title = 'gone'\">.png"
@@ -53,23 +55,27 @@ def visit(chromium):
     assert len([url for url in requests if url.startswith("file:")]) == len(contexts)
 
 
-def rows(count):
+def rows(count, overlay):
     """Scores from 0 to 1 in an order that is neither of the sorted ones; every 50th has a map."""
-    small, quality_map = encoded("JPEG"), encoded("PNG")
     for i in range(count):
         score = (i * 7919 % count) / max(1, count - 1)
-        row = {"path": f"p{i}.jpg", "score": score, "width": 10 + i, "height": 10, "thumbnail": small}
-        yield row | ({"map": quality_map} if i % 50 == 0 else {})
+        yield Row(f"p{i}.jpg", score, None, 10 + i, 10, extra={} if i % 50 else {"map": str(overlay)})
+
+
+def write(path, count, *more):
+    overlay = save_overlay(draw_overlay(torch.rand(3, 6, 8), torch.rand(1, 3, 4)), "x.png", path.parent)
+    with ReportWriter(path, title="Fifty", signature="qfm_metric 9.9") as report:
+        for row in (*rows(count, overlay), *more):
+            report.add(row, encoded("JPEG"))
+    return path
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     """53 pictures: 50 with scores 0, 1/49 ... 1, two errors, one with a hostile name."""
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    errors = [{"path": f"e{i}.jpg", "score": None, "error": "expected a whole picture"} for i in range(2)]
-    hostile = {"path": HOSTILE, "score": 0.5, "thumbnail": encoded("JPEG")}
-    write_report([*rows(50), *errors, hostile], path, title="Fifty", signature="qfm_metric 9.9")
-    return path
+    errors = [Row(f"e{i}.jpg", error="expected a whole picture") for i in range(2)]
+    hostile = Row(HOSTILE, 0.5, 0.125, note="a <note>")
+    return write(tmp_path_factory.mktemp("report") / "report.html", 50, *errors, hostile)
 
 
 def scores(page):
@@ -122,6 +128,8 @@ def test_names_are_text(visit, report):
     assert page.locator(".card", has_text="onerror").locator(".name").text_content() == HOSTILE
     page.locator(".card", has_text="onerror").click()
     assert page.locator("#view-name").inner_text() == HOSTILE
+    caption = page.locator("#view-pictures figcaption").inner_text()
+    assert caption.startswith("score 0.500 ± 0.125, fair · a <note> · open the file")
     assert page.title() == "Fifty"
 
 
@@ -249,9 +257,7 @@ def test_phone_needs_no_sideways_scrolling(visit, report):
 
 
 def test_five_thousand_pictures(visit, tmp_path):
-    path = tmp_path / "many.html"
-    write_report(rows(5000), path)
-    page = visit(path)
+    page = visit(write(tmp_path / "many.html", 5000))
     assert status(page) == "5,000 of 5,000 shown"
     loaded = page.locator(".card img").count()
     assert 0 < loaded < 1000  # only near the screen

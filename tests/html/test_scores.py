@@ -1,11 +1,10 @@
-"""The page's data and how it is written; tests/test_report_browser.py opens it."""
+"""The page's data and how it is written; test_browser opens it."""
 
 import base64
 import io
 import os
-import sys
 import tracemalloc
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,22 +14,17 @@ from PIL import Image
 
 from qfm_metric import ImageError, load_image
 from qfm_metric.cli import main
-from qfm_metric.folder.journal import read_table
+from qfm_metric.folder import row
 from qfm_metric.html.document import BINS, bin_of, common_folder
 from qfm_metric.html.scores import ReportWriter, write_report
 from qfm_metric.html.thumbnails import thumbnail
+from qfm_metric.overlay import draw_overlay, encode_map, save_overlay
 from qfm_metric.scale import BANDS, band
 
 NOT_TEXT = os.fsdecode(b"bad\xff.png")
 
 
-@dataclass
-class Row:
-    path: str
-    score: float | None
-    error: str | None = None
-    width: int | None = 40
-    height: int | None = 30
+Row = partial(row.Row, width=40, height=30)
 
 
 @pytest.fixture
@@ -66,8 +60,8 @@ def test_bins_do_not_cross_the_edges_of_bands():
 def test_page_has_the_pictures_worst_first_then_errors(tmp_path, out):
     rows = [
         Row(grey(tmp_path / "fine.png", 200), 0.7),
-        Row(str(tmp_path / "gone.png"), None, "expected a file, found none"),
-        {"path": grey(tmp_path / "poor.png", 20), "score": 0.25},
+        row.Row(str(tmp_path / "gone.png"), error="expected a file, found none"),
+        Row(grey(tmp_path / "poor.png", 20), 0.25, 0.125, note="seen"),
     ]
     write_report(rows, out, title="Mine & yours", signature="qfm_metric <0.1>")
     text, page, cards = read_page(out)
@@ -85,6 +79,7 @@ def test_page_has_the_pictures_worst_first_then_errors(tmp_path, out):
     assert "<td>0.475, from 0" in text
     assert "Mine &amp; yours" in text
     assert "<p>qfm_metric &lt;0.1&gt;</p>" in text
+    assert {name: cards[0]["pictures"][0][name] for name in ("std", "note")} == {"std": 0.125, "note": "seen"}
     small = Image.open(io.BytesIO(base64.b64decode(cards[0]["pictures"][0]["thumbnail"])))
     assert (small.format, small.size) == ("JPEG", (40, 30))
     assert np.asarray(small).mean() == pytest.approx(20, abs=1)
@@ -93,7 +88,7 @@ def test_page_has_the_pictures_worst_first_then_errors(tmp_path, out):
 def test_text_cannot_leave_its_place(tmp_path, out):
     hostile = "<script>alert(1)<!--.png"
     write_report(
-        [Row(grey(tmp_path / hostile, 9), 0.5), Row("x", None, "</script><script>alert(2)</script>")],
+        [Row(grey(tmp_path / hostile, 9), 0.5), Row("x", error="</script><script>alert(2)</script>")],
         out,
         title="</title><script>alert(3)</script>",
         signature="<script>alert(4)</script>",
@@ -175,25 +170,29 @@ def test_a_page_that_fails_leaves_the_one_before(tmp_path, out, monkeypatch):
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_pictures_that_come_with_the_row_are_used(tmp_path, out):
-    small, quality_map = encoded("JPEG"), encoded("PNG")
-    (tmp_path / "map.png").write_bytes(quality_map)
-    row = {"path": "gone", "score": 0.5, "thumbnail": small}
-    write_report([row | {"map": quality_map}, row | {"map": tmp_path / "map.png"}, row], out)
+def test_pictures_that_come_with_the_row_and_maps_that_it_names_are_used(tmp_path, out):
+    small, cells = encoded("JPEG"), torch.tensor([[[0.2, 0.4], [0.6, 0.8]]])
+    overlay = save_overlay(draw_overlay(torch.rand(3, 40, 60), cells), "x.png", tmp_path)
+    (tmp_path / "other.png").write_bytes(encoded("PNG"))
+    with ReportWriter(out) as report:
+        for name in (overlay, tmp_path / "other.png", tmp_path / "none.png"):  # the others: no map's, gone
+            report.add(Row("gone", 0.5, extra={"map": str(name)}), small)
     pictures = [card["pictures"][0] for card in read_page(out)[2]]
     assert {base64.b64decode(picture["thumbnail"]) for picture in pictures} == {small}
-    assert [base64.b64decode(picture.get("map", "")) for picture in pictures] == [quality_map, quality_map, b""]
-    with pytest.raises(ValueError, match="expected a PNG"):
-        write_report([row | {"map": small}], out)
+    assert [base64.b64decode(picture.get("map", "")) for picture in pictures] == [encode_map(cells), b"", b""]
 
 
 def test_memory_holds_no_pictures(out):
     """600 pictures of 100 kB are 60 MB, and 80 in the page."""
     data = encoded("JPEG") + bytes(100_000)
     tracemalloc.start()
-    write_report(({"path": f"{i}", "score": 0.5, "thumbnail": data} for i in range(600)), out)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    try:
+        with ReportWriter(out) as report:
+            for i in range(600):
+                report.add(Row(f"{i}", 0.5), data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()  # else all that comes after is slow
     assert out.stat().st_size > 80_000_000
     assert peak < 5_000_000
 
@@ -254,49 +253,14 @@ def test_thumbnail_of_no_picture(tmp_path):
         thumbnail(tmp_path / "x.png", side=80, quality=60)
 
 
-RESULTS = {
-    "a.csv": 'path,score,error,width\nx.png,0.5000,,40\n"y,.png",,broken,\n',
-    "a.json": '{"report": "by me", "results": [{"path": "x.png", "score": 0.5, "error": null, "width": 40},'
-    '{"path": "y,.png", "score": null, "error": "broken"}]}',
-    "a.jsonl": '{"report": "by me"}\n{"path": "x.png", "score": 0.5, "width": 40}\n'
-    '{"path": "y,.png", "score": null, "error": "broken"}\n',
-}
-
-
-@pytest.mark.parametrize("name", RESULTS)
-def test_results_of_earlier_runs(tmp_path, name):
-    (tmp_path / name).write_text(RESULTS[name])
-    rows, report = read_table(tmp_path / name)
-    assert [(row.path, row.score, row.error, row.width) for row in rows] == [
-        ("x.png", 0.5, None, 40),
-        ("y,.png", None, "broken", None),
-    ]
-    assert report == ("" if name == "a.csv" else "by me")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.txt", "", r"expected a file of scores \(\.csv"),
-        ("a.csv", "name,score\nx,0.5\n", "row 1: .*no 'path'"),
-        ("a.csv", "path,score\nx,high\n", "row 1: .*high"),
-        ("a.csv", "path,score\nx,0.5\ny,7\n", r"row 2: .*got 7\.0"),
-        ("a.json", '{"results": [{"path"', "cut off"),
-        ("a.json", "[1]", "list `results`"),
-        ("a.jsonl", '{"path": "x", "score": 0.5}\n{"pa', "line 2"),
-        ("a.jsonl", "5\n", "not an object"),
-    ],
-)
-def test_files_that_are_no_results(tmp_path, name, content, message):
-    (tmp_path / name).write_text(content)
-    with pytest.raises(ValueError, match=message):
-        read_table(tmp_path / name)
+SCORES = """{"signature": "by me", "results": [
+{"path": "x.png", "score": 0.5, "error": null, "width": 40}, {"path": "y,.png", "score": null, "error": "broken"}]}"""
 
 
 def test_report_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     grey("x.png", 100)
-    (tmp_path / "scores.json").write_text(RESULTS["a.json"])
+    (tmp_path / "scores.json").write_text(SCORES)
     assert main(["report", "scores.json"]) == 0
     text, _, cards = read_page(tmp_path / "report.html")
     assert names(cards) == ["x.png", "y,.png"]
@@ -308,37 +272,3 @@ def test_report_command(tmp_path, monkeypatch, capsys):
     for wrong in (["none.csv"], ["x.png"], ["scores.json", "--limit", "0"]):
         with pytest.raises(SystemExit):
             main(["report", *wrong])
-
-
-def test_report_of_a_parquet_file(tmp_path, monkeypatch):
-    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    monkeypatch.chdir(tmp_path)
-    rows = [
-        {"path": grey("x.png", 100), "score": 0.5, "error": None, "width": 40, "height": 30},
-        {"path": "y.png", "score": None, "error": "broken", "width": None, "height": None},
-    ]
-    parquet.write_table(pa.Table.from_pylist(rows), "scores.parquet")
-    (tmp_path / "scores.parquet.run.json").write_text('{"report": "by me"}')
-    found, report = read_table("scores.parquet")
-    assert [{name: getattr(row, name) for name in rows[0]} for row in found] == rows
-    assert report == "by me"
-    assert main(["report", "scores.parquet"]) == 0
-    text, _, cards = read_page(tmp_path / "report.html")
-    assert names(cards) == ["x.png", "y.png"]
-    assert "by me" in text
-
-
-def test_parquet_that_cannot_be_read(tmp_path, monkeypatch):
-    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    path = tmp_path / "a.parquet"
-    path.write_bytes(b"PAR1 cut off")
-    with pytest.raises(ValueError, match=r"a\.parquet: expected a whole Parquet file"):
-        read_table(path)
-    parquet.write_table(pa.table({"path": ["x", "y"], "score": [0.5, 7.0]}), path)
-    with pytest.raises(ValueError, match=r"a\.parquet: row 2: .*got 7\.0"):
-        read_table(path)
-    with pytest.raises(FileNotFoundError):
-        read_table(tmp_path / "none.parquet")
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ValueError, match=r"pip install 'qfm-metric\[parquet\]'"):
-        read_table(path)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.small_world import cells, fresh_net, gather, write_decoded
+from helpers.small_world import fresh_net, gather, levels, write_decoded
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -18,5 +18,5 @@ def world(tmp_path_factory):
     """The folder: decoded pictures, and the material drawn from them."""
     folder = tmp_path_factory.mktemp("world")
     write_decoded(folder)
-    gather(folder, fresh_net(), cells(), workers=1)
+    gather(folder, fresh_net(), levels(), workers=1)
     return folder

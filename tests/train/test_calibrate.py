@@ -1,11 +1,9 @@
-"""From a trained network to a released file: the manifest's entry and card, and a calibration for other MOS."""
+"""A calibration for other MOS: it is found, written, and moves no order; deviations; a network as a member."""
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
 
-import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -13,11 +11,9 @@ import torch
 from qfm_metric import QFMScore
 from qfm_metric.assessment import half_width
 from qfm_metric.model import QFMConfig, QFMNet
-from qfm_metric.train import __main__ as commands
-from qfm_metric.train import calibrate as export
-from qfm_metric.train import evaluate
+from qfm_metric.train import cli
+from qfm_metric.train.calibrate import calibrate, calibrate_std, write_weights
 from qfm_metric.train.datasets.table import Row, read_table, write_table
-from qfm_metric.weights import read_manifest
 
 CONFIG = QFMConfig(depths=(0, 1), view_pixels=64 * 64, dim=16, queries=2, heads=2)
 
@@ -25,46 +21,13 @@ CONFIG = QFMConfig(depths=(0, 1), view_pixels=64 * 64, dim=16, queries=2, heads=
 @pytest.fixture
 def weights(tmp_path):
     torch.manual_seed(0)
-    export.export(QFMNet(CONFIG).eval(), tmp_path / "ours.safetensors")
+    write_weights(QFMNet(CONFIG).eval(), tmp_path / "ours.safetensors")
     return tmp_path / "ours.safetensors"
-
-
-@pytest.fixture
-def evaluation(tmp_path):
-    rng = np.random.default_rng(0)
-    rows = [Row("", float(mos), str(i % 20), f"ss0{i % 2}") for i, mos in enumerate(rng.uniform(size=40))]
-    scores = np.array([row.mos for row in rows]) + rng.normal(0, 0.1, 40)
-    return evaluate.report(scores, rows, {"3"})
 
 
 def run(monkeypatch, *args):
     monkeypatch.setattr("sys.argv", ["train", *map(str, args)])
-    return commands.main()
-
-
-def test_entry_is_what_the_schema_asks_for(weights, evaluation):
-    manifest = read_manifest()
-    like = manifest["weights"][manifest["default"]]
-    entry = export.manifest_entry(weights, {"BIQ2021 test": evaluation}, "evaluate", like)
-    content = weights.read_bytes()
-    assert (entry["sha256"], entry["bytes"]) == (hashlib.sha256(content).hexdigest(), len(content))
-    assert entry["figures"]["BIQ2021 test"]["srcc_ss01"] == pytest.approx(
-        evaluation["subsets"]["ss01"]["srcc"], abs=5e-5
-    )
-    assert entry["figures"]["BIQ2021 test without near-duplicates"]["images"] == 38
-    schema = json.loads((Path(export.__file__).parents[1] / "weights_manifest.schema.json").read_text())
-    jsonschema.validate({**manifest, "weights": {"ours": json.loads(json.dumps(entry))}, "default": "ours"}, schema)
-
-
-def test_export_command_prints_the_entry_and_writes_the_card(weights, evaluation, tmp_path, monkeypatch, capsys):
-    (tmp_path / "test.json").write_text(json.dumps(evaluation))
-    figures = f"BIQ2021 test={tmp_path / 'test.json'}"
-    assert run(monkeypatch, "export", weights, "--figures", figures, "--card", tmp_path / "card.md") == 0
-    entry = json.loads(capsys.readouterr().out)["ours"]
-    assert entry["figures"]["BIQ2021 test"]["images"] == 40
-    assert str(round(evaluation["all"]["srcc"], 4)) in (tmp_path / "card.md").read_text()
-    assert run(monkeypatch, "export", weights, "--like", "nobody") == 1
-    assert "one of" in capsys.readouterr().err
+    return cli.main()
 
 
 def decoded_noise(tmp_path, mos_of):
@@ -99,7 +62,7 @@ def test_calibrate_command_moves_scores_and_no_order(weights, tmp_path, monkeypa
 def test_calibrate_command_can_fit_the_deviations_alone(tmp_path, monkeypatch):
     torch.manual_seed(0)
     weights, out = tmp_path / "unsure.safetensors", tmp_path / "calibrated.safetensors"
-    export.export(QFMNet(replace(CONFIG, uncertainty=True)).eval(), weights)
+    write_weights(QFMNet(replace(CONFIG, uncertainty=True)).eval(), weights)
     metric = QFMScore.from_pretrained(weights)
     data, images = decoded_noise(tmp_path, lambda images: metric(images) - 2 * metric.uncertainty(images))
     before = metric.assess(images)
@@ -142,11 +105,11 @@ def test_the_calibration_is_found_and_exported(tmp_path, random_images):
     net = QFMNet(CONFIG).eval()
     scores = np.linspace(0.05, 0.95, 30)
     mos = 1 / (1 + np.exp(-(3 * np.log(scores / (1 - scores)) - 0.5)))  # what slope 3 and offset -0.5 would score
-    calibrated = export.calibrate(net, scores, mos)
+    calibrated = calibrate(net, scores, mos)
     np.testing.assert_allclose(calibrated, mos, atol=1e-3)
     assert net.calibration.slope.item() == pytest.approx(3, rel=1e-2)
     assert net.calibration.offset.item() == pytest.approx(-0.5, abs=1e-2)
-    sha256 = export.export(net, tmp_path / "student.safetensors")
+    sha256 = write_weights(net, tmp_path / "student.safetensors")
     metric = QFMScore.from_pretrained(tmp_path / "student.safetensors")
     assert metric.weights_sha256 == sha256
     # Stored in half precision: 11 bits of each weight.
@@ -162,9 +125,9 @@ def test_calibration_makes_the_uncertainty_the_most_likely():
         scores = net.calibration(net.forward_logits(answers)).numpy()
         before = net.forward_std(answers).numpy()
         mos = scores + 3 * before * rng.standard_t(3, len(scores)) / 3**0.5  # three times as uncertain as it says
-        export.calibrate_std(net, scores, before, mos)
+        calibrate_std(net, scores, before, mos)
         after = net.forward_std(answers).numpy()
-        export.calibrate_std(net, scores, after, mos, growth=1.25)
+        calibrate_std(net, scores, after, mos, growth=1.25)
         np.testing.assert_allclose(net.forward_std(answers).numpy() / after, 1.25, rtol=1e-3)
     np.testing.assert_allclose(after / before, 3, rtol=0.1)
     assert np.ptp(after / before) < 1e-4

@@ -1,67 +1,74 @@
-"""Figures of agreement, against SciPy and by hand."""
+"""Figures of a part of a data set, and the command that prints them."""
+
+import json
+import sys
+from functools import partial
 
 import numpy as np
 import pytest
-from scipy.stats import kendalltau, pearsonr, spearmanr
+from PIL import Image
+from scipy.stats import spearmanr
 
-from qfm_metric.train.datasets.table import Row
-from qfm_metric.train.evaluate import agreement, bootstrap_interval, logistic_fit, report
-
-
-@pytest.fixture
-def sample():
-    rng = np.random.default_rng(0)
-    mos = rng.uniform(0, 1, 200)
-    return np.round(mos + rng.normal(0, 0.2, 200), 1), mos  # rounded: many ties
+from qfm_metric import GuardedScore, QFMScore, load_image
+from qfm_metric.train import cli, evaluate
+from qfm_metric.train.datasets.table import Row, write_table
 
 
-def test_against_scipy_with_ties(sample):
-    scores, mos = sample
-    figures = agreement(scores, mos)
-    assert figures["srcc"] == pytest.approx(spearmanr(scores, mos)[0])
-    assert figures["krcc"] == pytest.approx(kendalltau(scores, mos)[0])
-    assert figures["plcc"] == pytest.approx(pearsonr(scores, mos)[0])
-    assert figures["rmse"] == pytest.approx(np.sqrt(np.mean((scores - mos) ** 2)))
-    assert figures["n"] == 200
-
-
-def test_the_logistic_undoes_a_logistic():
-    mos = np.linspace(0.1, 0.9, 60)
-    scores = 3 * np.log((mos - 0.05) / (0.95 - mos))
-    figures = agreement(scores, mos)
-    assert figures["srcc"] == 1
-    assert figures["plcc"] < 0.995
-    assert figures["plcc_fit"] == pytest.approx(1, abs=1e-5)
-    assert figures["rmse_fit"] == pytest.approx(0, abs=1e-4)
-    assert np.allclose(logistic_fit(scores, mos)(scores), mos, atol=1e-3)
-
-
-def test_constant_scores_correlate_with_nothing():
-    figures = agreement(np.full(10, 0.5), np.linspace(0, 1, 10))
-    assert figures["srcc"] == figures["plcc"] == figures["krcc"] == figures["plcc_fit"] == 0
-
-
-@pytest.mark.parametrize(("scores", "mos"), [([1, 2], [1, 2]), ([1, 2, 3], [1, 2, 3, 4]), ([[1, 2, 3]], [[1, 2, 3]])])
-def test_wrong_shapes_are_refused(scores, mos):
-    with pytest.raises(ValueError, match="expected two"):
-        agreement(np.array(scores), np.array(mos))
-
-
-def test_interval_holds_the_figure_and_narrows_with_pictures(sample):
-    scores, mos = sample
-    low, high = bootstrap_interval(scores, mos)
-    assert low < agreement(scores, mos)["srcc"] < high
-    few = bootstrap_interval(scores[:30], mos[:30])
-    assert few[1] - few[0] > high - low
-
-
-def test_report_by_subset_and_without_duplicates():
+def test_figures_by_subset_and_without_duplicates():
     # Within a subset the order is wrong, between them right: the overall figure flatters.
     scores = np.array([0.3, 0.2, 0.1, 0.9, 0.8, 0.7])
     rows = [Row("", mos, str(i), "low" if i < 3 else "high") for i, mos in enumerate([0.1, 0.2, 0.3, 0.7, 0.8, 0.9])]
-    result = report(scores, rows, seen_groups={"0"})
+    result = evaluate.figures(scores, rows, seen_groups={"0"})
     assert result["all"]["srcc"] == pytest.approx(spearmanr(scores, [row.mos for row in rows])[0])
     assert result["all"]["srcc"] > 0.5
     assert result["within_srcc"] == -1
     assert set(result["subsets"]) == {"low", "high"}
     assert result["no_duplicates"]["n"] == 5
+
+
+@pytest.mark.parametrize("scores", [np.linspace(0.2, 0.8, 12), np.full(12, 0.5)])
+def test_scatter_writes_a_picture(tmp_path, scores):
+    rows = [Row("", mos, subset="ab"[i % 2]) for i, mos in enumerate(np.linspace(0.1, 0.9, 12))]
+    evaluate.scatter(scores, rows, tmp_path / "scatter.png")
+    with Image.open(tmp_path / "scatter.png") as picture:
+        assert picture.size == (900, 900)
+
+
+@pytest.fixture
+def evaluate_three(tmp_path, monkeypatch, capsys):
+    """Runs `evaluate` on three pictures with more options; returns what it printed."""
+    # Some draws with replacement from three pictures are constant.
+    monkeypatch.setattr(evaluate, "bootstrap_interval", lambda scores, mos: (-1.0, 1.0))
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        pixels = np.kron(rng.integers(0, 256, (16, 16, 3), np.uint8), np.ones((32, 32, 1), np.uint8))
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    rows = [Row(f"{i}.png", 0.2 * i, group=str(i), split="test") for i in range(3)]
+    write_table(rows, tmp_path / "all.csv")
+
+    def run(*options):
+        words = ["train", "evaluate", tmp_path / "all.csv", "--split", "test", *options]
+        monkeypatch.setattr(sys, "argv", [*map(str, words)])
+        assert cli.main() == 0
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_evaluate_command_draws(evaluate_three, tmp_path, tiny_files):
+    assert evaluate_three("--weights", tiny_files[0], "--plot", tmp_path / "plot.png")["all"]["n"] == 3
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def test_evaluate_command_holds_scores(evaluate_three, tmp_path, tiny_files, monkeypatch):
+    monkeypatch.setattr(evaluate, "GuardedScore", partial(GuardedScore, margin=(-0.1, -0.1)))
+    scores = tmp_path / "scores.txt"
+    found = evaluate_three("--weights", tiny_files[0], "--guarded", tiny_files[1], "--scores", scores)
+    assert [found["weights"], found["guarded by"]] == [path.name for path in tiny_files]
+    assert found["margin"] == [-0.1, -0.1]
+    guard = GuardedScore(*(QFMScore.from_pretrained(path) for path in tiny_files), margin=(-0.1, -0.1))
+    images = [load_image(tmp_path / f"{i}.png") for i in range(3)]
+    assert not np.allclose(
+        [guard(image).item() for image in images], [guard.accurate(image).item() for image in images]
+    )
+    np.testing.assert_allclose(np.loadtxt(scores), [guard(image).item() for image in images], atol=2e-6)

@@ -1,4 +1,4 @@
-"""The frozen layers: wherever the cut lies, prefix and rest are the whole; what is stored is what was computed."""
+"""The frozen layers: wherever the cut lies, they and the rest are the whole; what is stored is what was computed."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from helpers.small_world import CONFIG, fresh_net
 
 from qfm_metric.model import QFMConfig
-from qfm_metric.train.frozen import Prefix, cache_views, freeze_prefix, keep_statistics, run_rest
+from qfm_metric.train.frozen import FrozenLayers, cache_views, freeze, keep_statistics, run_rest
 
 ALL = 5  # blocks of the small network
 
@@ -17,12 +17,12 @@ def net():
 
 
 @pytest.mark.parametrize("frozen", [0, 1, 2, 3, 4, ALL])
-def test_prefix_and_rest_are_the_whole(net, frozen):
+def test_frozen_layers_and_rest_are_the_whole(net, frozen):
     views = net.preprocess(torch.rand(2, 3, 128, 192))
     assert views.shape == (2, 2, 3, 96, 128)  # the whole and its centre
     with torch.no_grad():
         whole = net.cells(net.pyramid(views))
-        cut, cells = Prefix(net, frozen)(views.flatten(0, 1))
+        cut, cells = FrozenLayers(net, frozen)(views.flatten(0, 1))
         joined = run_rest(net, frozen, cut, cells)
     assert torch.equal(whole, joined)
     assert cut.shape[1] == {0: 3, ALL: 0}.get(frozen, cut.shape[1])  # the views themselves; nothing left to run
@@ -35,14 +35,14 @@ def test_every_block_of_the_default_backbone_can_be_the_last_frozen_one():
     with torch.no_grad():
         whole = net.cells(net.backbone(views))
         for frozen in range(len(net.backbone.blocks) + 1):
-            assert torch.equal(run_rest(net, frozen, *Prefix(net, frozen)(views)), whole)
+            assert torch.equal(run_rest(net, frozen, *FrozenLayers(net, frozen)(views)), whole)
 
 
 def test_any_backbone_can_be_trained_from_the_views():
     net = fresh_net(QFMConfig(backbone="mobilenetv3_small_050", view_pixels=64 * 64, dim=16, queries=2, heads=2))
     views = net.preprocess(torch.rand(1, 3, 64, 64))[0]
     with torch.no_grad():
-        assert torch.equal(run_rest(net, 0, *Prefix(net, 0)(views)), net.cells(net.backbone(views)))
+        assert torch.equal(run_rest(net, 0, *FrozenLayers(net, 0)(views)), net.cells(net.backbone(views)))
 
 
 def test_with_nothing_frozen_views_are_made_when_drawn(net, tmp_path):
@@ -57,12 +57,12 @@ def test_with_nothing_frozen_views_are_made_when_drawn(net, tmp_path):
 
 
 @pytest.mark.parametrize("frozen", [3, ALL])
-def test_cached_views_are_the_prefix_in_half_precision(net, frozen, tmp_path):
+def test_cached_views_are_the_frozen_layers_in_half_precision(net, frozen, tmp_path):
     pictures = torch.rand(3, 3, 128, 192, generator=torch.Generator().manual_seed(0))
     cached = cache_views(net, frozen, pictures.__getitem__, 3, tmp_path / "views", workers=2)
     assert (len(cached), cached.views) == (3, 2)
     with torch.no_grad():
-        found = Prefix(net, frozen)(net.preprocess(pictures).flatten(0, 1))
+        found = FrozenLayers(net, frozen)(net.preprocess(pictures).flatten(0, 1))
     for stored, expected in zip(cached.batch([2, 0]), found, strict=True):
         # Half precision keeps 11 bits; channels-last convolutions sum in another order.
         torch.testing.assert_close(stored, expected[[4, 5, 0, 1]], rtol=2e-3, atol=1e-3)
@@ -73,6 +73,7 @@ def test_cached_views_are_the_prefix_in_half_precision(net, frozen, tmp_path):
     assert np.array_equal(again.cells, cached.cells)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of torch.export and OpenVINO's converter, about themselves
 def test_openvino_stores_the_same_within_half_precision(net, tmp_path):
     pictures = torch.rand(2, 3, 128, 192, generator=torch.Generator().manual_seed(0))
@@ -96,7 +97,7 @@ def test_what_was_interrupted_is_computed_again(net, tmp_path):
 @pytest.mark.parametrize("frozen", [0, 1, 3, ALL])
 def test_freezing_stops_at_the_cut(frozen):
     net = fresh_net()
-    freeze_prefix(net, frozen)
+    freeze(net, frozen)
     fixed = {name for name, parameter in net.named_parameters() if not parameter.requires_grad}
     assert all(n.startswith(("backbone.conv_stem", "backbone.bn1", "backbone.blocks.")) for n in fixed)
     assert {int(name.split(".")[2]) for name in fixed if ".blocks." in name} == set(range(frozen))

@@ -8,19 +8,18 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from helpers import small_world
 from helpers.hub_server import free_port
-from helpers.small_world import CONFIG, FROZEN, LOOP, OBJECTIVE, cells, fresh_net, gather, open_decoded
+from helpers.processes import environment
+from helpers.small_world import CONFIG, FROZEN, LOOP, OBJECTIVE, fresh_net, gather, levels, open_decoded
 
-import qfm_metric
 from qfm_metric.train import loop, losses, material
 from qfm_metric.train.datasets.table import DataError
-from qfm_metric.train.frozen import freeze_prefix, keep_statistics, run_rest
+from qfm_metric.train.frozen import freeze, keep_statistics, run_rest
 from qfm_metric.train.matching import Memory
 from qfm_metric.train.step import CachedForward, Labels, predict_cached, step_losses
 
@@ -46,17 +45,15 @@ def checkpoint(folder, name="checkpoint"):
     return torch.load(folder / f"{name}.pt", weights_only=True)
 
 
-def start(world, out, *what, **environment):
+def start(world, out, *what, **variables):
     """What `small_world` does in a process of its own."""
-    paths = [str(Path(qfm_metric.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)} | environment
     command = [sys.executable, small_world.__file__, world, out, *map(str, what)]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, env=environment() | variables, stderr=subprocess.PIPE)
 
 
 def test_statistics_standardise_the_tokens(world):
     net = fresh_net()
-    views = gather(world, net, cells()).photos[0].views
+    views = gather(world, net, levels()).photos[0].views
     loop.measure_statistics(net, FROZEN, views)
     with torch.no_grad():
         found = run_rest(net, FROZEN, *views.batch(range(len(views))))
@@ -81,6 +78,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(whole, world, tmp_path):
     assert equal(best.state_dict(), whole[1].state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["step", "save"])
 def test_killed_and_resumed_equals_uninterrupted(what, whole, world, tmp_path):
     """SIGKILL in the middle of a step, and in the middle of writing a checkpoint."""
@@ -112,12 +110,13 @@ def test_the_frozen_layers_stay_and_the_others_move(whole):
     assert {"project.weight", "decoder.queries", "head.1.weight", "standardize.mean"} <= moved
 
 
+@pytest.mark.slow
 def test_it_learns(world, tmp_path):
     config = replace(LOOP, steps=60, every=60, head_rate=3e-3)
     # The pictures differ in brightness alone, and the teacher is the MOS itself.
     weights = dict.fromkeys(OBJECTIVE.weights, 0.0) | {"regression": 10.0, "correlation": 0.5}
     best, _ = small_world.run(world, tmp_path, replace(OBJECTIVE, batch=8, series=0, weights=weights), config)
-    decoded, drawn = open_decoded(world), gather(world, best, cells())
+    decoded, drawn = open_decoded(world), gather(world, best, levels())
     scores, _ = predict_cached(best, FROZEN, drawn.validation)
     assert np.corrcoef(scores, decoded.mos[drawn.validation_indices])[0, 1] > 0.9
 
@@ -127,15 +126,6 @@ def test_the_controls_run(noise, world, tmp_path):
     best, _ = small_world.run(world, tmp_path, replace(OBJECTIVE, noise=noise, series=0), replace(LOOP, steps=2))
     assert all(torch.isfinite(tensor).all() for tensor in best.state_dict().values())
     assert bool(checkpoint(tmp_path)["memory"]["fifos"]) == (noise != "none")
-
-
-def test_the_gate_is_folded_away(world, tmp_path):
-    best, _ = small_world.run(world, tmp_path, replace(OBJECTIVE, gate=True), replace(LOOP, steps=2))
-    stored = checkpoint(tmp_path, "best")
-    gate = 2 * torch.sigmoid(stored["gate.logits"])
-    assert not torch.equal(gate, torch.ones(16))
-    torch.testing.assert_close(best.project.weight.detach(), gate[:, None] * stored["net.project.weight"])
-    assert set(best.state_dict()) == set(fresh_net().state_dict())
 
 
 def figures(srcc):
@@ -221,9 +211,9 @@ def test_a_checkpoint_runs_no_code(tmp_path):
 
 
 def test_a_checkpoint_of_another_recipe_is_refused_by_name(whole, world):
-    for objective in (replace(OBJECTIVE, memory=7), replace(OBJECTIVE, gate=True)):
+    for other in ({"objective": replace(OBJECTIVE, memory=7)}, {"net": fresh_net(replace(CONFIG, uncertainty=True))}):
         with pytest.raises(DataError, match=r"checkpoint\.pt: a checkpoint of another recipe"):
-            small_world.run(world, whole[0], objective)
+            small_world.run(world, whole[0], **other)
 
 
 def test_something_else_under_the_name_of_a_checkpoint_is_refused(world, tmp_path):
@@ -234,46 +224,17 @@ def test_something_else_under_the_name_of_a_checkpoint_is_refused(world, tmp_pat
 
 def test_the_rate_warms_up_and_falls_to_nothing():
     config = loop.LoopConfig(steps=20, warmup=4)
-    rates = [loop._rate(config, 0, step) for step in range(21)]
+    rates = [loop._rate(config, step) for step in range(21)]
     assert rates[:5] == [0.25, 0.5, 0.75, 1, 1]
     assert rates[12] == pytest.approx(0.5)
     assert rates[20] == pytest.approx(0)
-    assert loop._rate(replace(config, warmup=0), 0, 0) == 1
-    late = [loop._rate(config, 8, step) for step in range(21)]
-    assert late[:8] == [0] * 8
-    assert late[8:12] == pytest.approx(
-        [share * rate for share, rate in zip((0.25, 0.5, 0.75, 1), rates[8:12], strict=True)]
-    )
-    assert late[12:] == rates[12:]
-
-
-def test_the_backbone_rests_while_the_head_learns(world, tmp_path):
-    """And a run that is interrupted meanwhile goes on as if it had not been."""
-
-    def stop(text):
-        if text.startswith("step 4: validation"):
-            raise InterruptedError
-
-    config = replace(LOOP, steps=4, head_steps=3, warmup=0)
-    before = fresh_net().state_dict()
-    with pytest.raises(InterruptedError):
-        small_world.run(world, tmp_path / "parts", config=config, say=stop)
-    early = checkpoint(tmp_path / "parts")["student"]
-    moved = {name for name, tensor in before.items() if not torch.equal(early[f"net.{name}"], tensor)}
-    assert "project.weight" in moved
-    assert not any(name.startswith("backbone.") for name in moved)
-    small_world.run(world, tmp_path / "parts", config=config)
-    small_world.run(world, tmp_path / "whole", config=config)
-    late = checkpoint(tmp_path / "whole")
-    assert equal(checkpoint(tmp_path / "parts"), late)
-    name = "backbone.blocks.4.0.conv_pw.weight"
-    assert not torch.equal(late["student"][f"net.{name}"], before[name])
+    assert loop._rate(replace(config, warmup=0), 0) == 1
 
 
 def test_training_against_attacks_reaches_every_layer(world, tmp_path):
     net, decoded = fresh_net(replace(CONFIG, uncertainty=True)), open_decoded(world)
     before = {name: parameter.clone() for name, parameter in net.named_parameters()}
-    drawn = material.gather(net, 0, decoded, cells(), tmp_path, small_world.DRAWN, 0)
+    drawn = material.gather(net, 0, decoded, levels(), tmp_path, small_world.DRAWN, 0)
     objective, config = replace(OBJECTIVE, attack=2 / 255), replace(LOOP, steps=1, every=1, warmup=0)
     with pytest.raises(DataError, match=r"an attack must reach the views; set training\.frozen=0"):
         loop.train(net, FROZEN, drawn, decoded, Labels.of(decoded), objective, config, tmp_path, print)
@@ -289,9 +250,9 @@ def test_training_against_attacks_reaches_every_layer(world, tmp_path):
 def gradients_of(world, rank):
     """What one rank's first step gives, computed alone."""
     net = fresh_net()
-    drawn, decoded = gather(world, net, cells()), open_decoded(world)
+    drawn, decoded = gather(world, net, levels()), open_decoded(world)
     loop.measure_statistics(net, FROZEN, drawn.photos[0].views)
-    freeze_prefix(net.to(memory_format=torch.channels_last), FROZEN)
+    freeze(net.to(memory_format=torch.channels_last), FROZEN)
     forward = CachedForward(net, FROZEN)
     torch.manual_seed(int(np.random.default_rng([LOOP.seed, 0, rank, 1]).integers(2**31)))
     keep_statistics(forward.train())
@@ -301,12 +262,13 @@ def gradients_of(world, rank):
     return [parameter.grad for parameter in forward.parameters()]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
 def test_two_processes_train_as_one(world, tmp_path):
-    environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
     if sys.platform == "linux":
-        environment["GLOO_SOCKET_IFNAME"] = "lo"  # the host's own name need not resolve
-    ranks = [start(world, tmp_path, "ranks", **environment, RANK=str(rank)) for rank in range(2)]
+        variables["GLOO_SOCKET_IFNAME"] = "lo"  # the host's own name need not resolve
+    ranks = [start(world, tmp_path, "ranks", **variables, RANK=str(rank)) for rank in range(2)]
     try:
         errors = [rank.communicate(timeout=600)[1].decode() for rank in ranks]
     finally:

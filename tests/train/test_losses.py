@@ -6,12 +6,9 @@ import pytest
 import torch
 
 from qfm_metric.train.losses import (
-    clean_anchor,
     consistency,
     correlation,
     difference,
-    feature_distillation,
-    ladder_ranking,
     rank_distillation,
     regression,
     score_distillation,
@@ -45,23 +42,6 @@ def test_correlation_of_constants_has_a_finite_gradient():
     loss.backward()
     assert loss.item() == 1
     assert scores.grad.isfinite().all()
-
-
-def test_ladder_ranking_asks_for_a_margin_on_every_step():
-    falling = torch.tensor([[0.9, 0.7, 0.5, 0.3]])
-    assert ladder_ranking(falling, 0.1).item() == 0
-    assert ladder_ranking(falling.flip(1), 0.1).item() == pytest.approx(0.3)
-    one_wrong = torch.tensor([[0.9, 0.7, 0.7, 0.3]], requires_grad=True)
-    loss = ladder_ranking(one_wrong, 0.1)
-    assert loss.item() == pytest.approx(0.1 / 3)
-    loss.backward()
-    assert one_wrong.grad[0, 1] < 0 < one_wrong.grad[0, 2]  # descent raises the cleaner and lowers the worse one
-    assert one_wrong.grad[0, 0] == one_wrong.grad[0, 3] == 0
-
-
-def test_clean_anchor_looks_at_the_first_rung_alone():
-    ladders = torch.tensor([[0.55, 0.1], [0.5, 0.9]])
-    assert clean_anchor(ladders, torch.tensor([0.5, 0.5])).item() == pytest.approx(0.05**2 / 0.2 / 2)
 
 
 def test_consistency_moves_the_perturbed_score_alone():
@@ -121,24 +101,7 @@ def test_rank_distillation_raises_what_the_teacher_prefers():
     assert scores.grad[1].item() == pytest.approx(0, abs=1e-6)
 
 
-def test_feature_distillation_compares_similarities():
-    # Centred, the three students point at 0, 180 and no degrees; the teachers at 120 degrees from one another.
-    student = torch.tensor([[1.0], [-1.0], [0.0]])
-    angles = torch.tensor([0.0, 2 * math.pi / 3, 4 * math.pi / 3])
-    teacher = torch.stack([angles.cos(), angles.sin()], dim=1)
-    # S - T: diagonal 0, 0, -1; pair (0, 1) -1 + 1/2; pairs with 2: 1/2.
-    assert feature_distillation(student, teacher).item() == pytest.approx((1 + 6 * 0.25) / 9)
-
-
-def test_feature_distillation_is_blind_to_shift_scale_and_rotation(generator):
-    teacher = torch.randn(8, 5, generator=generator)
-    rotation = torch.linalg.qr(torch.randn(5, 5, generator=generator))[0]
-    wide = torch.cat([3 * teacher @ rotation + 7, torch.ones(8, 4)], dim=1)
-    assert feature_distillation(wide, teacher).item() == pytest.approx(0, abs=1e-9)
-    assert feature_distillation(teacher.flip(0), teacher) > 0.01
-
-
-def test_difference_compares_gaps_within_a_ladder():
+def test_difference_compares_gaps_within_a_series():
     targets = torch.tensor([[0.9, 0.6, 0.1], [0.5, 0.4, 0.3]])
     offsets = torch.tensor([[0.1], [-0.2]])
     assert difference(targets + offsets, targets).item() == pytest.approx(0, abs=1e-9)
@@ -157,8 +120,6 @@ def test_difference_compares_gaps_within_a_ladder():
         lambda x: score_distillation(x, torch.rand(6), torch.full((6,), 10.0)),
         lambda x: rank_distillation(x, torch.rand(6)),
         lambda x: rank_distillation(x[:1], torch.rand(1)),
-        lambda x: feature_distillation(x[:, None].expand(6, 3), torch.rand(6, 4)),
-        lambda x: feature_distillation(x[:, None].expand(6, 3), torch.ones(6, 4)),
         lambda x: difference(x.view(2, 3), torch.rand(2, 3)),
         lambda x: difference(x[:, None], torch.rand(6, 1)),
     ],

@@ -1,18 +1,17 @@
-"""The memory as a queue, the partners each rule chooses, what is added to the tokens, and the gate at the seam."""
+"""The memory as a queue, the partners each rule chooses, and what is added to the tokens."""
 
 import doctest
 import io
-import os
 import subprocess
 import sys
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from helpers.processes import environment
 
 from qfm_metric.train import matching
-from qfm_metric.train.matching import Gate, Memory, fold, match, perturb, share
+from qfm_metric.train.matching import Memory, match, perturb, share
 
 
 def push(memory, ids, length=2):
@@ -137,14 +136,15 @@ torch.distributed.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
 def test_share_gives_every_rank_the_same_memory(tmp_path):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    variables = environment()
     if sys.platform == "linux":
-        environment["GLOO_SOCKET_IFNAME"] = "lo"  # the host's own name need not resolve
+        variables["GLOO_SOCKET_IFNAME"] = "lo"  # the host's own name need not resolve
     arguments = [sys.executable, "-c", RANK]
     ranks = [
-        subprocess.Popen([*arguments, str(rank), (tmp_path / "init").as_uri()], env=environment, stderr=subprocess.PIPE)
+        subprocess.Popen([*arguments, str(rank), (tmp_path / "init").as_uri()], env=variables, stderr=subprocess.PIPE)
         for rank in range(2)
     ]
     try:
@@ -291,25 +291,3 @@ def test_the_gradient_of_a_perturbed_picture_is_its_own():
     perturb(tokens, noise, 0.5, torch.tensor([True, False])).sum().backward()
     assert torch.equal(tokens.grad, torch.ones(2, 3, 4))
     assert noise.grad is None
-
-
-def test_a_new_gate_is_the_identity():
-    tokens = torch.randn(2, 3, 4)
-    gate = Gate(4)
-    assert torch.equal(gate(tokens), tokens)
-    gate(tokens.abs()).sum().backward()
-    assert gate.logits.grad.min() > 0
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_a_folded_gate_gives_equal_outputs(bias):
-    torch.manual_seed(0)
-    gate, linear, features = Gate(4), nn.Linear(5, 4, bias=bias), torch.randn(2, 3, 5)
-    nn.init.normal_(gate.logits)
-    with torch.no_grad():
-        before, ungated = gate(linear(features)), linear(features)
-        fold(gate, linear)
-        assert torch.allclose(linear(features), before, atol=1e-6)  # products in another order
-        assert torch.equal(gate(linear(features)), linear(features))  # the gate may stay or go
-    assert not torch.allclose(before, ungated, atol=0.01)
-    assert linear.weight.requires_grad

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.small_world import CONFIG, DRAWN, FROZEN, cells, fresh_net, gather, open_decoded
+from helpers.small_world import CONFIG, DRAWN, FROZEN, fresh_net, gather, levels, open_decoded
 
-from qfm_metric.train import distortions as synthetic
 from qfm_metric.train import material
+from qfm_metric.train.distortions import distort
 
-QUALITY = {(cell.data_set, cell.type, cell.level): cell.quality for cell in cells()}
+QUALITY = {(level.data_set, level.type, level.level): level.quality for level in levels()}
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def decoded(world):
 
 @pytest.fixture(scope="module")
 def drawn(world):
-    return gather(world, fresh_net(), cells())
+    return gather(world, fresh_net(), levels())
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def plans(decoded):
     """The series before their pictures are made, by name."""
     train = decoded.select("train")
     clean = train[decoded.mos[train] >= material.CLEAN_MOS]
-    return {plan.name: plan for plan in material._series_plans(decoded, clean, cells(), DRAWN)}
+    return {plan.name: plan for plan in material._series_plans(decoded, clean, levels(), DRAWN)}
 
 
 def shape(pool):
@@ -121,9 +121,9 @@ def test_distorted_pixels_are_those_of_the_table(plans, decoded):
         kind = kind_of(plan.types[series])
         clean = plan.render(first)
         assert clean.shape == (*material.FRAME, 3)
-        levels = [round((1 - quality) / 0.15) for quality in plan.quality[first + 1 : first + material.RUNGS]]
-        for rung, level in enumerate(levels, start=1):
-            expected = synthetic.distort(clean, *kind, level, seed=series)
+        drawn = [round((1 - quality) / 0.15) for quality in plan.quality[first + 1 : first + material.RUNGS]]
+        for rung, level in enumerate(drawn, start=1):
+            expected = distort(clean, *kind, level, seed=series)
             assert np.array_equal(plan.render(first + rung), expected)
 
 
@@ -135,7 +135,7 @@ def test_resampled_series_fall_as_blur_does(plans):
         assert quality[:, 1:].max() <= QUALITY["KADID-10k", 1, 1]
         detail = [np.abs(np.diff(plans[name].render(i).astype(int), axis=1)).mean() for i in (0, material.RUNGS - 1)]
         assert detail[1] < 0.8 * detail[0]  # noise is smoothed
-    blur = material._blur_quality(cells())
+    blur = material._blur_quality(levels())
     assert [blur(sigma) for sigma in (0.05, 1, 1.5, 9)] == pytest.approx([0.85, 0.55, 0.475, 0.25])
 
 
@@ -168,7 +168,7 @@ def test_the_same_seed_gives_the_same_pixels(plans, decoded):
     train = decoded.select("train")
     clean = train[decoded.mos[train] >= material.CLEAN_MOS]
     for config, same in ((DRAWN, True), (replace(DRAWN, seed=1), False)):
-        again = {plan.name: plan for plan in material._series_plans(decoded, clean, cells(), config)}
+        again = {plan.name: plan for plan in material._series_plans(decoded, clean, levels(), config)}
         assert list(again) == list(plans)
         for name, plan in plans.items():
             changed = [not np.array_equal(plan.render(i), again[name].render(i)) for i in (0, 3)]

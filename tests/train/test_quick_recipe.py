@@ -2,8 +2,6 @@
 
 import csv
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import qfm_metric
+from qfm_metric.train.cli import main
 from qfm_metric.train.distortions import DATA_SETS
 
 SCALES = {"KADID-10k": (1, 5), "TID2013": (0, 9)}
@@ -31,7 +29,7 @@ def write_pictures(folder):
 
 
 def write_severity(path):
-    """All 245 cells, each level a little worse."""
+    """All 49 types at 5 levels, each level a little worse."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["data_set", "type", "name", "level", "mean_score", "scale"])
@@ -45,20 +43,20 @@ def write_severity(path):
 
 
 @pytest.fixture
-def run():
-    paths = [str(Path(qfm_metric.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+def run(monkeypatch, capfd):
+    """The command, with what it printed; processes of its own are docs/own-data.md's."""
 
     def command(*arguments):
-        command = [sys.executable, "-m", "qfm_metric.train", *map(str, arguments)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, done.stderr
-        assert "Traceback" not in done.stderr
-        return done
+        monkeypatch.setattr(sys, "argv", ["qfm_metric.train", *map(str, arguments)])
+        assert main() == 0
+        printed = capfd.readouterr()
+        assert "Traceback" not in printed.err
+        return printed
 
     return command
 
 
+@pytest.mark.slow
 def test_from_pictures_to_evaluated_weights(run, tmp_path):
     table, severities = write_pictures(tmp_path), write_severity(tmp_path / "severity.csv")
     data, out, members = tmp_path / "data", tmp_path / "run", tmp_path / "labels.csv"
@@ -70,15 +68,15 @@ def test_from_pictures_to_evaluated_weights(run, tmp_path):
     # The teacher looks at the same small views, with every block frozen.
     small = ["network.depths=[0, 1, 2, 3]", "network.view_pixels=12288", "training.frozen=5", "training.init=none"]
     done = run("teacher", "teacher", "--set", *small, "--data", data, "--out", members, "--folds", 3)
-    assert "cross-fitted: SRCC" in done.stderr
+    assert "cross-fitted: SRCC" in done.err
     with members.open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 18
 
     recipe = ("quick", "--data", data, "--severity", severities)
     run("cache", *recipe)
     done = run("student", *recipe, "--members", members, "--out", out)
-    assert "step 6: validation" in done.stderr
-    path, label, sha256 = done.stdout.split()
+    assert "step 6: validation" in done.err
+    path, label, sha256 = done.out.split()
     assert (Path(path), label) == (out / "student.safetensors", "sha256")
     with (out / "losses.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -87,7 +85,7 @@ def test_from_pictures_to_evaluated_weights(run, tmp_path):
     assert np.isfinite([float(row["value"]) for row in rows]).all()
 
     done = run("evaluate", data / "all.csv", "--split", "test", "--weights", path, "--scores", out / "scores.txt")
-    report = json.loads(done.stdout)
+    report = json.loads(done.out)
     assert (report["sha256"], report["split"]) == (sha256, "test")
     scores = np.loadtxt(out / "scores.txt")
     assert scores.shape == (6,)

@@ -1,9 +1,12 @@
-"""Publishing: what goes to the Hub, what the manifest says afterwards, and what is refused."""
+"""Releases: the manifest's entry; what goes to the Hub, what the manifest says afterwards, and what is refused."""
 
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
+import jsonschema
+import numpy as np
 import pytest
 import torch
 from helpers.hub_server import sha256
@@ -12,8 +15,9 @@ from huggingface_hub import ModelCard
 from qfm_metric import QFMScore
 from qfm_metric.card import model_card
 from qfm_metric.model import QFMConfig, QFMNet
-from qfm_metric.train import __main__ as command
-from qfm_metric.weights import FILE, save_weights
+from qfm_metric.train import cli, evaluate, release
+from qfm_metric.train.datasets.table import Row
+from qfm_metric.weights import FILE, read_manifest, save_weights
 
 # The client's own: its upload calls its HTTP library in a way that the latter calls old.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -48,7 +52,7 @@ def publish(manifest, file, monkeypatch, capsys):
     def run(*options):
         known = ["--repo-id", "org/tiny", "--id", "tiny", "--manifest", str(manifest), "--file", str(file)]
         monkeypatch.setattr(sys, "argv", ["train", "publish", *known, *options])
-        status = command.main()
+        status = cli.main()
         printed = capsys.readouterr()
         return status, printed.out, printed.err
 
@@ -130,6 +134,42 @@ def test_repository_that_gives_back_other_bytes_is_not_named(hub, publish, manif
     assert manifest.read_text() == before
 
 
+@pytest.fixture
+def evaluation():
+    rng = np.random.default_rng(0)
+    rows = [Row("", float(mos), str(i % 20), f"ss0{i % 2}") for i, mos in enumerate(rng.uniform(size=40))]
+    scores = np.array([row.mos for row in rows]) + rng.normal(0, 0.1, 40)
+    return evaluate.figures(scores, rows, {"3"})
+
+
+def test_entry_is_what_the_schema_asks_for(file, evaluation):
+    known = read_manifest()
+    entry = release.manifest_entry(file, {"BIQ2021 test": evaluation}, known["default"])
+    content = file.read_bytes()
+    assert (entry["sha256"], entry["bytes"]) == (sha256(content), len(content))
+    assert entry["figures"]["BIQ2021 test"]["srcc_ss01"] == pytest.approx(
+        evaluation["subsets"]["ss01"]["srcc"], abs=5e-5
+    )
+    assert entry["figures"]["BIQ2021 test without near-duplicates"]["images"] == 38
+    schema = json.loads((Path(release.__file__).parents[1] / "weights_manifest.schema.json").read_text())
+    jsonschema.validate({**known, "weights": {"ours": json.loads(json.dumps(entry))}, "default": "ours"}, schema)
+
+
+def test_export_command_prints_the_entry_and_writes_the_card(file, evaluation, tmp_path, monkeypatch, capsys):
+    def export(*options):
+        monkeypatch.setattr(sys, "argv", ["train", "export", str(file), *options])
+        return cli.main()
+
+    (tmp_path / "test.json").write_text(json.dumps(evaluation))
+    figures = f"BIQ2021 test={tmp_path / 'test.json'}"
+    assert export("--figures", figures, "--card", str(tmp_path / "card.md")) == 0
+    entry = json.loads(capsys.readouterr().out)["tiny"]
+    assert entry["figures"]["BIQ2021 test"]["images"] == 40
+    assert str(round(evaluation["all"]["srcc"], 4)) in (tmp_path / "card.md").read_text()
+    assert export("--like", "nobody") == 1
+    assert "one of" in capsys.readouterr().err
+
+
 def test_card_is_what_the_hub_reads(manifest):
     entry = entry_of(manifest)
     data = ModelCard(model_card("tiny", entry, source="org/tiny")).data
@@ -138,6 +178,15 @@ def test_card_is_what_the_hub_reads(manifest):
     (result,) = data.eval_results
     assert (result.dataset_name, result.metric_type, result.metric_value) == ("BIQ2021 test", "spearmanr", 0.75)
     assert "image-quality-assessment" in data.tags
+
+
+def test_card_keeps_parts_of_one_data_set_apart(manifest):
+    entry = entry_of(manifest)
+    entry["figures"] |= {"BIQ2021 test without near-duplicates": {"srcc": 0.5, "images": 3}, "BIQ2021 ss01": {"n": 1}}
+    data = ModelCard(model_card("tiny", entry)).data
+    found = [(result.dataset_name, result.metric_value) for result in data.eval_results]
+    assert found == [("BIQ2021 test", 0.75), ("BIQ2021 test without near-duplicates", 0.5)]
+    assert data.metrics == ["spearmanr"]
 
 
 def test_card_says_what_is_so(manifest):

@@ -1,66 +1,65 @@
-"""Agreement by cell in closed form and against SciPy; pictures, tables and the command on a tiny cache."""
+"""Agreement by type and level in closed form and against SciPy; pictures, tables and the command on a tiny cache."""
 
 import csv
 import json
 import sys
-from functools import partial
 
 import numpy as np
 import pytest
+from helpers.brightness import Brightness
 from PIL import Image
 from scipy.stats import spearmanr
 
-from qfm_metric import GuardedScore, QFMScore, load_image
-from qfm_metric.train import __main__ as command
-from qfm_metric.train import evaluate
-from qfm_metric.train.cli import weights as cli_weights
-from qfm_metric.train.datasets.table import DataError, Decoded, Row, decode, write_table
-from qfm_metric.train.evaluate import scatter
-from qfm_metric.train.severity import Cell
-from qfm_metric.train.severity_check import cell_agreement, clean_pictures, heat_map, score_cells, score_image, table
+from qfm_metric import QFMScore
+from qfm_metric.train import cli
+from qfm_metric.train.datasets.table import DataError, Decoded, Row, decode
+from qfm_metric.train.severity import DistortionLevel
+from qfm_metric.train.severity_check import (
+    clean_pictures,
+    heat_map,
+    level_agreement,
+    markdown,
+    score_levels,
+)
 
 KADID, TID = "KADID-10k", "TID2013"
 FALLING = [4.5, 4.2, 3.4, 2.5, 1.5]  # 4.5 and 4.2 are too near to count: 9 pairs
 
 
 def of_type(human, data_set=KADID, type=1, name="GBLUR"):
-    return [Cell(data_set, type, name, level, mean, mean / 5) for level, mean in enumerate(human, start=1)]
-
-
-def brightness(image):
-    return image.mean().item()
+    return [DistortionLevel(data_set, type, name, level, mean, mean / 5) for level, mean in enumerate(human, start=1)]
 
 
 @pytest.fixture
-def cells():
+def levels():
     return of_type(FALLING) + of_type(FALLING[::-1], type=2, name="High_Noise") + of_type([8, 7, 6, 5, 4], TID, 3)
 
 
 @pytest.fixture
-def human(cells):
-    return np.array([cell.mean for cell in cells])
+def human(levels):
+    return np.array([level.mean for level in levels])
 
 
-def test_people_agree_with_themselves(cells, human):
+def test_people_agree_with_themselves(levels, human):
     for scores in (human, human**3):
-        figures = cell_agreement(scores, cells, KADID)
+        figures = level_agreement(scores, levels, KADID)
         assert figures["srcc"] == pytest.approx(1)
         assert (figures["n"], figures["pairs"], figures["right"], figures["pairs_right"]) == (10, 18, 18, 1)
         assert [(entry["type"], entry["name"]) for entry in figures["types"]] == [(1, "GBLUR"), (2, "High_Noise")]
-        assert cell_agreement(scores, cells, TID)["pairs"] == 10
+        assert level_agreement(scores, levels, TID)["pairs"] == 10
 
 
-def test_the_reverse_of_people_has_no_pair_right(cells, human):
-    figures = cell_agreement(-human, cells, KADID)
+def test_the_reverse_of_people_has_no_pair_right(levels, human):
+    figures = level_agreement(-human, levels, KADID)
     assert figures["srcc"] == pytest.approx(-1)
     assert figures["pairs_right"] == 0
     assert [entry["srcc"] for entry in figures["types"]] == pytest.approx([-1, -1])
 
 
-def test_ties_are_wrong_and_scipy_agrees(cells, human):
+def test_ties_are_wrong_and_scipy_agrees(levels, human):
     scores = human.copy()
     scores[:5] = [0.9, 0.9, 0.9, 0.2, 0.3]  # of 9 pairs: (1, 3) and (2, 3) tie, (4, 5) is reversed
-    figures = cell_agreement(scores, cells, KADID)
+    figures = level_agreement(scores, levels, KADID)
     assert (figures["types"][0]["right"], figures["types"][0]["pairs"]) == (6, 9)
     assert figures["pairs_right"] == pytest.approx(15 / 18)
     assert figures["srcc"] == pytest.approx(spearmanr(scores[:10], human[:10])[0])
@@ -68,50 +67,50 @@ def test_ties_are_wrong_and_scipy_agrees(cells, human):
 
 
 def test_a_tenth_of_the_scale_is_not_more_than_a_tenth():
-    assert cell_agreement([1, 0], of_type([4.4, 4.0]), KADID)["pairs"] == 0  # 4.4 - 4.0 > 0.4 in floats
-    assert cell_agreement([1, 0], of_type([4.5, 4.0]), KADID)["pairs"] == 1
-    assert cell_agreement([1, 0], of_type([4.9, 4.0], TID), TID)["pairs"] == 0
-    assert cell_agreement([1, 0], of_type([4.95, 4.0], TID), TID)["pairs"] == 1
+    assert level_agreement([1, 0], of_type([4.4, 4.0]), KADID)["pairs"] == 0  # 4.4 - 4.0 > 0.4 in floats
+    assert level_agreement([1, 0], of_type([4.5, 4.0]), KADID)["pairs"] == 1
+    assert level_agreement([1, 0], of_type([4.9, 4.0], TID), TID)["pairs"] == 0
+    assert level_agreement([1, 0], of_type([4.95, 4.0], TID), TID)["pairs"] == 1
 
 
-def test_constants_correlate_with_nothing(cells, human):
-    figures = cell_agreement(np.full_like(human, 0.5), cells, KADID)
+def test_constants_correlate_with_nothing(levels, human):
+    figures = level_agreement(np.full_like(human, 0.5), levels, KADID)
     assert figures["srcc"] == figures["pairs_right"] == figures["types"][0]["srcc"] == 0
-    flat = cell_agreement([1, 2, 3], of_type([3, 3, 3]), KADID)
+    flat = level_agreement([1, 2, 3], of_type([3, 3, 3]), KADID)
     assert (flat["srcc"], flat["pairs"], flat["pairs_right"]) == (0, 0, None)
 
 
-def test_agreement_refuses_what_it_cannot_compare(cells):
+def test_agreement_refuses_what_it_cannot_compare(levels):
     with pytest.raises(ValueError, match=r"expected \(15,\) means"):
-        cell_agreement([1.0], cells, KADID)
-    with pytest.raises(ValueError, match="no cell is of 'LIVE'"):
-        cell_agreement(np.zeros(15), cells, "LIVE")
+        level_agreement([1.0], levels, KADID)
+    with pytest.raises(ValueError, match="no level is of 'LIVE'"):
+        level_agreement(np.zeros(15), levels, "LIVE")
 
 
-def test_cells_are_rendered_on_every_picture():
-    cells = [Cell(KADID, 16, "Brighten", 5, 2.0, 0.3), Cell(KADID, 17, "Darken", 5, 2.0, 0.3)]
+def test_levels_are_rendered_on_every_picture():
+    levels = [DistortionLevel(KADID, 16, "Brighten", 5, 2.0, 0.3), DistortionLevel(KADID, 17, "Darken", 5, 2.0, 0.3)]
     pictures = [np.full((48, 64, 3), grey, np.uint8) for grey in (100, 120, 140)]
     done = []
-    scores = score_cells(brightness, pictures, cells, progress=done.append)
+    scores = score_levels(Brightness(), pictures, levels, progress=done.append)
     assert scores.shape == (2, 3)
-    assert done == [1, 2, 3]
+    assert done == [1, 2, 3, 4, 5, 6]
     clean = np.array([100, 120, 140]) / 255
     assert (scores[0] > clean).all()
     assert (scores[1] < clean).all()
-    assert np.array_equal(score_cells(brightness, pictures, cells, workers=2), scores)
+    assert np.array_equal(score_levels(Brightness(), pictures, levels, workers=2), scores)
 
 
 def test_a_metric_can_be_sent_to_workers(tiny_files):
     metric = QFMScore.from_pretrained(tiny_files[0])
     pictures = [np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)]
-    cells = of_type([4.0], type=1)
-    here, there = (score_cells(partial(score_image, metric), pictures, cells, workers) for workers in (0, 1))
+    levels = of_type([4.0], type=1)
+    here, there = (score_levels(metric, pictures, levels, workers) for workers in (0, 1))
     assert here == pytest.approx(there, abs=1e-6)  # threads differ
     assert 0 <= here[0, 0] <= 1
 
 
-def test_table_names_types_and_figures(cells, human):
-    lines = table(human / 10, cells).splitlines()
+def test_table_names_types_and_figures(levels, human):
+    lines = markdown(human / 10, levels).splitlines()
     assert len(lines) == 2 + 3
     assert len({line.count("|") for line in lines}) == 1
     assert lines[3] == (
@@ -119,19 +118,12 @@ def test_table_names_types_and_figures(cells, human):
     )
 
 
-def test_heat_map_is_a_picture_of_sensible_size(tmp_path, cells, human):
-    heat_map(human[1:], cells[1:], tmp_path / "map.png")  # a level is missing
+def test_heat_map_is_a_picture_of_sensible_size(tmp_path, levels, human):
+    heat_map(human[1:], levels[1:], tmp_path / "map.png")  # a level is missing
     with Image.open(tmp_path / "map.png") as picture:
         assert picture.format == "PNG"
         assert 600 < picture.width < 2000
         assert 200 < picture.height < 4000
-
-
-@pytest.mark.parametrize("scores", [np.linspace(0.2, 0.8, 12), np.full(12, 0.5)])
-def test_scatter_writes_a_picture(tmp_path, scores):
-    scatter(scores, np.linspace(0.1, 0.9, 12), ["a", "b"] * 6, tmp_path / "scatter.png")
-    with Image.open(tmp_path / "scatter.png") as picture:
-        assert picture.size == (900, 900)
 
 
 @pytest.fixture(scope="module")
@@ -168,49 +160,13 @@ def test_severity_command(tmp_path, data_folder, tiny_files, monkeypatch, capsys
     severity.write_text("data_set,type,name,level,mean_score,scale\n" + "".join(lines))
     options = ["--weights", tiny_files[0], "--data", data_folder, "--pictures", 2, "--out", tmp_path / "out"]
     monkeypatch.setattr(sys, "argv", ["train", "severity", *map(str, [severity, *options])])
-    assert command.main() == 0
+    assert cli.main() == 0
     result = json.loads(capsys.readouterr().out)
     assert result["pictures"] == 2
     assert (result[KADID]["n"], result[KADID]["pairs"], result[TID]["n"]) == (2, 1, 1)
-    with (tmp_path / "out" / "cells.csv").open(newline="") as file:
+    with (tmp_path / "out" / "levels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["type"], row["level"]) for row in rows] == [("1", "1"), ("1", "5"), ("17", "1")]
     assert all(0 < float(row["score"]) < 1 for row in rows)
     assert "Contrast Dist." in (tmp_path / "out" / "severity.md").read_text()
     assert (tmp_path / "out" / "severity.png").stat().st_size > 1000
-
-
-@pytest.fixture
-def evaluate_three(tmp_path, data_folder, monkeypatch, capsys):
-    """Runs `evaluate` on three pictures with more options; returns what it printed."""
-    # Some draws with replacement from three pictures are constant.
-    monkeypatch.setattr(evaluate, "bootstrap_interval", lambda scores, mos: (-1.0, 1.0))
-    rows = [Row(str(data_folder / f"{i}.png"), 0.2 * i, group=str(i), split="test") for i in range(3)]
-    write_table(rows, tmp_path / "all.csv")
-
-    def run(*options):
-        words = ["train", "evaluate", tmp_path / "all.csv", "--split", "test", *options]
-        monkeypatch.setattr(sys, "argv", [*map(str, words)])
-        assert command.main() == 0
-        return json.loads(capsys.readouterr().out)
-
-    return run
-
-
-def test_evaluate_command_draws(evaluate_three, tmp_path, tiny_files):
-    assert evaluate_three("--weights", tiny_files[0], "--plot", tmp_path / "plot.png")["all"]["n"] == 3
-    assert (tmp_path / "plot.png").stat().st_size > 1000
-
-
-def test_evaluate_command_holds_scores(evaluate_three, tmp_path, data_folder, tiny_files, monkeypatch):
-    monkeypatch.setattr(cli_weights, "GuardedScore", partial(GuardedScore, margin=(-0.1, -0.1)))
-    scores = tmp_path / "scores.txt"
-    found = evaluate_three("--weights", tiny_files[0], "--guarded", tiny_files[1], "--scores", scores)
-    assert [found["weights"], found["guarded by"]] == [path.name for path in tiny_files]
-    assert found["margin"] == [-0.1, -0.1]
-    guard = GuardedScore(*(QFMScore.from_pretrained(path) for path in tiny_files), margin=(-0.1, -0.1))
-    images = [load_image(data_folder / f"{i}.png") for i in range(3)]
-    assert not np.allclose(
-        [guard(image).item() for image in images], [guard.accurate(image).item() for image in images]
-    )
-    np.testing.assert_allclose(np.loadtxt(scores), [guard(image).item() for image in images], atol=2e-6)

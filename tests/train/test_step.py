@@ -8,9 +8,8 @@ import torch
 from helpers.small_world import CONFIG, FROZEN, fresh_net
 from torch import nn
 
-from qfm_metric.train import losses, severity
-from qfm_metric.train import step as objective
-from qfm_metric.train.frozen import CachedViews, Prefix
+from qfm_metric.train import losses, matching, severity
+from qfm_metric.train.frozen import CachedViews, FrozenLayers
 from qfm_metric.train.matching import Memory
 from qfm_metric.train.material import Material, Pool
 from qfm_metric.train.step import (
@@ -57,8 +56,8 @@ def perfect():
     return Material([pool(MOS, np.arange(N), np.ones(N))], [series], series.views, np.arange(N))
 
 
-def labels(teacher=MOS, features=0):
-    return Labels(MOS, np.asarray(teacher, np.float32), np.zeros(N, np.float32), np.zeros((N, features), np.float32))
+def labels(teacher=MOS):
+    return Labels(MOS, np.asarray(teacher, np.float32), np.zeros(N, np.float32))
 
 
 def steps(config, count=2, material=None, known=None, memory=None, rank=0):
@@ -101,15 +100,15 @@ def test_without_partners_there_is_no_noise():
 
 @pytest.mark.parametrize("rule", ["none", "random", "matched", "v1"])
 def test_each_control_is_one_setting(rule, monkeypatch):
-    asked, match = [], objective.match
+    asked = []
 
     def spied(semantics, scores, ids, memory_semantics, memory_scores, memory_ids, *rest):
-        rows = match(semantics, scores, ids, memory_semantics, memory_scores, memory_ids, *rest)
+        rows = matching.match(semantics, scores, ids, memory_semantics, memory_scores, memory_ids, *rest)
         asked.append(rest[0])
         assert (memory_ids[rows] != ids).all()  # never the picture itself
         return rows
 
-    monkeypatch.setattr(objective, "match", spied)
+    monkeypatch.setattr("qfm_metric.train.step.match", spied)
     memory = Memory(8)
     terms = steps(Objective(batch=6, series=1, noise=rule, memory=8), count=6, memory=memory)
     assert set(asked) == ({rule} - {"none"})
@@ -136,9 +135,9 @@ def test_the_memory_holds_labels_and_sources():
 
 @pytest.mark.parametrize("name", list(ALL_TERMS))
 def test_a_weight_of_zero_switches_a_term_off(name):
-    known, config = labels(features=5), Objective(batch=6, series=2, attack=0.01, weights=ALL_TERMS)
-    assert set(steps(config, known=known)) == set(ALL_TERMS)
-    off = steps(replace(config, weights=ALL_TERMS | {name: 0.0}), known=known)
+    config = Objective(batch=6, series=2, attack=0.01, weights=ALL_TERMS)
+    assert set(steps(config)) == set(ALL_TERMS)
+    off = steps(replace(config, weights=ALL_TERMS | {name: 0.0}))
     assert set(off) == set(ALL_TERMS) - {name}
 
 
@@ -202,11 +201,11 @@ def test_ranks_draw_other_pictures_from_the_same_pools():
     assert again.fifos[4].ids.tolist() == shapes[3][1]
 
 
-def prefixed(net, images):
+def cached(net, images):
     """Cached views of images, but in full precision."""
     with torch.no_grad():
         views = net.preprocess(images)
-        return Prefix(net, FROZEN)(views.flatten(0, 1)), views.shape[1]
+        return FrozenLayers(net, FROZEN)(views.flatten(0, 1)), views.shape[1]
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +215,7 @@ def net():
 
 def test_cached_scores_are_the_networks_own(net):
     images = torch.rand(6, 3, 96, 128)  # more than pass the backbone at a time
-    batch, views = prefixed(net, images)
+    batch, views = cached(net, images)
     with torch.no_grad():
         out = CachedForward(net, FROZEN)([batch], views)
         # Another number of pictures at a time sums in another order.
@@ -231,25 +230,22 @@ def test_cached_scores_are_the_networks_own(net):
 
 
 def test_batches_of_several_shapes_go_together(net):
-    (wide, views), (tall, _) = (prefixed(net, torch.rand(2, 3, *size)) for size in ((96, 128), (128, 96)))
+    (wide, views), (tall, _) = (cached(net, torch.rand(2, 3, *size)) for size in ((96, 128), (128, 96)))
     forward = CachedForward(net, FROZEN)
     with torch.no_grad():
         both, alone = forward([wide, tall], views), forward([tall], views)
     assert torch.equal(both.scores[1], alone.scores[0])
 
 
-def test_noise_enters_at_the_seam_behind_the_gate(net):
-    batch, views = prefixed(net, torch.rand(2, 3, 96, 128))
-    forward = CachedForward(net, FROZEN, gate=True)
+def test_noise_enters_at_the_seam(net):
+    batch, views = cached(net, torch.rand(2, 3, 96, 128))
+    forward = CachedForward(net, FROZEN)
     with torch.no_grad():
-        forward.gate.logits.fill_(-1.0)
         out = forward([batch], views, lambda tokens, semantics: tokens + 1)
         plain = net.embed(net.cells(net.backbone(net.preprocess(torch.rand(2, 3, 96, 128)).flatten(0, 1))), 2)
         assert out.tokens.shape == plain.shape
         assert torch.equal(out.noisy, forward.score(out.tokens + 1))
         assert torch.equal(out.scores[0], forward.score(out.tokens))
-        forward.gate.logits.zero_()
-        assert not torch.equal(out.scores[0], forward([batch], views).scores[0])
 
 
 def test_an_attack_moves_each_score_its_way_within_its_size(net):

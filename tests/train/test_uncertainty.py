@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from scipy.stats import t
 
-from qfm_metric.train.uncertainty import coverage, draw_risk_coverage, fit_scale, report, risk_coverage
+from qfm_metric.train.uncertainty import coverage, draw_risk_coverage, figures, fit_scale, risk_coverage
 
 N = 20_000
 SHARE = 4 * 0.5 / N**0.5  # four standard errors of a share, at most
@@ -78,19 +78,19 @@ def test_no_order_counts_among_equal_deviations(drawn):
     assert misled.area > curve.area > risk_coverage(scores, std, mos).area
 
 
-def test_report(drawn):
-    figures = report(*drawn)
+def test_figures_of_drawn_errors(drawn):
+    found = figures(*drawn)
     scores, std, mos = drawn
-    assert figures["n"] == N
-    assert figures["coverage_68"] == coverage(scores, std, mos, 0.68)
-    assert figures["coverage_95"] == coverage(scores, std, mos, 0.95)
-    assert figures["scale"] == fit_scale(scores, std, mos)
-    assert figures["mean_std"] == pytest.approx(0.11, abs=0.001)
-    assert 0.3 < figures["error_srcc"] < 0.7  # true deviations order errors, but errors are drawn
-    assert figures["rmse_half"] < figures["rmse"] == pytest.approx(np.sqrt(np.mean((scores - mos) ** 2)))
+    assert found["n"] == N
+    assert found["coverage_68"] == coverage(scores, std, mos, 0.68)
+    assert found["coverage_95"] == coverage(scores, std, mos, 0.95)
+    assert found["scale"] == fit_scale(scores, std, mos)
+    assert found["mean_std"] == pytest.approx(0.11, abs=0.001)
+    assert 0.3 < found["error_srcc"] < 0.7  # true deviations order errors, but errors are drawn
+    assert found["rmse_half"] < found["rmse"] == pytest.approx(np.sqrt(np.mean((scores - mos) ** 2)))
     half = np.argsort(std)[: N // 2]
-    assert figures["rmse_half"] == pytest.approx(np.sqrt(np.mean((scores - mos)[half] ** 2)))
-    assert report(scores, std[::-1], mos)["error_srcc"] == pytest.approx(0, abs=4 / N**0.5)
+    assert found["rmse_half"] == pytest.approx(np.sqrt(np.mean((scores - mos)[half] ** 2)))
+    assert figures(scores, std[::-1], mos)["error_srcc"] == pytest.approx(0, abs=4 / N**0.5)
 
 
 def test_the_curve_is_drawn(drawn, tmp_path):
@@ -129,6 +129,6 @@ def test_refused_levels(drawn, level):
         coverage(*drawn, level)
 
 
-def test_one_picture_makes_no_report():
+def test_one_picture_makes_no_figures():
     with pytest.raises(ValueError, match="at least 2"):
-        report(ONES[:1] / 2, ONES[:1], ONES[:1])
+        figures(ONES[:1] / 2, ONES[:1], ONES[:1])

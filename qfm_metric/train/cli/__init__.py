@@ -1,1 +1,38 @@
 """The commands of `python -m qfm_metric.train`: options only."""
+
+import argparse
+from collections.abc import Callable
+
+import torch
+
+from . import options, student, weights
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of all commands."""
+    about = "From a data set to a weights file with measured figures."
+    root = argparse.ArgumentParser(prog="python -m qfm_metric.train", description=about)
+    commands = root.add_subparsers(dest="command", required=True)
+
+    def command(name: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        formatter = argparse.ArgumentDefaultsHelpFormatter
+        sub = commands.add_parser(name, help=run.__doc__, description=run.__doc__, formatter_class=formatter)
+        sub.set_defaults(run=run)
+        options.add(sub, "--threads")
+        return sub
+
+    student.add_commands(command)
+    weights.add_commands(command)
+    return root
+
+
+def main() -> int:
+    """Run the command that the process was called with; returns its exit status."""
+    args = parser().parse_args()
+    torch.set_num_threads(args.threads)
+    try:
+        args.run(args)
+    except (ValueError, OSError) as error:
+        options.say(f"error: {error}")
+        return 1
+    return 0

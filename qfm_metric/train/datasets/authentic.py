@@ -36,7 +36,8 @@ def read_biq2021(root: Path) -> list[Row]:
         for where, record in csv_records(table, ["Image Name", "MOS"], layout):
             name = record["Image Name"]
             image = on_disk.get(name.lower(), root / "Images" / name)  # one published name differs in case
-            part.append(Row(_path(image), BIQ2021.mos(record["MOS"], where), name, name.partition(" ")[0], split))
+            mos, subset = BIQ2021.mos(record["MOS"], where), name.partition(" ")[0]
+            part.append(Row(str(image.resolve()), mos, name, subset, split))
         rows += complete(part, table)
     return rows
 
@@ -75,7 +76,7 @@ def read_koniq10k(root: Path) -> list[Row]:
     for where, record in csv_records(table, ["image_name", score, *(["set"] if has_sets else [])], layout):
         name = record["image_name"]
         split = _split(record["set"], where) if has_sets else ""
-        rows.append(Row(_path(images / name), KONIQ10K.mos(record[score], where), name, "", split))
+        rows.append(Row(str((images / name).resolve()), KONIQ10K.mos(record[score], where), name, "", split))
     return complete(rows, table)
 
 
@@ -92,7 +93,7 @@ def read_live_challenge(root: Path) -> list[Row]:
     same_length({"AllImages_release.mat": names, str(table): scores})
     images = need(root / "Images", layout)
     rows = [
-        Row(_path(images / name), LIVE_CHALLENGE.mos(score, f"{table}, entry {number}"), name)
+        Row(str((images / name).resolve()), LIVE_CHALLENGE.mos(score, f"{table}, entry {number}"), name)
         for number, (name, score) in enumerate(zip(names, scores, strict=True), start=1)
         if number > 7
     ]
@@ -110,7 +111,7 @@ def read_spaq(root: Path) -> list[Row]:
     rows = []
     for where, record in sheet_records(table, ["Image name", "MOS"], layout):
         name = str(record["Image name"])
-        rows.append(Row(_path(images / name), SPAQ.mos(record["MOS"], where), name))
+        rows.append(Row(str((images / name).resolve()), SPAQ.mos(record["MOS"], where), name))
     return complete(rows, table)
 
 
@@ -129,7 +130,7 @@ def read_flive(root: Path) -> list[Row]:
     for where, record in csv_records(table, ["name", "mos"], layout):
         name = record["name"]
         split = of_split.get(name, "train") if of_split else ""
-        rows.append(Row(_path(root / name), FLIVE.mos(record["mos"], where), name, name.split("/")[0], split))
+        rows.append(Row(str((root / name).resolve()), FLIVE.mos(record["mos"], where), name, name.split("/")[0], split))
     return complete(rows, table)
 
 
@@ -150,7 +151,7 @@ def read_agiqa3k(root: Path) -> list[Row]:
         name = record["name"]
         image = on_disk.get(name.lower(), root / name)
         mos = AGIQA3K.mos(record["mos_quality"], where)
-        rows.append(Row(_path(image), mos, record["prompt"], name.rpartition("_")[0]))
+        rows.append(Row(str(image.resolve()), mos, record["prompt"], name.rpartition("_")[0]))
     return complete(rows, table)
 
 
@@ -165,13 +166,9 @@ def read_uhd_iqa(root: Path) -> list[Row]:
     rows = []
     for where, record in csv_records(table, ["image_name", "quality_mos", "set", "subset"], layout):
         name, split = record["image_name"], _split(record["set"], where)
-        image = _path(root / record["set"] / name)
+        image = str((root / record["set"] / name).resolve())
         rows.append(Row(image, UHD_IQA.mos(record["quality_mos"], where), name, record["subset"], split))
     return complete(rows, table)
-
-
-def _path(image: Path) -> str:
-    return str(image.resolve())
 
 
 def _split(word: str, where: str) -> str:

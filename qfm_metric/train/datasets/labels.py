@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from .table import DataError, Row
 
@@ -58,10 +60,17 @@ def first_of(paths: Iterable[Path], layout: str) -> Path:
     return need(next((path for path in paths if path.exists()), paths[0]), layout)
 
 
+def text_lines(path: Path, layout: str) -> Iterator[tuple[str, str]]:
+    """Per line of a text file that is not blank: where it stands ("FILE, line N"), and the line, stripped."""
+    for number, line in enumerate(need(path, layout).read_text(encoding="utf-8").splitlines(), start=1):
+        if line.strip():
+            yield f"{path}, line {number}", line.strip()
+
+
 def sheet_records(
     path: Path, columns: Iterable[str], layout: str, sheet: str | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """As `data.csv_records`, of a workbook's sheet (default: its first), whose header may stand below other lines."""
+    """As `table.csv_records`, of a workbook's sheet (default: its first), whose header may stand below other lines."""
     try:
         from openpyxl import load_workbook
     except ImportError as error:
@@ -75,23 +84,18 @@ def sheet_records(
         if sheet is not None and sheet not in book.sheetnames:
             raise DataError(f"{path}: no sheet {sheet!r}; found {book.sheetnames}")
         lines = enumerate(book[sheet or book.sheetnames[0]].iter_rows(values_only=True), start=1)
-        header = next((cells for _, cells in lines if set(columns) <= set(cells)), None)
+        header = next((fields for _, fields in lines if set(columns) <= set(fields)), None)
         if header is None:
             raise DataError(f"{path}: no line with the columns {', '.join(columns)}")
         at = {column: header.index(column) for column in columns}
-        for number, cells in lines:
-            record = {column: cells[at[column]] if at[column] < len(cells) else None for column in columns}
+        for number, fields in lines:
+            record = {column: fields[at[column]] if at[column] < len(fields) else None for column in columns}
             if any(value is not None for value in record.values()):
                 yield f"{path}, line {number}", record
 
 
 def mat_values(path: Path, variable: str, layout: str) -> list[Any]:
-    """One variable of a MATLAB file, flattened; cells of text come as `str`."""
-    try:
-        from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
-    except ImportError as error:
-        raise DataError(f"{path}: reading a MATLAB file needs SciPy; pip install 'qfm-metric[train]'") from error
+    """One variable of a MATLAB file, flattened; texts come as `str`."""
     try:
         content = loadmat(need(path, layout))
     except (OSError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
@@ -100,8 +104,8 @@ def mat_values(path: Path, variable: str, layout: str) -> list[Any]:
         found = sorted(name for name in content if not name.startswith("__"))
         raise DataError(f"{path}: variable {variable} is missing; found {found}")
     values = np.ravel(content[variable])
-    # A cell holds an array of its own, with one text in it.
-    return [str(np.ravel(cell)[0]) for cell in values] if values.dtype == object else list(values)
+    # Each text stands in an array of its own.
+    return [str(np.ravel(text)[0]) for text in values] if values.dtype == object else list(values)
 
 
 def same_length(lists: dict[str, list[Any]], expected: int | None = None) -> None:

@@ -8,10 +8,11 @@ scored them. All raise `DataError`, which names the file or the line that is off
 import re
 from pathlib import Path
 
-from .labels import Scale, by_name, complete, mat_values, need, same_length, sheet_records
+from .labels import Scale, by_name, complete, mat_values, need, same_length, sheet_records, text_lines
 from .table import DataError, Row, csv_records
 
 KADID10K = Scale(1, 5)  # published as DMOS, yet higher is better: the mean of ratings from 1 (worst) to 5 (no loss)
+TID2008 = Scale(0, 9)
 TID2013 = Scale(0, 9)
 CSIQ = Scale(0, 1, higher_is_better=False)
 LIVE = Scale(0, 100, higher_is_better=False)
@@ -41,8 +42,17 @@ def read_kadid10k(root: Path) -> list[Row]:
     for where, record in csv_records(table, ["dist_img", "ref_img", "dmos"], layout):
         name, reference = record["dist_img"], Path(record["ref_img"]).stem
         kind = _kind(name, r"I\d+_(\d+)_\d+\.png", where)
-        rows.append(Row(_path(images / name), KADID10K.mos(record["dmos"], where), reference, kind))
+        rows.append(Row(str((images / name).resolve()), KADID10K.mos(record["dmos"], where), reference, kind))
     return complete(rows, table)
+
+
+def read_tid2008(root: Path) -> list[Row]:
+    """TID2008: as TID2013, which grew out of it; distortions 1 to 17 at four levels.
+
+    Source: ponomarenko.info/tid2008.htm (N. Ponomarenko et al., 2009). MOS on 0..9. Both sets distort the same 25
+    references: do not train on one and test on the other.
+    """
+    return _read_tid(root, "TID2008", TID2008)
 
 
 def read_tid2013(root: Path) -> list[Row]:
@@ -51,19 +61,7 @@ def read_tid2013(root: Path) -> list[Row]:
     Source: ponomarenko.info/tid2013.htm (N. Ponomarenko et al., 2015). MOS on 0..9. Names are in mixed case, in the
     list and on disk.
     """
-    layout = "TID2013's official layout: distorted_images/ beside mos_with_names.txt"
-    table = root / "mos_with_names.txt"
-    rows = []
-    on_disk = by_name([root / "distorted_images"], layout)
-    for number, line in enumerate(need(table, layout).read_text(encoding="utf-8").splitlines(), start=1):
-        where = f"{table}, line {number}"
-        if not line.strip():
-            continue
-        score, _, name = (part.strip() for part in line.strip().partition(" "))
-        kind = _kind(name, r"I\d+_(\d+)_\d+\.bmp", where)
-        image = on_disk.get(name.lower(), root / "distorted_images" / name)
-        rows.append(Row(_path(image), TID2013.mos(score, where), name.split("_")[0].lower(), kind))
-    return complete(rows, table)
+    return _read_tid(root, "TID2013", TID2013)
 
 
 def read_csiq(root: Path) -> list[Row]:
@@ -78,12 +76,12 @@ def read_csiq(root: Path) -> list[Row]:
     on_disk = by_name(sorted(path for path in images.iterdir() if path.is_dir()), layout)
     rows = []
     for where, record in sheet_records(table, ["image", "dst_type", "dst_lev", "dmos"], layout, "all_by_image"):
-        reference, kind = _cell(record["image"]), str(record["dst_type"])
+        reference, kind = _text(record["image"]), str(record["dst_type"])
         if kind not in CSIQ_FILES:
             raise DataError(f"{where}: expected dst_type to be one of {', '.join(CSIQ_FILES)}, got {kind!r}")
-        name = f"{reference}.{CSIQ_FILES[kind]}.{_cell(record['dst_lev'])}.png"
+        name = f"{reference}.{CSIQ_FILES[kind]}.{_text(record['dst_lev'])}.png"
         image = on_disk.get(name.lower(), images / CSIQ_FILES[kind].lower() / name)
-        rows.append(Row(_path(image), CSIQ.mos(record["dmos"], where), reference, kind))
+        rows.append(Row(str(image.resolve()), CSIQ.mos(record["dmos"], where), reference, kind))
     return complete(rows, table)
 
 
@@ -115,15 +113,25 @@ def read_pipal(root: Path) -> list[Row]:
     on_disk = by_name([root / f"Distortion_{part}" for part in range(1, 5)], layout)
     rows = []
     for table in sorted(labels.glob("*.txt")):
-        for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), start=1):
-            where = f"{table}, line {number}"
-            if not line.strip():
-                continue
+        for where, line in text_lines(table, layout):
             name, _, score = (part.strip() for part in line.partition(","))
             kind = _kind(name, r"A\d+_(\d+)_\d+\.bmp", where)
             image = on_disk.get(name.lower(), root / "Distortion_1" / name)
-            rows.append(Row(_path(image), PIPAL.mos(score, where), name.split("_")[0], kind))
+            rows.append(Row(str(image.resolve()), PIPAL.mos(score, where), name.split("_")[0], kind))
     return complete(rows, labels)
+
+
+def _read_tid(root: Path, name_of_set: str, scale: Scale) -> list[Row]:
+    layout = f"{name_of_set}'s official layout: distorted_images/ beside mos_with_names.txt"
+    table = root / "mos_with_names.txt"
+    rows = []
+    on_disk = by_name([root / "distorted_images"], layout)
+    for where, line in text_lines(table, layout):
+        score, _, name = (part.strip() for part in line.partition(" "))
+        kind = _kind(name, r"I\d+_(\d+)_\d+\.bmp", where)
+        image = on_disk.get(name.lower(), root / "distorted_images" / name)
+        rows.append(Row(str(image.resolve()), scale.mos(score, where), name.split("_")[0].lower(), kind))
+    return complete(rows, table)
 
 
 def _read_live(root: Path, scores_file: str, variable: str, scale: Scale) -> list[Row]:
@@ -140,7 +148,7 @@ def _read_live(root: Path, scores_file: str, variable: str, scale: Scale) -> lis
         for number in range(1, count + 1)
     ]
     rows = [
-        Row(_path(image), scale.mos(score, f"{table}, entry {entry}"), Path(reference).stem, part)
+        Row(str(image.resolve()), scale.mos(score, f"{table}, entry {entry}"), Path(reference).stem, part)
         for entry, ((part, image), score, copy, reference) in enumerate(
             zip(files, scores, copies, references, strict=True), start=1
         )
@@ -157,10 +165,6 @@ def _kind(name: str, pattern: str, where: str) -> str:
     return str(int(match[1]))
 
 
-def _cell(value: object) -> str:
+def _text(value: object) -> str:
     # The workbook has names that are numbers, such as 1600.
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _path(image: Path) -> str:
-    return str(image.resolve())

@@ -1,4 +1,4 @@
-"""Labelled pictures: one table format, group-wise splits, a decoded cache. `readers` has the official layouts.
+"""Labelled pictures in one table format, split by groups, decoded once.
 
 The table is a CSV file with a header: `image,mos` and optionally `group,subset,split`. `image` is a path, relative to
 the table's folder or absolute; `mos` is in [0, 1], higher is better; pictures with the same `group` (same content,
@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,22 @@ def regroup(rows: list[Row], path: Path) -> list[Row]:
     return [replace(row, group=group_of.get(Path(row.image).name.lower(), row.group)) for row in rows]
 
 
+def part_as(rows: list[Row], path: Path) -> list[Row]:
+    """Assign the parts of a CSV file with the columns `image,part`, by a picture's file name.
+
+    Raises:
+        DataError: no such file, a missing column, an unknown part, a picture that the file does not list.
+    """
+    part_of = {}
+    for where, record in csv_records(path, ("image", "part")):
+        if record["part"] not in ("train", "val", "test"):
+            raise DataError(f"{where}, column part: expected train, val or test, got {record['part']!r}")
+        part_of[record["image"].lower()] = record["part"]
+    if missing := [row.image for row in rows if Path(row.image).name.lower() not in part_of]:
+        raise DataError(f"{path}: {len(missing)} pictures have no part, {missing[0]} among them")
+    return [replace(row, split=part_of[Path(row.image).name.lower()]) for row in rows]
+
+
 def split_by_group(rows: list[Row], val_share: float, seed: int, test_share: float = 0.0) -> list[Row]:
     """Assign whole groups to validation and test until they hold about these shares of the pictures; the rest trains.
 
@@ -155,7 +172,8 @@ def decode(rows: list[Row], folder: Path, side: int = 512, workers: int = 2) -> 
     # One thread a worker: a forked child that starts OpenMP's threads anew can hang.
     pool = ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
     with (folder / "pixels.u8").open("wb") as file, pool:
-        for row, result in zip(rows, _decode_all(pool, rows, side), strict=True):
+        images = [row.image for row in rows]
+        for row, result in zip(rows, pool.map(partial(_decode_one, side=side), images, chunksize=16), strict=True):
             if isinstance(result, str):
                 failures.append(result)
             else:
@@ -164,10 +182,6 @@ def decode(rows: list[Row], folder: Path, side: int = 512, workers: int = 2) -> 
     (folder / "shape.json").write_text(json.dumps([len(kept), side, side, 3]))
     write_table(kept, folder / "table.csv")
     return failures
-
-
-def _decode_all(pool: ProcessPoolExecutor, rows: list[Row], side: int) -> Iterator[NDArray[np.uint8] | str]:
-    return pool.map(_decode_one, [row.image for row in rows], [side] * len(rows), chunksize=16)
 
 
 def _decode_one(path: str, side: int) -> NDArray[np.uint8] | str:

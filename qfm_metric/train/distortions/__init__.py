@@ -1,4 +1,4 @@
-"""Synthetic distortions by data set, type and level, as `distortion-severity.csv` counts them."""
+"""Synthetic distortions by data set, type and level, numbered as the data sets do."""
 
 from collections.abc import Sequence
 

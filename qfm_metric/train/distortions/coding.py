@@ -7,13 +7,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy import fft
 
 from .colour import Pixels, Values
-
-_K, _N = np.meshgrid(np.arange(8), np.arange(8), indexing="ij")
-_DCT = np.sqrt(2 / 8) * np.cos(np.pi * (2 * _N + 1) * _K / 16)
-_DCT[0] /= np.sqrt(2)  # orthonormal: the inverse is the transpose
-_DCT = _DCT.astype(np.float32)
 
 
 def encode(pixels: Pixels, codec: str, **options: Any) -> bytes:
@@ -60,15 +56,10 @@ def in_blocks(values: Values, change: Callable[[Values], Values], row: int = 0, 
     """
     height, width, channels = values.shape
     bottom, right = -(height + row) % 8, -(width + column) % 8
-    padded = np.pad(values, ((row, bottom), (column, right), (0, 0)), mode="symmetric")
-    rows, columns = padded.shape[0] // 8, padded.shape[1] // 8
-    # (H, W, C) -> (C, rows, 8, W): one product per row of blocks, then one for all of the columns
-    across = _DCT @ np.ascontiguousarray(padded.transpose(2, 0, 1)).reshape(channels, rows, 8, columns * 8)
-    blocks = across.reshape(channels, rows, 8, columns, 8) @ _DCT.T
-    across = (change(blocks) @ _DCT).reshape(channels, rows, 8, columns * 8)
-    changed = (_DCT.T @ across).reshape(channels, rows * 8, columns * 8).transpose(1, 2, 0)
-    cropped: Values = changed[row : row + height, column : column + width]
-    return cropped
+    padded = np.pad(values, ((row, bottom), (column, right), (0, 0)), mode="symmetric").transpose(2, 0, 1)
+    blocks = padded.reshape(channels, padded.shape[1] // 8, 8, padded.shape[2] // 8, 8)
+    changed = fft.idctn(change(fft.dctn(blocks, axes=(2, 4), norm="ortho")), axes=(2, 4), norm="ortho")
+    return changed.reshape(padded.shape).transpose(1, 2, 0)[row : row + height, column : column + width]
 
 
 def denoise(values: Values, sigma: float) -> Values:
@@ -81,8 +72,7 @@ def denoise(values: Values, sigma: float) -> Values:
     def threshold(blocks: Values) -> Values:
         kept = np.abs(blocks) > np.float32(2.7 * sigma)
         kept[:, :, 0, :, 0] = True  # the mean of a block is no noise
-        thresholded: Values = blocks * kept
-        return thresholded
+        return blocks * kept
 
     height, width = values.shape[:2]
     total = np.zeros_like(values)

@@ -25,14 +25,17 @@ LUMINANCE = np.array([0.298936, 0.587043, 0.114021], np.float32)  # BT.601's wei
 
 def to_values(pixels: Pixels) -> Values:
     """uint8 to float32 in [0, 1]."""
-    values: Values = pixels.astype(np.float32) / np.float32(255)
-    return values
+    return pixels.astype(np.float32) / np.float32(255)
 
 
 def to_pixels(values: Values) -> Pixels:
     """Float in [0, 1] to uint8: rounded; what lies outside is clipped."""
-    pixels: Pixels = (values * 255).round().clip(0, 255).astype(np.uint8)
-    return pixels
+    return from_greys(values * 255)
+
+
+def from_greys(greys: NDArray[np.floating]) -> Pixels:
+    """Grey levels to uint8: rounded; what lies outside 0..255 is clipped."""
+    return greys.round().clip(0, 255).astype(np.uint8)
 
 
 def stretch(values: Values) -> Values:
@@ -57,15 +60,12 @@ def rgb_from_lab(lab: Values) -> Values:
     xyz = np.where(cube > 6 / 29, cube**3, (116 * cube - 16) * (27 / 24389)).astype(np.float32)
     linear = xyz @ _RGB.T
     gamma = 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
-    rgb: Values = np.where(linear <= 0.0031308, 12.92 * linear, gamma).astype(np.float32)
-    return rgb
+    return np.where(linear <= 0.0031308, 12.92 * linear, gamma).astype(np.float32)
 
 
 def ycbcr_from_rgb(rgb: Values) -> Values:
-    ycbcr: Values = rgb @ _YCBCR.T + _YCBCR_OFFSET
-    return ycbcr
+    return rgb @ _YCBCR.T + _YCBCR_OFFSET
 
 
 def rgb_from_ycbcr(ycbcr: Values) -> Values:
-    rgb: Values = (ycbcr - _YCBCR_OFFSET) @ _YCBCR_INVERSE.T
-    return rgb
+    return (ycbcr - _YCBCR_OFFSET) @ _YCBCR_INVERSE.T

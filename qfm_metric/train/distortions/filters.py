@@ -11,8 +11,7 @@ from .colour import Pixels, Values
 def gaussian(values: Values, sigma: float, radius: int | None = None) -> Values:
     """Blur height and width; the kernel ends at two sigma unless `radius` says otherwise (MATLAB's `imgaussfilt`)."""
     radius = math.ceil(2 * sigma) if radius is None else radius
-    blurred: Values = ndimage.gaussian_filter(values, sigma, axes=(0, 1), radius=radius, mode="nearest")
-    return blurred
+    return ndimage.gaussian_filter(values, sigma, axes=(0, 1), radius=radius, mode="nearest")
 
 
 def disk(radius: float) -> Values:
@@ -21,8 +20,7 @@ def disk(radius: float) -> Values:
     offsets = (np.arange((2 * reach + 1) * fine) + 0.5) / fine - reach - 0.5
     inside = offsets[:, None] ** 2 + offsets**2 <= radius**2
     covered = inside.reshape(2 * reach + 1, fine, 2 * reach + 1, fine).mean(axis=(1, 3))
-    kernel: Values = (covered / covered.sum()).astype(np.float32)
-    return kernel
+    return (covered / covered.sum()).astype(np.float32)
 
 
 def line(length: float, degrees: float) -> Values:
@@ -33,23 +31,20 @@ def line(length: float, degrees: float) -> Values:
     cosine, sine = math.cos(math.radians(degrees)), -math.sin(math.radians(degrees))  # rows run downwards
     along = np.clip(right * cosine + down * sine, -half, half)
     weight = np.maximum(1 - np.hypot(right - along * cosine, down - along * sine), 0)
-    kernel: Values = (weight / weight.sum()).astype(np.float32)
-    return kernel
+    return (weight / weight.sum()).astype(np.float32)
 
 
 def convolve(values: Values, kernel: Values) -> Values:
     """Apply an odd-sized 2-D kernel to every channel; the border is repeated outwards."""
     down, right = kernel.shape[0] // 2, kernel.shape[1] // 2
     padded = np.pad(values, ((down, down), (right, right), (0, 0)), mode="edge")
-    convolved: Values = signal.oaconvolve(padded, kernel[:, :, None], mode="valid", axes=(0, 1))
-    return convolved.astype(np.float32)
+    return signal.oaconvolve(padded, kernel[:, :, None], mode="valid", axes=(0, 1)).astype(np.float32)
 
 
 def slope(grey: Values) -> Values:
     """How steep an (H, W) picture is, by central differences."""
     down, right = (ndimage.correlate1d(grey, [-0.5, 0, 0.5], axis, mode="nearest") for axis in (0, 1))
-    steepness: Values = np.hypot(down, right)
-    return steepness
+    return np.hypot(down, right)
 
 
 def curve(values: Values, points: dict[float, float]) -> Values:
@@ -58,8 +53,7 @@ def curve(values: Values, points: dict[float, float]) -> Values:
     spline = interpolate.CubicSpline(list(knots), list(knots.values()), bc_type="not-a-knot")
     grid = np.linspace(0, 1, 4097)
     table = spline(grid).clip(0, 1)
-    mapped: Values = np.interp(values, grid, table).astype(np.float32)
-    return mapped
+    return np.interp(values, grid, table).astype(np.float32)
 
 
 def warp(values: Values, rows: Values, columns: Values) -> Values:
@@ -74,8 +68,7 @@ def warp(values: Values, rows: Values, columns: Values) -> Values:
 def resize_nearest(values: Values, height: int, width: int) -> Values:
     rows = ((np.arange(height) + 0.5) * values.shape[0] / height).astype(int)
     columns = ((np.arange(width) + 0.5) * values.shape[1] / width).astype(int)
-    resized: Values = values[rows[:, None], columns]
-    return resized
+    return values[rows[:, None], columns]
 
 
 def otsu(pixels: Pixels, thresholds: int) -> list[int]:

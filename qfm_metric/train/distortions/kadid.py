@@ -68,7 +68,7 @@ def colour_shift(values: Values, amount: float, rng: Generator) -> Values:
     shift = np.round(direction / np.linalg.norm(direction) * amount).astype(int)
     height, width = detail.shape
     rows, columns = np.maximum(np.arange(height) - shift[1], 0), np.maximum(np.arange(width) - shift[0], 0)
-    shifted: Values = values.copy()
+    shifted = values.copy()
     shifted[..., 1] += detail * (values[rows[:, None], columns, 1] - values[..., 1])
     return shifted
 
@@ -80,8 +80,7 @@ def colour_quantisation(values: Values, colours: float, rng: Generator) -> Value
 def saturation_hsv(values: Values, factor: float, rng: Generator) -> Values:
     """HSV's saturation times `factor`: each channel's distance from the greatest is scaled."""
     greatest = values.max(axis=2, keepdims=True)
-    scaled: Values = greatest + np.float32(factor) * (values - greatest)
-    return scaled
+    return greatest + np.float32(factor) * (values - greatest)
 
 
 def saturation_lab(values: Values, factor: float, rng: Generator) -> Values:
@@ -100,8 +99,7 @@ def compress_jpeg(values: Values, quality: float, rng: Generator) -> Values:
 
 def white_noise(values: Values, variance: float, rng: Generator) -> Values:
     noise = rng.standard_normal(values.shape, np.float32)
-    noisy: Values = (values + np.float32(math.sqrt(variance)) * noise).clip(0, 1)
-    return noisy
+    return (values + np.float32(math.sqrt(variance)) * noise).clip(0, 1)
 
 
 def white_noise_ycbcr(values: Values, variance: float, rng: Generator) -> Values:
@@ -117,8 +115,7 @@ def impulse_noise(values: Values, share: float, rng: Generator) -> Values:
 def multiplicative_noise(values: Values, variance: float, rng: Generator) -> Values:
     """Speckle: uniform noise of that variance, times the picture."""
     noise = rng.random(values.shape, np.float32) - np.float32(0.5)
-    noisy: Values = (values + values * noise * np.float32(math.sqrt(12 * variance))).clip(0, 1)
-    return noisy
+    return (values + values * noise * np.float32(math.sqrt(12 * variance))).clip(0, 1)
 
 
 def denoised(values: Values, variance: float, rng: Generator) -> Values:
@@ -131,8 +128,7 @@ def brighten(values: Values, amount: float, rng: Generator) -> Values:
     middle = {0.5: 0.5 + amount / 2}
     lab = lab_from_rgb(values)
     lab[..., 0] = 100 * curve(lab[..., 0] / np.float32(100), middle)
-    mixed: Values = (2 * curve(values, middle) + rgb_from_lab(lab).clip(0, 1)) / np.float32(3)
-    return mixed
+    return (2 * curve(values, middle) + rgb_from_lab(lab).clip(0, 1)) / np.float32(3)
 
 
 def darken(values: Values, amount: float, rng: Generator) -> Values:
@@ -140,8 +136,7 @@ def darken(values: Values, amount: float, rng: Generator) -> Values:
 
 
 def mean_shift(values: Values, amount: float, rng: Generator) -> Values:
-    shifted: Values = (values + np.float32(amount)).clip(0, 1)
-    return shifted
+    return (values + np.float32(amount)).clip(0, 1)
 
 
 def jitter(values: Values, amount: float, rng: Generator) -> Values:
@@ -157,7 +152,7 @@ def non_eccentricity_patch(values: Values, patches: float, rng: Generator) -> Va
     """Patches of 16 x 16, each copied to up to 8 pixels from where it is."""
     height, width = values.shape[:2]
     size = min(16, height // 2, width // 2)  # 16 but for pictures below 32 pixels
-    moved: Values = values.copy()
+    moved = values.copy()
     for down, right, by_rows, by_columns in rng.random((int(patches), 4)):
         row, column = round(down * (height - size)), round(right * (width - size))
         to_row = int(np.clip(row + round((by_rows - 0.5) * size), 0, height - size))
@@ -180,15 +175,14 @@ def quantisation(values: Values, thresholds: float, rng: Generator) -> Values:
     pixels = to_pixels(values)
     cuts = otsu(pixels, int(thresholds))
     classes = np.array([0, *cuts[1:], 255], np.float32) / np.float32(255)
-    reduced: Values = classes[np.searchsorted(cuts, np.arange(256), side="left")[pixels]]
-    return reduced
+    return classes[np.searchsorted(cuts, np.arange(256), side="left")[pixels]]
 
 
 def colour_block(values: Values, blocks: float, rng: Generator) -> Values:
     """Squares of 32 x 32, each of one random colour."""
     height, width = values.shape[:2]
     size = min(32, height, width)
-    covered: Values = values.copy()
+    covered = values.copy()
     for *colour, right, down in rng.random((int(blocks), 5)):
         row, column = int(down * (height - size)), int(right * (width - size))
         covered[row : row + size, column : column + size] = colour
@@ -219,8 +213,8 @@ def _stretched(
     name: str,
     change: Callable[[Values, float, Generator], Values],
     parameters: tuple[float, float, float, float, float],
-    provenance: Provenance,
     note: str,
+    provenance: Provenance = "published",
 ) -> Distortion:
     def render(pixels: Pixels, parameter: float, rng: Generator) -> Pixels:
         values = to_values(pixels)
@@ -230,83 +224,53 @@ def _stretched(
 
 
 KADID: dict[int, Distortion] = {
-    1: _stretched("GBLUR", gaussian_blur, (0.1, 0.5, 1, 2, 5), "published", "standard deviation in pixels"),
-    2: _stretched("Lens_Blur", lens_blur, (1, 2, 4, 6, 8), "published", "radius of the disk"),
-    3: _stretched(
-        "Motion_Blur", motion_blur, (1, 2, 4, 6, 10), "published", "length of the line; the seed picks the angle"
-    ),
-    4: _stretched(
-        "Color_Diffusion", colour_diffusion, (1, 3, 6, 8, 12), "published", "blur of a*, b* by 1.5 x + 2, then times x"
-    ),
-    5: _stretched(
-        "Color_Shift", colour_shift, (1, 3, 6, 8, 12), "published", "pixels that green moves, where there is detail"
-    ),
+    1: _stretched("GBLUR", gaussian_blur, (0.1, 0.5, 1, 2, 5), "standard deviation in pixels"),
+    2: _stretched("Lens_Blur", lens_blur, (1, 2, 4, 6, 8), "radius of the disk"),
+    3: _stretched("Motion_Blur", motion_blur, (1, 2, 4, 6, 10), "length of the line; the seed picks the angle"),
+    4: _stretched("Color_Diffusion", colour_diffusion, (1, 3, 6, 8, 12), "blur of a*, b* by 1.5 x + 2, then times x"),
+    5: _stretched("Color_Shift", colour_shift, (1, 3, 6, 8, 12), "pixels that green moves, where there is detail"),
     6: _stretched(
         "Color_Quantization",
         colour_quantisation,
         (64, 48, 32, 16, 8),
-        "ours",
         "colours, dithered; the palette is fitted by median cut and k-means",
+        "ours",
     ),
-    7: _stretched(
-        "Saturation_Dist._HSV", saturation_hsv, (0.4, 0.2, 0.1, 0, -0.4), "published", "factor on HSV's saturation"
-    ),
-    8: _stretched("Saturation_Dist._Lab", saturation_lab, (1, 2, 3, 6, 9), "published", "factor on a* and b*"),
-    9: _stretched(
-        "JP2K", compress_jpeg2000, (16, 32, 45, 120, 400), "published", "compression ratio; the encoder is OpenJPEG"
-    ),
-    10: _stretched("JPEG", compress_jpeg, (43, 36, 24, 7, 4), "published", "quality"),
-    11: _stretched("AWGN", white_noise, (0.001, 0.002, 0.003, 0.005, 0.01), "published", "variance, on RGB in [0, 1]"),
+    7: _stretched("Saturation_Dist._HSV", saturation_hsv, (0.4, 0.2, 0.1, 0, -0.4), "factor on HSV's saturation"),
+    8: _stretched("Saturation_Dist._Lab", saturation_lab, (1, 2, 3, 6, 9), "factor on a* and b*"),
+    9: _stretched("JP2K", compress_jpeg2000, (16, 32, 45, 120, 400), "compression ratio; the encoder is OpenJPEG"),
+    10: _stretched("JPEG", compress_jpeg, (43, 36, 24, 7, 4), "quality"),
+    11: _stretched("AWGN", white_noise, (0.001, 0.002, 0.003, 0.005, 0.01), "variance, on RGB in [0, 1]"),
     12: _stretched(
-        "AWGN_YCbCr",
-        white_noise_ycbcr,
-        (0.0001, 0.0005, 0.001, 0.002, 0.003),
-        "published",
-        "variance, on Y'CbCr in [0, 1]",
+        "AWGN_YCbCr", white_noise_ycbcr, (0.0001, 0.0005, 0.001, 0.002, 0.003), "variance, on Y'CbCr in [0, 1]"
     ),
-    13: _stretched(
-        "Impulse_Noise", impulse_noise, (0.001, 0.005, 0.01, 0.02, 0.03), "published", "share of the values"
-    ),
+    13: _stretched("Impulse_Noise", impulse_noise, (0.001, 0.005, 0.01, 0.02, 0.03), "share of the values"),
     14: _stretched(
-        "Multiplicative_Noise",
-        multiplicative_noise,
-        (0.001, 0.005, 0.01, 0.02, 0.05),
-        "published",
-        "variance of the factor",
+        "Multiplicative_Noise", multiplicative_noise, (0.001, 0.005, 0.01, 0.02, 0.05), "variance of the factor"
     ),
     15: _stretched(
         "Denoising",
         denoised,
         (0.01, 0.03, 0.05, 0.1, 0.15),
-        "ours",
         "variance of the noise before; sliding DCT thresholding, not DnCNN",
+        "ours",
     ),
-    16: _stretched("Brighten", brighten, (0.1, 0.2, 0.4, 0.7, 1.1), "published", "twice what 0.5 rises by"),
-    17: _stretched("Darken", darken, (0.05, 0.1, 0.2, 0.4, 0.8), "published", "twice what 0.5 falls by"),
-    18: _stretched(
-        "Mean_Shift", mean_shift, (0.15, 0.08, 0, -0.08, -0.15), "published", "added, clipped, stretched again"
-    ),
+    16: _stretched("Brighten", brighten, (0.1, 0.2, 0.4, 0.7, 1.1), "twice what 0.5 rises by"),
+    17: _stretched("Darken", darken, (0.05, 0.1, 0.2, 0.4, 0.8), "twice what 0.5 falls by"),
+    18: _stretched("Mean_Shift", mean_shift, (0.15, 0.08, 0, -0.08, -0.15), "added, clipped, stretched again"),
     19: _stretched(
         "Jitter",
         jitter,
         (0.05, 0.1, 0.2, 0.5, 1),
-        "ours",
         "standard deviation of each of five moves; spline interpolation, clipped",
+        "ours",
     ),
-    20: _stretched("Non-eccentricity_patch", non_eccentricity_patch, (20, 40, 60, 80, 100), "published", "patches"),
-    21: _stretched(
-        "Pixelate", pixelate, (0.01, 0.05, 0.1, 0.2, 0.5), "published", "scaled to 0.95 - x^0.6 and back, nearest pixel"
-    ),
+    20: _stretched("Non-eccentricity_patch", non_eccentricity_patch, (20, 40, 60, 80, 100), "patches"),
+    21: _stretched("Pixelate", pixelate, (0.01, 0.05, 0.1, 0.2, 0.5), "scaled to 0.95 - x^0.6 and back, nearest pixel"),
     22: _stretched(
-        "Quantization",
-        quantisation,
-        (20, 16, 13, 10, 7),
-        "published",
-        "thresholds; found exactly, where MATLAB searches",
+        "Quantization", quantisation, (20, 16, 13, 10, 7), "thresholds; found exactly, where MATLAB searches"
     ),
-    23: _stretched("Color_Block", colour_block, (2, 4, 6, 8, 10), "published", "blocks"),
-    24: _stretched("High_Sharpen", sharpen, (1, 2, 3, 6, 12), "published", "amount of unsharp masking"),
-    25: _stretched(
-        "Contrast Dist.", contrast, (0.3, 0.15, 0, -0.4, -0.6), "published", "steeper above 0, flatter below"
-    ),
+    23: _stretched("Color_Block", colour_block, (2, 4, 6, 8, 10), "blocks"),
+    24: _stretched("High_Sharpen", sharpen, (1, 2, 3, 6, 12), "amount of unsharp masking"),
+    25: _stretched("Contrast Dist.", contrast, (0.3, 0.15, 0, -0.4, -0.6), "steeper above 0, flatter below"),
 }

@@ -1,17 +1,16 @@
-"""Degrade a photograph by a known amount: the ladders that training ranks and the example draws.
+"""Degrade a photograph by a known amount: plain degradations for examples and checks; training uses the data sets'.
 
 Each kind takes an `(H, W, 3)` uint8 picture and a strength in [0, 1] (0: hardly visible, 1: ruined) and returns a new
 uint8 picture; equal arguments give equal pictures. The kinds and their ranges are ours.
 """
 
-import io
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-Pixels = NDArray[np.uint8]
+from . import coding
+from .colour import Pixels, from_greys
 
 
 def degrade(pixels: Pixels, kind: str, strength: float, seed: int = 0) -> Pixels:
@@ -35,23 +34,23 @@ def blur(pixels: Pixels, strength: float, seed: int) -> Pixels:
 
 def noise(pixels: Pixels, strength: float, seed: int) -> Pixels:
     sigma = geometric(4.0, 60.0, strength)
-    return _to_pixels(pixels + np.random.default_rng(seed).normal(0, sigma, pixels.shape))
+    return from_greys(pixels + np.random.default_rng(seed).normal(0, sigma, pixels.shape))
 
 
 def jpeg(pixels: Pixels, strength: float, seed: int) -> Pixels:
-    return _recompress(pixels, "JPEG", quality=round(geometric(60, 3, strength)))
+    return coding.jpeg(pixels, round(geometric(60, 3, strength)))
 
 
 def webp(pixels: Pixels, strength: float, seed: int) -> Pixels:
-    return _recompress(pixels, "WEBP", quality=round(40 * (1 - strength)), method=2)
+    return coding.decode(coding.encode(pixels, "WEBP", quality=round(40 * (1 - strength)), method=2))
 
 
 def overexpose(pixels: Pixels, strength: float, seed: int) -> Pixels:
-    return _to_pixels(pixels * geometric(1.15, 3.0, strength))
+    return from_greys(pixels * geometric(1.15, 3.0, strength))
 
 
 def underexpose(pixels: Pixels, strength: float, seed: int) -> Pixels:
-    return _to_pixels(pixels * geometric(0.75, 0.1, strength))
+    return from_greys(pixels * geometric(0.75, 0.1, strength))
 
 
 def pixelate(pixels: Pixels, strength: float, seed: int) -> Pixels:
@@ -65,21 +64,9 @@ def pixelate(pixels: Pixels, strength: float, seed: int) -> Pixels:
 def fade(pixels: Pixels, strength: float, seed: int) -> Pixels:
     """Less contrast around the picture's mean."""
     mean = pixels.mean()
-    return _to_pixels(mean + (pixels - mean) * geometric(0.8, 0.12, strength))
+    return from_greys(mean + (pixels - mean) * geometric(0.8, 0.12, strength))
 
 
 KINDS: dict[str, Callable[[Pixels, float, int], Pixels]] = {
     kind.__name__: kind for kind in (blur, noise, jpeg, webp, overexpose, underexpose, pixelate, fade)
 }
-
-
-def _to_pixels(values: NDArray[np.floating]) -> Pixels:
-    pixels: Pixels = values.round().clip(0, 255).astype(np.uint8)
-    return pixels
-
-
-def _recompress(pixels: Pixels, codec: str, **options: int) -> Pixels:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, codec, **options)
-    with Image.open(buffer) as image:
-        return np.asarray(image.convert("RGB"))

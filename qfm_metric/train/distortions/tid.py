@@ -27,11 +27,10 @@ type and level were looked at to choose the steps of 14 to 18, so agreement on t
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from .coding import damage_jpeg, damage_jpeg2000, decode, denoise, encode_jpeg2000, in_blocks, jpeg, reduce_colours
-from .colour import LUMINANCE, Pixels, Values, rgb_from_ycbcr, to_pixels, to_values, ycbcr_from_rgb
+from .colour import LUMINANCE, Pixels, Values, from_greys, rgb_from_ycbcr, to_pixels, to_values, ycbcr_from_rgb
 from .filters import gaussian
 from .type import Distortion, Provenance, psnr, reach
 
@@ -39,12 +38,6 @@ Generator = np.random.Generator
 Render = Callable[[float], Pixels]  # a strength to a picture, stronger with strength
 
 PSNRS = (33.0, 30.0, 27.0, 24.0, 21.0)
-
-
-def _clipped(greys: NDArray[np.floating]) -> Pixels:
-    """Grey levels to uint8."""
-    pixels: Pixels = greys.round().clip(0, 255).astype(np.uint8)
-    return pixels
 
 
 def _normal(pixels: Pixels, rng: Generator) -> Values:
@@ -98,7 +91,7 @@ def quantisation_noise(pixels: Pixels, rng: Generator) -> Render:
     """Strength: the step between the values that are left."""
 
     def quantise(step: float) -> Pixels:
-        return _clipped((np.floor(np.arange(256) / step) + 0.5) * step)[pixels]
+        return from_greys((np.floor(np.arange(256) / step) + 0.5) * step)[pixels]
 
     return quantise
 
@@ -131,8 +124,7 @@ def comfort_noise(pixels: Pixels, rng: Generator) -> Render:
             flips = np.random.default_rng(seed).random(blocks.shape, np.float32) < 0.5
             small = np.abs(blocks) < np.float32(threshold / 255)
             small[:, :, 0, :, 0] = False
-            changed: Values = np.where(flips & small, -blocks, blocks)
-            return changed
+            return np.where(flips & small, -blocks, blocks)
 
         return to_pixels(in_blocks(values, lose_signs))
 
@@ -177,7 +169,7 @@ def sparse_sampling(pixels: Pixels, rng: Generator) -> Render:
 
     def sample(strength: float) -> Pixels:
         kept = frequency * luck <= 1 / strength
-        values: Values = fft.idctn(coefficients * kept[..., None].astype(np.float32), axes=(0, 1), norm="ortho")
+        values = fft.idctn(coefficients * kept[..., None].astype(np.float32), axes=(0, 1), norm="ortho")
         return to_pixels(values)
 
     return sample
@@ -200,7 +192,7 @@ def compress_jpeg2000(pixels: Pixels, target: float, rng: Generator) -> Pixels:
 
 def pattern_noise(pixels: Pixels, patches: float, rng: Generator) -> Pixels:
     """Non-eccentricity: patches of 15 x 15 replaced by what lies 5 pixels further down and right."""
-    moved: Pixels = pixels.copy()
+    moved = pixels.copy()
     height, width = moved.shape[:2]
     size, away = min(15, height // 2, width // 2), min(5, height // 4, width // 4)
     for row, column in rng.random((int(patches), 2)) * (height - size - away, width - size - away):
@@ -211,21 +203,21 @@ def pattern_noise(pixels: Pixels, patches: float, rng: Generator) -> Pixels:
 
 def local_blocks(pixels: Pixels, blocks: float, rng: Generator) -> Pixels:
     """Squares of 32 x 32 of their own mean colour, off by less the more there are: people mind few strong ones."""
-    covered: Pixels = pixels.copy()
+    covered = pixels.copy()
     height, width = covered.shape[:2]
     size = min(32, height, width)
     direction = rng.standard_normal(3)
     offset = 200 / blocks * direction / np.linalg.norm(direction)
     for row, column in rng.random((int(blocks), 2)) * (height - size, width - size):
         block = covered[int(row) :, int(column) :][:size, :size]
-        block[:] = _clipped(block.mean(axis=(0, 1)) + offset)
+        block[:] = from_greys(block.mean(axis=(0, 1)) + offset)
     return covered
 
 
 def mean_shift(pixels: Pixels, amount: float, rng: Generator) -> Pixels:
     """Brighter or darker throughout; the seed picks which."""
     sign = 1 if rng.random() < 0.5 else -1
-    return _clipped(pixels + np.float32(sign * amount))
+    return from_greys(pixels + np.float32(sign * amount))
 
 
 def contrast(pixels: Pixels, factor: float, rng: Generator) -> Pixels:

@@ -35,7 +35,7 @@ class Distortion:
             raise ValueError(f"expected (H, W, 3) uint8 pixels, got {pixels.shape} {pixels.dtype}")
         if level not in (1, 2, 3, 4, 5):
             raise ValueError(f"expected a level from 1 to 5, got {level}")
-        # One seed draws the same noise at every level, so that a ladder differs in strength only.
+        # One seed draws the same noise at every level, so that levels differ in strength only.
         distorted = self.render(pixels, self.parameters[level - 1], np.random.default_rng(seed))
         return np.array(distorted)  # codecs return read-only views, and level parameters may change nothing
 

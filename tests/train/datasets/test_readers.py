@@ -8,21 +8,21 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from helpers.layouts import BUILDERS, csiq, flive, kadid10k, koniq10k, live, live_challenge, text, workbook
+from helpers.layouts import BUILDERS, LINES, PARTS, text, workbook
 from scipy.io import savemat
 
-from qfm_metric.train.__main__ import main
-from qfm_metric.train.datasets import READERS, SCALES
+from qfm_metric.train.cli import main
+from qfm_metric.train.datasets import DATA_SETS
 from qfm_metric.train.datasets.labels import Scale
 from qfm_metric.train.datasets.table import DataError, read_table, split_by_group
 
 
 def read(name, root):
-    return READERS[name](root / "table.csv" if name == "table" else root)
+    return DATA_SETS[name].read(root / "table.csv" if name == "table" else root)
 
 
-def test_every_data_set_is_tested_and_has_a_scale():
-    assert set(READERS) == set(SCALES) == set(BUILDERS)
+def test_every_data_set_is_tested():
+    assert set(DATA_SETS) == set(BUILDERS)
 
 
 @pytest.mark.parametrize("name", BUILDERS)
@@ -33,25 +33,6 @@ def test_rows(tmp_path, name):
     found = [(row.image.removeprefix(f"{root}/"), row.group, row.subset, row.split) for row in rows]
     assert found == [(image, group, subset, split) for image, _, group, subset, split in expected]
     assert [row.mos for row in rows] == pytest.approx([mos for _, mos, *_ in expected], abs=1e-12)
-
-
-# The parts of every layout. Where the first picture goes, the error names it as listed.
-PARTS = {
-    "agiqa3k": ["data.csv", "Images/AttnGAN_normal_000.jpg"],
-    "biq2021": ["Images", "Train (Images and MOS).csv", "Test (Images and MOS).csv", "Images/ss01 (1).jpg"],
-    "csiq": ["csiq.DMOS.xlsx", "dst_imgs", "dst_imgs/awgn/1600.AWGN.1.png"],
-    "flive": ["labels_image.csv", "labels640.csv", "labels=640_padded.csv", "EE371R/3.jpg"],
-    "kadid10k": ["dmos.csv", "images", "images/I01_01_01.png"],
-    "koniq10k": ["koniq10k_distributions_sets.csv", "1024x768", "1024x768/10004473376.jpg"],
-    "live": ["dmos.mat", "refnames_all.mat", "gblur", "wn/img174.bmp"],
-    "live-challenge": ["Data/AllImages_release.mat", "Data/AllMOS_release.mat", "Images", "Images/3.bmp"],
-    "live-realigned": ["dmos_realigned.mat", "refnames_all.mat", "gblur", "wn/img174.bmp"],
-    "pipal": ["Train_Label", "Distortion_3", "Distortion_1/A0001_00_00.bmp"],
-    "spaq": ["Annotations/MOS and Image attribute scores.xlsx", "TestImage", "TestImage/00001.jpg"],
-    "table": ["table.csv", "a.png"],
-    "tid2013": ["mos_with_names.txt", "distorted_images", "distorted_images/I01_01_1.bmp"],
-    "uhd-iqa": ["uhd-iqa-metadata.csv", "validation/2.jpg"],
-}
 
 
 @pytest.mark.parametrize(("name", "part"), [(name, part) for name, parts in PARTS.items() for part in parts])
@@ -65,31 +46,11 @@ def test_names_what_is_missing(tmp_path, name, part):
 
 
 def test_counts_the_pictures_that_are_missing(tmp_path):
-    kadid10k(tmp_path)
+    BUILDERS["kadid10k"](tmp_path)
     (tmp_path / "images" / "I01_25_05.png").unlink()
     (tmp_path / "images" / "I81_09_03.png").unlink()
     with pytest.raises(DataError, match=r"I01_25_05\.png: listed in dmos\.csv but not there; 2 of 3 listed"):
         read("kadid10k", tmp_path)
-
-
-# A line of the labels replaced by another, and what is said.
-LINES = [
-    ("agiqa3k", "data.csv", "statue of a man,,,,1.25", "statue of a man,,,,5.5", r"line 2: .*\[0, 5\], got '5.5'"),
-    ("biq2021", "Test (Images and MOS).csv", "jpg,1", "jpg,1.5", r"line 2: .*\[0, 1\], got '1.5'"),
-    ("biq2021", "Test (Images and MOS).csv", "Image Name", "Name", "column Image Name is missing"),
-    ("flive", "labels_image.csv", "AVA__1.jpg,75", "AVA__1.jpg", "line 2: the line ends before mos"),
-    ("flive", "labels=640_padded.csv", "True", "yes", "line 3: expected is_valid"),
-    ("kadid10k", "dmos.csv", "I01.png,1,", "I01.png,0.5,", r"line 3: .*\[1, 5\], got '0.5'"),
-    ("kadid10k", "dmos.csv", "I01_25_05.png", "I01_25.png", "line 3: expected the name of a picture"),
-    ("koniq10k", "koniq10k_distributions_sets.csv", "validation", "valid", "line 4: .*training, validation, test"),
-    ("koniq10k", "koniq10k_distributions_sets.csv", "105,75,", "105,nan,", "line 2: .*got 'nan'"),
-    ("pipal", "Train_Label/A0002.txt", ",916.0000", " 916", "line 1: expected the name of a picture"),
-    ("pipal", "Train_Label/A0001.txt", "1146", "", "line 2: expected a score"),
-    ("table", "table.csv", "b.png,1", "b.png,55", "line 3: .*rescale"),
-    ("tid2013", "mos_with_names.txt", "6.75000 ", "I01_01_1.bmp ", r"line 1: .*\[0, 9\]"),
-    ("tid2013", "mos_with_names.txt", "0.00000 i01_24_5.bmp", "0.00000", "line 2: expected the name of a picture"),
-    ("uhd-iqa", "uhd-iqa-metadata.csv", "training,", "train,", "line 2: .*training, validation, test"),
-]
 
 
 @pytest.mark.parametrize(("name", "file", "old", "new", "says"), LINES)
@@ -115,7 +76,7 @@ def test_empty_labels(tmp_path, name):
 
 
 def test_workbooks_that_are_off(tmp_path):
-    csiq(tmp_path)
+    BUILDERS["csiq"](tmp_path)
     path = tmp_path / "csiq.DMOS.xlsx"
     header = ["image", "dst_type", "dst_lev", "dmos"]
     for sheets, says in [
@@ -134,7 +95,7 @@ def test_workbooks_that_are_off(tmp_path):
 
 
 def test_matlab_files_that_are_off(tmp_path):
-    live_challenge(tmp_path)
+    BUILDERS["live-challenge"](tmp_path)
     path = tmp_path / "Data" / "AllMOS_release.mat"
     savemat(path, {"AllMOS_release": np.array([[9.0] * 7 + [25, 101, 0]])})
     with pytest.raises(DataError, match=r"AllMOS_release\.mat, entry 9: .*\[0, 100\]"):
@@ -151,31 +112,31 @@ def test_matlab_files_that_are_off(tmp_path):
 
 
 def test_live_without_all_its_places(tmp_path):
-    live(tmp_path)
+    BUILDERS["live"](tmp_path)
     savemat(tmp_path / "dmos.mat", {"dmos": np.zeros((1, 779)), "orgs": np.zeros((1, 779))})
     with pytest.raises(DataError, match=r"dmos\.mat has 779.*expected 982"):
         read("live", tmp_path)
 
 
-@pytest.mark.parametrize(("module", "name"), [("openpyxl", "csiq"), ("scipy.io", "live-challenge")])
-def test_names_the_extra(tmp_path, monkeypatch, module, name):
-    BUILDERS[name](tmp_path)
-    monkeypatch.setitem(sys.modules, module, None)
+def test_names_the_extra(tmp_path, monkeypatch):
+    BUILDERS["csiq"](tmp_path)
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(DataError, match=r"qfm-metric\[train\]"):
-        read(name, tmp_path)
+        read("csiq", tmp_path)
 
 
 def test_scales_turn_round_what_is_lower_for_better():
     """The best end of every set is 1; these and no others are published as differences from a reference."""
-    assert {name for name, scale in SCALES.items() if not scale.higher_is_better} == {"csiq", "live", "live-realigned"}
-    for scale in SCALES.values():
+    scales = {name: data_set.scale for name, data_set in DATA_SETS.items()}
+    assert {name for name, scale in scales.items() if not scale.higher_is_better} == {"csiq", "live", "live-realigned"}
+    for scale in scales.values():
         best, worst = (scale.high, scale.low) if scale.higher_is_better else (scale.low, scale.high)
         assert (scale.mos(best, ""), scale.mos(worst, "")) == (1.0, 0.0)
     assert Scale(-1, 3, higher_is_better=False).mos("0", "") == 0.75
 
 
 def test_koniq10k_without_the_split_file(tmp_path):
-    expected = koniq10k(tmp_path)
+    expected = BUILDERS["koniq10k"](tmp_path)
     (tmp_path / "koniq10k_distributions_sets.csv").unlink()
     (tmp_path / "1024x768").rename(tmp_path / "512x384")
     lines = [f"{group},0,0,25,75,0,100,3.5,0.5,{100 * mos}" for _, mos, group, *_ in expected]
@@ -187,14 +148,14 @@ def test_koniq10k_without_the_split_file(tmp_path):
 
 
 def test_flive_without_the_split_files(tmp_path):
-    flive(tmp_path)
+    BUILDERS["flive"](tmp_path)
     (tmp_path / "labels640.csv").unlink()
     (tmp_path / "labels=640_padded.csv").unlink()
     assert [row.split for row in read("flive", tmp_path)] == [""] * 4
 
 
 def test_prepare_records_the_scale_and_leaves_the_test_part_undecoded(tmp_path, monkeypatch):
-    koniq10k(tmp_path / "koniq")
+    BUILDERS["koniq10k"](tmp_path / "koniq")
     text(tmp_path / "groups.csv", "image,dup_group", "10004473376.jpg,twins", "10007903636.jpg,twins")
     out = tmp_path / "out"
     options = ["--out", str(out), "--groups", str(tmp_path / "groups.csv"), "--side", "8"]
@@ -223,7 +184,7 @@ def test_plain_table_without_groups_is_split_by_picture(tmp_path):
         (pictures / f"{i}.png").touch()
     lines = [f"pictures/{i}.png,0.5" for i in range(60)]
     (tmp_path / "my.csv").write_text("\n".join(["image,mos", *lines]) + "\n")
-    rows = READERS["table"](tmp_path / "my.csv")
+    rows = DATA_SETS["table"].read(tmp_path / "my.csv")
     assert [row.group for row in rows] == [f"pictures/{i}.png" for i in range(60)]
     parts = Counter(row.split for row in split_by_group(rows, 0.15, seed=0, test_share=0.2))
     assert parts["train"] > parts["test"] > 0 < parts["val"] < 30

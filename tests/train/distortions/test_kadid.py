@@ -1,4 +1,4 @@
-"""KADID-10k's types: the contract over all cells, then what their definitions say in closed form."""
+"""KADID-10k's types: the contract over all types and levels, then what their definitions say in closed form."""
 
 import colorsys
 import csv
@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from qfm_metric.train import distortions as synthetic
+from qfm_metric.train import distortions
 from qfm_metric.train.distortions import DATA_SETS, compose, distort
 from qfm_metric.train.distortions.coding import encode_jpeg2000
 from qfm_metric.train.distortions.colour import LUMINANCE, lab_from_rgb, rgb_from_lab, rgb_from_ycbcr, ycbcr_from_rgb
 from qfm_metric.train.distortions.filters import curve, disk, line, otsu
 from qfm_metric.train.distortions.kadid import KADID
 
-CELLS = [(name, number) for name, types in DATA_SETS.items() for number in types]
+TYPES = [(name, number) for name, types in DATA_SETS.items() for number in types]
 NAMES = Path(__file__).parent / "data" / "distortion-types.csv"
 # Brightness and contrast cross the clean picture. (Level 1 of blurs, 0.1 and one pixel, changes nothing; level 2 does.)
 CROSSING = {18, 25}
@@ -48,7 +48,7 @@ def test_names_are_the_data_sets_own():
 
 
 @pytest.mark.parametrize("number", KADID)
-def test_every_cell(pixels, number):
+def test_every_type_and_level(pixels, number):
     kept = pixels.copy()
     rungs = [kadid(pixels, number, level) for level in range(1, 6)]
     assert np.array_equal(pixels, kept)
@@ -73,14 +73,14 @@ def test_brightness_and_contrast_are_least_in_the_middle(pixels, number):
     assert apart[4] > apart[3]
 
 
-@pytest.mark.parametrize(("data_set", "number"), CELLS)
+@pytest.mark.parametrize(("data_set", "number"), TYPES)
 @pytest.mark.parametrize("shape", [(33, 47), (9, 8), (1, 1)])
 def test_odd_and_tiny_pictures(data_set, number, shape):
     picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     assert distort(picture, data_set, number, 5).shape == picture.shape
 
 
-@pytest.mark.parametrize(("data_set", "number"), CELLS)
+@pytest.mark.parametrize(("data_set", "number"), TYPES)
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_flat_pictures(data_set, number, value):
     assert distort(np.full((40, 56, 3), value, np.uint8), data_set, number, 3).shape == (40, 56, 3)
@@ -239,7 +239,7 @@ def test_composition_draws_other_noise_for_each_step():
 
 
 def test_the_docstrings_example_runs():
-    assert doctest.testmod(synthetic, extraglobs={"np": np}) == (0, 2)  # failed, attempted
+    assert doctest.testmod(distortions, extraglobs={"np": np}) == (0, 2)  # failed, attempted
 
 
 def test_what_is_refused(pixels):

@@ -34,7 +34,7 @@ def rungs(pixels):
 
 
 @pytest.mark.parametrize("number", TID)
-def test_every_cell(pixels, rungs, number):
+def test_every_type_and_level(pixels, rungs, number):
     kept = pixels.copy()
     for level, rung in enumerate(rungs[number], 1):
         assert rung.shape == pixels.shape

@@ -1,0 +1,133 @@
+"""Where a command may write: never over a picture, over what it reads, or over somebody else's file.
+
+An existing file is replaced only if it is empty, or is of the kind that would be written. No option lifts this.
+"""
+
+import codecs
+import json
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ..folder.formats import FORMATS
+from ..folder.journal import run_file
+from ..folder.row import read_row
+from ..images import IMAGE_SUFFIXES
+from ..weights import CONFIG_KEY
+
+HEAD = 2**16  # bytes that are looked at
+PAGE = b'<meta name="generator" content="qfm-metric">'
+COMPARISON = re.compile(rb'A: [^\n]*(mean [\d.]+ of|nothing scored)|\{\s*"paired": ')
+TEXT = re.compile(rb"(?:[01]\.\d{4}\t|error\t)")
+
+
+def check_target(
+    option: str,
+    path: str | None,
+    is_ours: Callable[[Path], bool],
+    inputs: Iterable[str],
+    refuse: Callable[[str], Any],
+    *,
+    picture: bool = False,
+) -> None:
+    """Refuse a file that must not be written, before anything is opened; a pipe or a device may be.
+
+    Args:
+        option: That names the file, for the message.
+        path: The file; None: nothing is written.
+        is_ours: Whether an existing file is of the kind that would be written; False of pictures: they never replace.
+        inputs: What the command reads.
+        refuse: Gets the message.
+        picture: A picture is written: its suffix is one.
+    """
+    if path is None:
+        return
+    file = Path(path)
+    if not picture and file.suffix.lower() in IMAGE_SUFFIXES:
+        refuse(
+            f"{option}: expected the name of the file to write, got a picture's: {path}; name it before the pictures"
+        )
+    for read in inputs:
+        if os.path.abspath(read) == os.path.abspath(path) or (file.exists() and _same(read, path)):
+            refuse(f"{option}: expected another file than what is read, got {path}")
+    if file.is_file() and file.stat().st_size and not is_ours(file):
+        refuse(f"{option}: {path} is there and is no file of this kind; name another, or delete it first")
+
+
+def is_table(name: str | None) -> Callable[[Path], bool]:
+    """Whether a file holds rows of a format (None: text), or is the half-written one of a run that ended."""
+
+    def check(path: Path) -> bool:
+        if run_file(path).is_file():  # a run of ours has begun it, and may have been cut off anywhere
+            return True
+        if name is None:
+            return bool(TEXT.match(_head(path)))
+        form = FORMATS[name]
+        if name == "csv":
+            return _head(path).removeprefix(codecs.BOM_UTF8).startswith(b"path,score")
+        try:
+            if form.restore:
+                return read_first(form.restore(path))
+            assert form.records is not None
+            with path.open("rb") as file:
+                return read_first(values for _, values in form.records(file) if values is not None)
+        except Exception:  # whatever a reader makes of somebody else's file
+            return name == "json" and _head(path).startswith(b'{"signature": ')  # a run that was cut off
+
+    return check
+
+
+def read_first(records: Iterable[Any]) -> bool:
+    """Whether the first record is a row of ours, or says what scored those behind it; so is a table without rows."""
+    for values in records:
+        if "path" not in values and "signature" in values:
+            continue
+        read_row(values)
+        break
+    return True
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is a page of ours."""
+    return PAGE in _head(path)
+
+
+def is_comparison(path: Path) -> bool:
+    """Whether a file is the text or the JSON of a comparison."""
+    return bool(COMPARISON.match(_head(path)))
+
+
+def is_export(path: Path) -> bool:
+    """Whether a file is an exported metric, which names itself in its metadata."""
+    data = path.read_bytes()
+    return b"qfm_metric" in data
+
+
+def is_weights(path: Path) -> bool:
+    """Whether a file is a weights file of ours: safetensors with a config in its header."""
+    head = _head(path)
+    try:
+        size = int.from_bytes(head[:8], "little")
+        header = json.loads(head[8 : 8 + size]) if size < len(head) else json.loads(path.read_bytes()[8 : 8 + size])
+        return CONFIG_KEY in header["__metadata__"]
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def never(path: Path) -> bool:
+    """Pictures replace nothing."""
+    return False
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD)
+
+
+def _same(a: str, b: str) -> bool:
+    try:
+        return os.path.samefile(a, b)
+    except OSError:
+        return False

@@ -1,0 +1,1 @@
+"""What `qfm_metric.images` needs to know of single formats of files, and of what is none."""

@@ -1,0 +1,55 @@
+"""The defaults that torch starts with, for building and tracing networks: whatever a program has set since, they come
+out the same.
+
+    default dtype       float32
+    default device      the CPU
+    inference mode      off: tensors made in it can never be trained through
+    autocast            off, on the CPU
+
+They hold in the calling thread alone; `torch.set_default_dtype` would change every thread.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+# What makes tensors from sizes, numbers and lists, and asks for the default dtype unless it is told one.
+_MAKERS = {
+    *(torch.empty, torch.zeros, torch.ones, torch.full, torch.eye, torch.tensor, torch.as_tensor, torch.scalar_tensor),
+    *(torch.rand, torch.randn, torch.normal, torch.arange, torch.linspace, torch.logspace, torch.empty_strided),
+}
+
+
+@contextmanager
+def torch_defaults() -> Iterator[None]:
+    """Inside, tensors are made as if nobody had changed torch's defaults."""
+    with ExitStack() as held:
+        held.enter_context(torch.inference_mode(False))
+        held.enter_context(torch.device("cpu"))
+        held.enter_context(torch.autocast("cpu", enabled=False))
+        if torch.get_default_dtype() != torch.float32:
+            held.enter_context(_Float32())
+        yield
+
+
+class _Float32(TorchFunctionMode):
+    """Makes float32 what torch would make of another default dtype."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        made = func(*args, **kwargs)
+        if func not in _MAKERS or kwargs.get("dtype") is not None or any(hasattr(value, "dtype") for value in args):
+            return made
+        # Made again rather than converted: by now the other type has rounded the values. Integers keep their own type.
+        takes_default = isinstance(made, Tensor) and made.dtype == torch.get_default_dtype()
+        return func(*args, **{**kwargs, "dtype": torch.float32}) if takes_default else made

@@ -1,0 +1,78 @@
+"""Which pictures paths stand for: a bad entry costs itself, companions are passed over, NUL parts what stdin lists."""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.mean import Mean
+from helpers.pictures import grey
+from helpers.processes import NOT_TEXT
+
+from qfm_metric.cli import main
+from qfm_metric.cli.paths import Scan
+
+
+@pytest.fixture(autouse=True)
+def in_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("qfm_metric.cli.options.QFMScore", Mean())
+
+
+def listed(monkeypatch, data, **options):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+    return list(Scan(["-"], **options))
+
+
+def test_a_link_to_itself_gets_its_own_row_and_the_rest_is_scored(capsys):
+    Path("f").mkdir()
+    grey("f/a.png", 100)
+    os.symlink("loop.jpg", "f/loop.jpg")
+    os.symlink("gone.png", "f/dangling.png")
+    grey("f/z.png", 200)
+    assert main(["f"]) == 1
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [row[1] for row in rows] == ["f/a.png", "f/dangling.png", "f/loop.jpg", "f/z.png"]
+    assert [row[0] for row in rows] == ["0.3922", "error", "error", "0.7843"]
+    assert "link" in rows[2][2]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="FIFOs are POSIX's")
+def test_a_pipe_among_pictures_gets_an_error_row(capsys):
+    Path("f").mkdir()
+    os.mkfifo("f/b.jpg")
+    grey("f/a.png", 100)
+    assert main(["f"]) == 1
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows] == ["0.3922", "error"]
+    assert "pipe" in rows[1][2]
+
+
+def test_companions_are_passed_over_and_counted(capsys):
+    for folder in ("f", "f/__MACOSX", "f/@eaDir"):
+        Path(folder).mkdir()
+    grey("f/IMG.png", 100)
+    for name in ("f/._IMG.png", "f/.DS_Store", "f/Thumbs.db", "f/._b.jpg", "f/__MACOSX/x.png", "f/@eaDir/y.png"):
+        Path(name).write_bytes(b"no picture")
+    assert main(["f", "-r"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "0.3922\tf/IMG.png\n"
+    assert told.err == "qfm-metric: 2 files passed over that belong to others (such as ._IMG.JPG)\n"
+    assert main(["f/._IMG.png"]) == 1  # named, it is scored
+
+
+def test_paths_on_stdin_end_with_lines_or_nul(monkeypatch):
+    assert listed(monkeypatch, b"a b.png\r\n\nc.png") == ["a b.png", "c.png"]
+    names = ["two\nlines.png", " space.png ", NOT_TEXT]
+    data = b"\0".join(map(os.fsencode, names))
+    assert listed(monkeypatch, data, null=True) == names
+    assert listed(monkeypatch, data + b"\0\0", null=True) == names
+    assert listed(monkeypatch, b"", null=True) == []
+
+
+def test_the_option_reads_what_find_prints(monkeypatch, capsys):
+    grey("two\nlines.png", 100)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"two\nlines.png\0")))
+    assert main(["-0", "-", "--jsonl"]) == 0
+    assert '"path": "two\\nlines.png", "score": 0.3922' in capsys.readouterr().out

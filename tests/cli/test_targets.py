@@ -1,0 +1,112 @@
+"""No command writes over a picture, over what it reads, or over somebody else's file; nothing is opened before."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from helpers.mean import Mean
+from helpers.pictures import grey
+
+from qfm_metric.cli import main
+from qfm_metric.cli.targets import is_comparison, is_export, is_page, is_table, is_weights
+
+CSV = "path,score\na.png,0.5\n"
+
+
+@pytest.fixture(autouse=True)
+def pictures(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("qfm_metric.cli.options.QFMScore", Mean())
+    for name in ("a.png", "b.png", "c.jpg"):
+        grey(name, 100)
+    Path("s.csv").write_text(CSV)
+    Path("t.csv").write_text(CSV.replace("a.png", "b.png"))
+    Path("notes.txt").write_text("my notes\n")
+    Path("mine.csv").write_text("name,age\nAnn,40\n")
+    Path("mine.html").write_text("<!doctype html><title>my page</title>")
+    sqlite3.connect("mine.db").execute("create table x (y)").connection.close()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--csv -o a.png b.png c.jpg",  # FILE forgotten
+        "a.png -o a.png",
+        "a.png -o new.png",
+        "a.png -o notes.txt",
+        "a.png --csv -o mine.csv",
+        "a.png --jsonl -o mine.csv",
+        "a.png --parquet -o mine.db",
+        "a.png --json -o mine.html",
+        "a.png --html b.png",
+        "a.png --html mine.html",
+        "a.png --html notes.txt",
+        "notes.txt --csv -o notes.txt",
+        "report s.csv -o c.jpg",
+        "report s.csv -o s.csv",
+        "report s.csv -o mine.html",
+        "compare s.csv t.csv -o t.csv",
+        "compare s.csv t.csv -o notes.txt",
+        "compare s.csv t.csv --html c.jpg",
+        "compare s.csv t.csv --html mine.html",
+        "export --onnx a.png",
+        "export --onnx notes.txt",
+        "export --pt2 mine.db",
+        "export --onnx new.onnx --pt2 new.onnx",
+    ],
+)
+def test_what_is_not_ours_is_never_written_over(command, capsys):
+    before = {path: path.read_bytes() for path in Path().iterdir()}
+    with pytest.raises(SystemExit) as ended:
+        main(command.split())
+    assert ended.value.code == 2
+    assert {path: path.read_bytes() for path in Path().iterdir()} == before
+    first, hint, *rest = capsys.readouterr().err.splitlines()
+    assert "expected" in first or "is no file of this kind" in first
+    assert hint.endswith("--help shows the options")
+    assert not rest
+
+
+def test_the_name_of_an_input_may_be_another_one():
+    Path("link.csv").symlink_to("s.csv")
+    Path("sub").mkdir()
+    for other in ("link.csv", "./s.csv", "sub/../s.csv"):
+        with pytest.raises(SystemExit):
+            main(["report", "s.csv", "-o", other])
+    assert Path("s.csv").read_text() == CSV
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("a.png b.png -o out", "out"),
+        ("a.png --csv -o out.csv", "out.csv"),
+        ("a.png --jsonl -o out.jsonl", "out.jsonl"),
+        ("a.png --json -o out.json", "out.json"),
+        ("a.png --parquet -o out.parquet", "out.parquet"),
+        ("a.png --html out.html", "out.html"),
+        ("report s.csv -o out.html", "out.html"),
+        ("compare s.csv t.csv -o out", "out"),
+        ("compare s.csv t.csv --json -o out", "out"),
+        ("compare s.csv t.csv --html out.html", "out.html"),
+    ],
+)
+def test_what_a_command_wrote_it_writes_again(command, name):
+    assert main(command.split()) == 0
+    assert Path(name).stat().st_size
+    assert main(command.split()) == 0
+
+
+def test_an_empty_file_and_a_device_are_written():
+    Path("empty.csv").touch()
+    assert main(["a.png", "--csv", "-o", "empty.csv"]) == 0
+    assert main(["a.png", "--csv", "-o", "/dev/null"]) == 0
+
+
+def test_files_of_ours_are_known(tiny_files, tmp_path):
+    assert is_weights(tiny_files[0])
+    assert not is_weights(Path("notes.txt"))
+    for check in (is_page, is_comparison, is_export, is_table(None), is_table("json"), is_table("csv")):
+        assert not check(Path("notes.txt"))
+    Path("cut.json").write_text('{"signature": "x", "results": [\n  {"path": "a", "sc')
+    assert is_table("json")(Path("cut.json"))

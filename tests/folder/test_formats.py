@@ -1,0 +1,174 @@
+"""Tables: what each format's file holds, and that every row comes back from it, whoever wrote it."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.processes import NOT_TEXT
+
+from qfm_metric.cli.output import write_rows
+from qfm_metric.folder import formats
+from qfm_metric.folder.formats import FORMATS, key
+from qfm_metric.folder.journal import Journal, read_table
+from qfm_metric.folder.row import COLUMNS, Row, columns_with, read_row
+
+ROWS = [
+    Row("a.png", 0.25, 0.125, 40, 30, extra={"lowest": 0.0625}),
+    Row("größe, 猫.png", 1.0, None, 1, 1, note='say "seen"', extra={"lowest": 1.0}),
+    Row('two\nlines, "quoted".png', error="'two\nlines': expected a picture"),
+]
+NAMES = {  # the same three rows, as files of names
+    "a.csv": 'path,score,error,width\nx.png,0.5000,,40\n"y,.png",,broken,\n',
+    "a.json": '{"signature": "by me", "results": [{"path": "x.png", "score": 0.5, "error": null, "width": 40},'
+    '{"path": "y,.png", "score": null, "error": "broken"}]}',
+    "a.jsonl": '{"signature": "by me"}\n{"path": "x.png", "score": 0.5, "width": 40}\n'
+    '{"path": "y,.png", "score": null, "error": "broken"}\n',
+}
+BOM = "\ufeff"
+
+
+@pytest.fixture(autouse=True)
+def in_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def write(name, rows, columns, signature="by me"):
+    """A file in the format of this name, as the command writes it."""
+    path, form = Path(f"scores.{name}"), FORMATS[name]
+    journal = Journal(path, form)
+    file, _ = journal.begin({"signature": signature}, resume=False)
+    with file:
+        write_rows(rows, file.write, form, columns, signature)
+    journal.finish(columns)
+    return path
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_row_comes_back_with_what_scored_it(monkeypatch, name):
+    monkeypatch.setattr(formats, "GROUP", 2)  # of three
+    assert read_table(write(name, ROWS, columns_with("lowest"))) == (ROWS, "by me")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_rows_come_back_from_a_table_of_none(name):
+    assert read_table(write(name, [], columns_with())) == ([], "by me")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_name_that_is_not_text_is_still_told_apart(name):
+    (row,), _ = read_table(write(name, [Row(NOT_TEXT, 0.5)], columns_with()))
+    assert key(row.path) == key(NOT_TEXT)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_columns_that_were_not_asked_for_are_not_there(name):
+    (row, *_), _ = read_table(write(name, ROWS, columns_with()))
+    assert row.extra == {}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_results_of_earlier_runs(name):
+    Path(name).write_text(NAMES[name])
+    rows, signature = read_table(name)
+    assert rows == [Row("x.png", 0.5, width=40), Row("y,.png", error="broken")]
+    assert signature == ("" if name == "a.csv" else "by me")
+
+
+def test_a_table_as_a_spreadsheet_or_pandas_writes_it():
+    """A byte order mark; NaN for nothing, and so 300.0 for a whole number beside it; columns of their own."""
+    Path("a.csv").write_text(
+        f"{BOM},path,score,std,width,height,error,note\n0,x.png,0.5,NaN,300.0,200.0,,\n1,y.png,nan,,,,broken,\n",
+        encoding="utf-8",
+    )
+    nothing = float("nan")
+    lines = [
+        {"path": "x.png", "score": 0.5, "std": nothing, "width": 300.0, "height": 200.0, "error": nothing},
+        {"path": "y.png", "score": nothing, "width": nothing, "height": None, "error": "broken", "mine": 7},
+    ]
+    Path("a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    expected = [Row("x.png", 0.5, width=300, height=200), Row("y.png", error="broken")]
+    for name in ("a.csv", "a.jsonl"):
+        assert read_table(name)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"path": None, "score": 0.5}, "expected a path, got None"),
+        ({"path": "x", "score": 1.5}, r"expected a score in \[0, 1\], got 1.5"),
+        ({"path": "x", "score": -0.1}, r"expected a score in \[0, 1\], got -0.1"),
+        ({"path": "x", "score": 0.5, "width": 300.5}, "expected a whole number for width, got 300.5"),
+        ({"path": "x", "score": 0.5, "width": "wide"}, "wide"),
+        ({"path": "x", "score": [0.5]}, "list"),
+    ],
+)
+def test_values_that_are_no_row(values, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        read_row(values)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", "", r"expected a file of scores \(\.json, \.jsonl, \.csv"),
+        ("a.csv", "name,score\nx,0.5\n", "row 1: .*no 'path'"),
+        ("a.csv", "path,score\nx,high\n", "row 1: .*high"),
+        ("a.csv", "path,score\nx,0.5\ny,7\n", r"row 2: .*got 7"),
+        ("a.csv", "path,score\nx,0.5\ny\n", "row 2: .*expected 2 fields, got 1"),
+        ("a.csv", 'path,score\nx,0.5\n"y', "row 2: .*a quoted field has no end"),
+        ("a.json", '{"results": [{"path"', "cut off"),
+        ("a.json", "[1]", "list `results`"),
+        ("a.jsonl", '{"path": "x", "score": 0.5}\n{"pa', "row 2"),
+        ("a.jsonl", "5\n", "expected a JSON object, got b'5"),
+    ],
+)
+def test_files_that_are_no_results(name, content, message):
+    Path(name).write_text(content)
+    with pytest.raises(ValueError, match=f"{name}: .*{message}"):
+        read_table(name)
+
+
+def read_by_pyarrow(path):
+    """With what its users read it."""
+    if path.suffix == ".parquet":
+        return pytest.importorskip("pyarrow.parquet").read_table(path)
+    with pytest.importorskip("pyarrow").memory_map(str(path)) as file:
+        return pytest.importorskip("pyarrow.ipc").open_file(file).read_all()
+
+
+@pytest.mark.parametrize("name", ["parquet", "arrow"])
+def test_what_pyarrow_reads_of_a_binary_file(name):
+    table = read_by_pyarrow(write(name, ROWS, columns_with("lowest")))
+    assert table.column_names == [*COLUMNS, "lowest"]
+    assert [str(column.type) for column in table.columns] == [
+        *["string", "double", "double", "int32", "int32", "string", "string", "double"]
+    ]
+    assert table.to_pylist()[0] == {name: ROWS[0].value(name) for name in (*COLUMNS, "lowest")}
+
+
+def test_a_parquet_file_of_another_program():
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    nothing = float("nan")
+    columns = {"path": ["x.png", "y.png"], "score": [0.5, nothing], "width": [300.0, nothing], "mine": [1, 2]}
+    parquet.write_table(pa.table(columns), "a.parquet")
+    Path("a.parquet.run.json").write_text('{"signature": "by me"}')
+    assert read_table("a.parquet") == ([Row("x.png", 0.5, width=300), Row("y.png")], "by me")
+    parquet.write_table(pa.table({"path": ["x", "y"], "score": [0.5, 7.0]}), "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet: row 2: .*got 7\.0"):
+        read_table("a.parquet")
+
+
+@pytest.mark.parametrize("name", [name for name, form in FORMATS.items() if form.package])
+def test_binary_files_that_cannot_be_read(monkeypatch, name):
+    path = write(name, ROWS, columns_with())
+    data = path.read_bytes()
+    for damaged in (b"", data[: len(data) // 2], bytes(100)):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=rf"scores\.{name}: .*expected a whole"):
+            read_table(path)
+    with pytest.raises(FileNotFoundError):
+        read_table(f"none.{name}")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ValueError, match=r"expected pyarrow to be installed; pip install 'qfm-metric\[parquet\]'"):
+        read_table(path)

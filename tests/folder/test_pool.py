@@ -1,0 +1,124 @@
+"""Workers: one that dies costs a row at most, none is waited for in vain, and they share the room."""
+
+import random
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+from helpers.mean import FATAL, Fatal, Mean
+from helpers.pictures import grey
+from helpers.processes import environment
+from PIL import Image
+
+from qfm_metric import score_files
+from qfm_metric.folder.pool import Room
+
+UNGUARDED = """
+from qfm_metric import score_files
+
+print([row.score for row in score_files(["a.png", "b.png", "c.png"], workers=2)])
+"""
+# Kills one worker .25 s after it was started: it is importing then, and has read nothing that it was handed.
+KILLED = """
+import multiprocessing.util as util, os, signal, sys, threading
+from qfm_metric import score_files
+
+spawn, started = util.spawnv_passfds, []
+
+def spawn_and_kill(path, arguments, passed):
+    process = spawn(path, arguments, passed)
+    if b"--multiprocessing-fork" in map(os.fsencode, arguments):
+        started.append(process)
+        if len(started) == int(sys.argv[1]):
+            threading.Timer(0.25, os.kill, (process, signal.SIGKILL)).start()
+    return process
+
+if __name__ == "__main__":
+    util.spawnv_passfds = spawn_and_kill
+    print([row.score is not None for row in score_files([f"{i % 3}.png" for i in range(9)], workers=2)])
+"""
+
+
+def ended(*arguments, text=""):
+    """What a Python process says and how it ends; one that hangs fails."""
+    run = [sys.executable, *arguments]
+    return subprocess.run(run, input=text, env=environment(), capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("way", ["standard input", "a script"])
+def test_workers_that_cannot_import_the_script_end_the_run(tmp_path, monkeypatch, way):
+    """The metric has megabytes: more than a pipe takes whose reader has gone."""
+    monkeypatch.chdir(tmp_path)
+    for name in "abc":
+        grey(f"{name}.png")
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    done = ended("-", text=UNGUARDED) if way == "standard input" else ended("script.py")
+    assert done.returncode == 1
+    assert "RuntimeError: worker processes end before they have begun" in done.stderr
+    assert "`if __name__ == '__main__':`, or with workers=1" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+@pytest.mark.parametrize("worker", [1, 2])
+def test_a_worker_killed_as_it_starts_is_not_waited_for(tmp_path, monkeypatch, worker):
+    monkeypatch.chdir(tmp_path)
+    for i in range(3):
+        grey(f"{i}.png", 50 * i)
+    (tmp_path / "script.py").write_text(KILLED)
+    done = ended("script.py", str(worker))
+    if worker == 1:
+        assert "RuntimeError: worker processes end before they have begun" in done.stderr
+    else:
+        assert (done.returncode, done.stdout) == (0, f"{[True] * 9}\n"), done.stderr
+
+
+def test_a_worker_that_dies_costs_one_row(tmp_path, capfd):
+    paths = []
+    for i in range(14):
+        paths.append(str(tmp_path / f"{i}.png"))
+        Image.new("L", (FATAL if i == 5 else 8, 8), 10 * i).save(paths[-1])
+    rows = list(score_files(paths, Fatal(), workers=2))
+    assert [row.path for row in rows] == paths
+    assert [row.score for row in rows if row.path != paths[5]] == pytest.approx(
+        [10 * i / 255 for i in range(14) if i != 5], abs=1e-6
+    )
+    assert rows[5].score is None
+    assert "crashed" in rows[5].error
+    assert paths[5] in rows[5].error
+
+
+def test_workers_that_cannot_start_end_the_run(capfd):
+    with pytest.raises(RuntimeError, match="workers=1"):
+        list(score_files(["a.png"], Unloadable(), workers=2))
+
+
+class Unloadable(Mean):
+    """Can be pickled, but not unpickled."""
+
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+def test_room_is_never_exceeded():
+    room = Room(10, threading.Condition(), SimpleNamespace(value=10))
+    inside, most, lock, rng = [], [], threading.Lock(), random.Random(0)
+
+    def use(pixels):
+        with room(pixels):
+            with lock:
+                inside.append(pixels)
+                most.append(list(inside))
+            with lock:
+                inside.remove(pixels)
+
+    threads = [threading.Thread(target=use, args=(rng.choice([1, 4, 7, 50]),)) for _ in range(60)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+    assert len(most) == 60
+    assert all(sum(together) <= 10 or len(together) == 1 for together in most)
+    assert room.free.value == 10

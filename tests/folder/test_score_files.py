@@ -124,7 +124,7 @@ def test_tiles_are_scored_as_pictures_of_their_own(tmp_path, tiny):
 def test_a_guarded_score_scores_a_folder(tiny, folder):
     """In this process, in others, in batches as on a GPU; each tile as a picture of its own."""
     torch.manual_seed(1)
-    robust = QFMScore(QFMNet(QFMConfig(**TINY, view_pixels=64 * 64)))
+    robust = QFMScore(QFMNet(QFMConfig(**TINY, view_pixels=64 * 64, uncertainty=True)))
     guarded = GuardedScore(tiny, robust, margin=(-0.01, 0.01))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -136,8 +136,9 @@ def test_a_guarded_score_scores_a_folder(tiny, folder):
     for row in readable:
         image = load_image(row.path)
         assert row.score == guarded(image).item()
-        assert row.std == tiny.assess(image).std.item()
-        held += row.score < tiny(image).item()
+        is_held = row.score < tiny(image).item()
+        assert row.std == (robust if is_held else tiny).assess(image).std.item()
+        held += is_held
     assert 0 < held < len(readable)
     assert list(score_files(paths, guarded, workers=2)) == rows
     assert list(on_gpu(iter(paths), OneFile(guarded), 2, 5, 200_000)) == rows

@@ -123,14 +123,20 @@ def test_text():
     assert text_of(results) == "0.1234\ta b.png\nerror\tc.png\t'c.png': broken\n"
 
 
+def test_a_name_is_never_more_than_its_part_of_a_line_of_text():
+    name = "a\n0.9000\tgood.png\x1b[2J\r.png"
+    lines = "0.1000\ta\\n0.9000\\tgood.png\\x1b[2J\\r.png\n", "error\ta\\n0.9000\\tgood.png\\x1b[2J\\r.png\tbroken\n"
+    assert text_of([Row(name, 0.1), Row(name, error="broken")]) == "".join(lines)
+
+
 def test_csv_reads_back():
-    names = ["a,b.png", 'say "hi".png', "two\nlines.png", "größe 猫.png", "", " tab\t.png "]
+    names = ["a,b.png", 'say "hi".png', "two\nlines.png", "größe 猫.png", "", " tab\t.png ", "old\rline.png"]
     results = [Row(name, 1 / 7) for name in names[:3]]
     results += [Row(name, error=f"{name!r} is {name}") for name in names[3:]]
     rows = list(csv.DictReader(io.StringIO(text_of(results, "csv"), newline="")))
     assert [list(row) for row in rows] == [["path", "score", "std", "width", "height", "error", "note"]] * len(names)
     assert [row["path"] for row in rows] == names
-    assert [row["score"] for row in rows] == ["0.1429"] * 3 + [""] * 3
+    assert [row["score"] for row in rows] == ["0.1429"] * 3 + [""] * 4
     assert [row["error"] for row in rows] == [result.error or "" for result in results]
 
 

@@ -17,6 +17,8 @@ ROWS = [
     Row("a.png", 0.25, 0.125, 40, 30, extra={"lowest": 0.0625}),
     Row("größe, 猫.png", 1.0, None, 1, 1, note='say "seen"', extra={"lowest": 1.0}),
     Row('two\nlines, "quoted".png', error="'two\nlines': expected a picture"),
+    Row("old\rlines.png", 0.5, extra={"lowest": 0.5}),
+    Row("\r\n.png", 0.5, extra={"lowest": 0.5}),
 ]
 NAMES = {  # the same three rows, as files of names
     "a.csv": 'path,score,error,width\nx.png,0.5000,,40\n"y,.png",,broken,\n',
@@ -46,7 +48,7 @@ def write(name, rows, columns, signature="by me"):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_row_comes_back_with_what_scored_it(monkeypatch, name):
-    monkeypatch.setattr(formats, "GROUP", 2)  # of three
+    monkeypatch.setattr(formats, "GROUP", 2)  # of five
     assert read_table(write(name, ROWS, columns_with("lowest"))) == (ROWS, "by me")
 
 

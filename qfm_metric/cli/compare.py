@@ -24,7 +24,7 @@ from ..score import Metric
 from .options import add_metric_options, check_device, load_metric, refusing
 from .parser import Parser
 from .paths import Scan
-from .targets import check_target, is_comparison, is_page
+from .targets import check_target, is_comparison, is_page, output_file
 
 NAMES = 5  # listed of those that were left out
 
@@ -84,7 +84,9 @@ def build_parser() -> Parser:
     parser.add_argument("a", metavar="A", help=what)
     parser.add_argument("b", metavar="B", help="the other one; differences are B - A")
     parser.add_argument("--json", action="store_true", help="one JSON document with all pairs")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write to FILE instead of standard output")
+    parser.add_argument(
+        "-o", "--output", type=output_file, metavar="FILE", help="write to FILE instead of standard output"
+    )
     parser.add_argument("--html", metavar="FILE", help="write a page with the pictures side by side, too")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="pairs that differ most (default: 10)")
     parser.add_argument("--unpaired", action="store_true", help="compare all with all, even where names match")

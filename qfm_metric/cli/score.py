@@ -28,7 +28,7 @@ from .options import add_metric_options, check_device, load_metric, refusing
 from .output import counted, format_of, ranked, status_of, to_screen, with_progress, write_rows
 from .parser import Parser
 from .paths import Scan
-from .targets import check_target, is_page, is_table
+from .targets import check_target, is_page, is_table, output_file
 
 TITLE_PATHS = 3
 NUMBERS = ("batch_size", "workers", "threads", "tile")
@@ -68,7 +68,7 @@ def build_parser() -> Parser:
     for name, kind in FORMATS.items():
         form.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=kind.help)
     add("-0", "--null", action="store_true", help="paths on stdin end with NUL, as those of find -print0")
-    add("-o", "--output", metavar="FILE", help=f"write results to FILE; columns: {','.join(COLUMNS)}")
+    add("-o", "--output", type=output_file, metavar="FILE", help=f"write results to FILE; columns: {','.join(COLUMNS)}")
     add("--html", metavar="FILE", help="write a self-contained page of the pictures, worst first, too")
     add("--map", metavar="DIR", help="draw the quality map over each picture, into DIR; the column map says where")
     add("--resume", action="store_true", help="keep the rows that FILE has, score only what is missing")

@@ -229,6 +229,8 @@ def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
 
 
 def _check_array(array: Pixels) -> Pixels:
+    if np.ma.is_masked(array):
+        raise ImageError("expected every pixel, got some masked; say what they look like: array.filled(value)")
     pixels = np.asarray(array)  # drops subclasses
     if pixels.dtype.kind + str(pixels.dtype.itemsize) not in ("b1", "u1", "u2", "f2", "f4", "f8"):
         raise ImageError(

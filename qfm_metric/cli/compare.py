@@ -15,7 +15,7 @@ from pathlib import Path
 from ..atomic import whole_file
 from ..compare import Comparison, compare_scores
 from ..folder import check_options, score_files
-from ..folder.formats import FORMATS
+from ..folder.formats import FORMATS, key
 from ..folder.journal import read_table, suffixes
 from ..folder.row import Row
 from ..html.comparison import facts, left_out, write_comparison
@@ -136,4 +136,5 @@ def _read(source: str, metric: Metric | None, recursive: bool) -> Side:
             raise ValueError(f"{source}: expected a folder or a file of scores ({suffixes()})")
         rows, signature = read_table(source)
         base = common_folder(row.path for row in rows)
-    return Side(source, {row.path.removeprefix(base): row for row in rows}, signature)
+    # Names that are no text are escaped in some formats, and shall match those of the others.
+    return Side(source, {key(row.path.removeprefix(base)).decode(): row for row in rows}, signature)

@@ -23,7 +23,7 @@ from ..folder.row import COLUMNS, Row, columns_with
 from ..html.scores import ReportWriter
 from ..onnx import RUNTIME, OnnxScore
 from ..score import GPU_BATCH, Metric
-from . import ray
+from . import COMMANDS, ray
 from .options import add_metric_options, check_device, load_metric, refusing
 from .output import counted, format_of, ranked, status_of, to_screen, with_progress, write_rows
 from .parser import Parser
@@ -98,6 +98,9 @@ def build_parser() -> Parser:
 
 def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     """Refuse options that are out of range or contradict each other, before anything is loaded or written."""
+    for name in {*COMMANDS} & {*args.paths}:
+        if not os.path.lexists(name):
+            refuse(f"{name}: expected this command before all options, or a file or folder of that name")
     with refusing(refuse, maps="map"):
         check_options(**{name: getattr(args, name) for name in NUMBERS})
         check_runtime(RUNTIME if args.onnx else "torch", DTYPES[args.dtype], args.tile, args.map)

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -230,6 +231,7 @@ def test_nothing_found(mean, capsys):
         (["--device", "mtia", "a.png"], "--device mtia: "),  # AssertionError from torch
         (["--device", "privateuseone", "a.png"], "--device privateuseone: "),  # ModuleNotFoundError
         (["--weights", read_manifest()["default"] + "x", "a.png"], f"did you mean {read_manifest()['default']!r}?"),
+        (["--csv", "compare", "a.png", "a.png"], "compare: expected this command before all options"),
         (["weights"], "required: COMMAND"),
         (["weights", "polish"], "polish"),
         (["export"], "expected --onnx FILE, --pt2 FILE or both"),
@@ -301,6 +303,25 @@ def test_an_interrupt_leaves_what_was_scored_in_order(mean, monkeypatch, capsys)
     out, err = capsys.readouterr()
     assert out == "0.2000\tb.png\n0.1000\ta.png\n"
     assert err == "qfm-metric: interrupted; the rows so far are written\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_leaves_what_an_interrupt_leaves(mean, monkeypatch, capsys, number):
+    def ended(*arguments, **options):
+        yield Row("a.png", 0.1)
+        os.kill(os.getpid(), number)
+        yield from (Row("late.png", 0.05) for _ in range(100_000))
+
+    monkeypatch.setattr(cli, "score_files", ended)
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        assert main(["--sort", "best", "x", "--top", "9", "--html", "page.html", "--json", "-o", "out.json"]) == 130
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+    assert json.loads(Path("out.json").read_text())["results"][0]["path"] == "a.png"
+    assert sorted(path.name for path in Path().iterdir()) == ["out.json", "page.html"]
+    assert capsys.readouterr().err.startswith("qfm-metric: interrupted; the rows so far are written")
 
 
 def test_fail_under_has_a_status_of_its_own(mean, capsys):

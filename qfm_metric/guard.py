@@ -36,6 +36,7 @@ class GuardedScore(nn.Module):
             accuracy and hold less. The default was chosen on validation, for the default weights.
 
     Raises:
+        TypeError: a network that is no `QFMScore`.
         ValueError: margins that are not two numbers from -1 to 1.
 
     Examples:
@@ -57,6 +58,9 @@ class GuardedScore(nn.Module):
         margin: tuple[float, float] = (0.02, 0.06),
     ) -> None:
         super().__init__()
+        for name, metric in (("accurate", accurate), ("robust", robust)):
+            if not isinstance(metric, QFMScore | None):
+                raise TypeError(f"{name}: expected a QFMScore, got {type(metric).__name__}; see from_pretrained")
         numbers = isinstance(margin, tuple | list) and all(isinstance(x, Real) and -1 <= x <= 1 for x in margin)
         if not numbers or len(margin) != 2:
             raise ValueError(f"margin: expected two numbers from -1 to 1, got {margin!r}")

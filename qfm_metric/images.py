@@ -91,8 +91,20 @@ def open_image(path: str | os.PathLike[str], data: bytes | Callable[[], bytes] |
     If it has been decoded inside, and turns out to be of a file that lacks its end, leaving raises ImageError as well.
     With `data`, those bytes (or what it returns) are the file, and `path` is what errors call it.
     """
-    with naming(path), open_file(os.fsdecode(path), data() if callable(data) else data) as image:
+    with naming(path), open_file(os.fsdecode(path), None if data is None else _file_bytes(data)) as image:
         yield image
+
+
+def _file_bytes(data: bytes | Callable[[], bytes]) -> bytes:
+    try:
+        found = data() if callable(data) else data
+    except (ImageError, OSError, MemoryError):
+        raise
+    except Exception as error:  # the caller's own function
+        raise ImageError(f"expected the bytes of a file, but {type(error).__name__} came: {error}") from error
+    if not isinstance(found, bytes | bytearray | memoryview):
+        raise ImageError(f"expected the bytes of a file, got {type(found).__name__}")
+    return bytes(found)
 
 
 @contextmanager

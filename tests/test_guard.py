@@ -121,6 +121,12 @@ def test_margins_outside_their_range_are_refused(small_metric, margin):
         GuardedScore(small_metric, small_metric, margin=margin)
 
 
+def test_what_is_no_score_is_refused(small_metric, guard):
+    for networks in (("qfm-tiny-v2",), (small_metric, "qfm-robust-v1"), (guard, small_metric)):
+        with pytest.raises(TypeError, match=r"(accurate|robust): expected a QFMScore, got (str|GuardedScore)"):
+            GuardedScore(*networks)
+
+
 def test_margins_may_be_numpys(small_metric):
     guard = GuardedScore(small_metric, small_metric, margin=(np.float32(0.25), np.float64(0.5)))
     assert guard.margin == (0.25, 0.5)

@@ -187,6 +187,12 @@ def test_bad_input_is_refused(metric, images, error, says):
         metric(images)
 
 
+@pytest.mark.parametrize("net", ["qfm-tiny-v2", "cuda", torch.nn.Identity()])
+def test_what_is_no_network_is_refused(net):
+    with pytest.raises(TypeError, match=f"net: expected a QFMNet, got {type(net).__name__}; .*from_pretrained"):
+        QFMScore(net)
+
+
 def test_values_are_not_checked_where_gradients_flow(metric):
     image = torch.full((1, 3, 64, 64), 1.5, requires_grad=True)  # a network's overshoot must not end its training
     assert metric(image).isfinite().all()

@@ -11,11 +11,12 @@ network with many threads, and a decoder that crashes takes one row with it. On 
 
 import os
 from collections.abc import Iterable, Iterator
+from numbers import Integral
 
 import torch
 
 from ..score import GPU_BATCH, Metric, QFMScore
-from .one_file import EncodedImage, OneFile
+from .one_file import EncodedImage, OneFile, Source
 from .pool import in_processes, on_gpu
 from .row import Row
 
@@ -66,7 +67,7 @@ def score_files(
 
     Raises:
         ValueError: an option is out of range; options that contradict each other.
-        TypeError: the metric is none.
+        TypeError: the metric is none; `paths` is a single path, or holds something else; an option that is no integer.
         OSError: an overlay cannot be written.
         RuntimeError: worker processes cannot start.
 
@@ -78,20 +79,36 @@ def score_files(
     metric, folder = QFMScore() if metric is None else metric, None if maps is None else os.fsdecode(maps)
     check_metric(metric, dtype, tile, folder)
     one_file = OneFile(metric, tile, dtype, folder)
-    names = (path if isinstance(path, EncodedImage) else os.fsdecode(path) for path in paths)
+    if isinstance(paths, str | bytes | os.PathLike | EncodedImage):
+        raise TypeError(f"paths: expected several, got {paths!r} alone; pass [path]")
+    names = map(_source, paths)
     if metric.device.type != "cpu":
         return on_gpu(names, one_file, workers, batch_size, room)
     return map(one_file, names) if workers == 1 else in_processes(names, one_file, workers, threads, room)
 
 
-def check_options(**options: float | None) -> None:
-    """Refuse numbers below the least that makes sense; None is left out.
+def _source(path: object) -> Source:
+    if isinstance(path, EncodedImage):
+        return path
+    if isinstance(path, str | bytes | os.PathLike):
+        return os.fsdecode(path)
+    raise TypeError(
+        f"paths: expected paths or EncodedImages, got {type(path).__name__}; give what is decoded to the metric itself"
+    )
+
+
+def check_options(**options: int | None) -> None:
+    """Refuse what is no whole number, and numbers below the least that makes sense; None is left out.
 
     Raises:
-        ValueError: names the option.
+        TypeError, ValueError: names the option.
     """
     for name, value in options.items():
-        if value is not None and value < LEAST[name]:
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise TypeError(f"{name}: expected an integer, got {value!r}")
+        if value < LEAST[name]:
             raise ValueError(f"{name}: expected at least {LEAST[name]}, got {value}")
 
 
@@ -114,8 +131,11 @@ def check_runtime(runtime: str, dtype: torch.dtype, tile: int | None = None, map
     """Refuse what a metric that runs in `runtime` cannot do, and options that contradict each other.
 
     Raises:
-        ValueError: maps of tiles; maps or another precision from a metric that has only scores. Names the option.
+        ValueError: a precision that is none of `DTYPES`; maps of tiles; maps or another precision from a metric that
+            has only scores. Names the option.
     """
+    if dtype not in DTYPES.values():
+        raise ValueError(f"dtype: expected one of {', '.join(map(str, DTYPES.values()))}, got {dtype!r}")
     if maps is not None and tile is not None:
         raise ValueError("maps: expected whole pictures, got tiles; leave one of the two out")
     if runtime != "torch" and maps is not None:

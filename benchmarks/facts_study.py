@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from qfm_metric.facts import file_facts
+from qfm_metric.facts import Encoding, file_facts, read_encoding
 from qfm_metric.facts.enlargement import enlargement_factor
 from qfm_metric.facts.tones import count_tones
+from qfm_metric.images import open_image
 from qfm_metric.train.datasets.table import Decoded
 
 Edit = Callable[[Image.Image], Image.Image]
@@ -50,6 +51,11 @@ def encoded(image: Image.Image, quality: int, **options: object) -> bytes:
 
 def compressed(image: Image.Image, quality: int | None) -> Image.Image:
     return image if quality is None else Image.open(io.BytesIO(encoded(image, quality))).convert("RGB")
+
+
+def stored(data: bytes) -> Encoding:
+    with open_image("a.jpg", data) as image:
+        return read_encoding(image, data)
 
 
 def cut(image: Image.Image) -> Image.Image:
@@ -117,22 +123,22 @@ def study_quality() -> None:
 
 
 def study_recompressed(images: Sequence[Image.Image], all_images: Sequence[Image.Image]) -> None:
-    """Share of files in which a compression before is seen; and of those, the share with its quality within 2."""
+    """Share of files in which a compression before is seen; in which its quality is named; of those, within 2."""
     seconds = (98, 95, 90, 85, 75, 60, 40)
     firsts = (98, 95, 90, 85, 80, 75, 65, 50, 30)
 
     def seen(first: int, second: int) -> str:
         if first == second:
             return "-"
-        found = [file_facts(encoded(compressed(cut(image), first), second)) for image in images]
-        flagged = [facts for facts in found if facts.recompressed]
-        right = [f for f in flagged if f.earlier_quality is not None and abs(f.earlier_quality - first) <= 2]
-        return f"{len(flagged) / len(found):.2f}; {len(right) / len(flagged):.2f}" if flagged else "0"
+        found = [stored(encoded(compressed(cut(image), first), second)) for image in images]
+        named = [facts.earlier_quality for facts in found if facts.earlier_quality is not None]
+        right = f"{np.mean([abs(quality - first) <= 2 for quality in named]):.2f}" if named else "-"
+        return f"{np.mean([facts.recompressed is True for facts in found]):.2f}; {len(named) / len(found):.2f}; {right}"
 
     print_table("first \\ second", seconds, ((first, [seen(first, second) for second in seconds]) for first in firsts))
 
     def wrong(edit: Edit, second: int) -> str:
-        found = [file_facts(encoded(edit(cut(image)), second)).recompressed for image in all_images]
+        found = [stored(encoded(edit(cut(image)), second)).recompressed for image in all_images]
         return f"{np.mean([bool(value) for value in found]):.3f}"
 
     rows = ((name, [wrong(edit, second) for second in seconds]) for name, edit in EDITS.items())

@@ -85,17 +85,22 @@ def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> torch.T
 
 
 @contextmanager
-def open_image(path: str | os.PathLike[str], data: bytes | Callable[[], bytes] | None = None) -> Iterator[Image.Image]:
+def open_image(path: str | os.PathLike[str], data: bytes | None = None) -> Iterator[Image.Image]:
     """The picture in a file, of which only the header has been read; what fails inside is an ImageError.
 
     If it has been decoded inside, and turns out to be of a file that lacks its end, leaving raises ImageError as well.
-    With `data`, those bytes (or what it returns) are the file, and `path` is what errors call it.
+    With `data`, those bytes are the file, and `path` is what errors call it.
     """
-    with naming(path), open_file(os.fsdecode(path), None if data is None else _file_bytes(data)) as image:
+    with naming(path), open_file(os.fsdecode(path), data) as image:
         yield image
 
 
-def _file_bytes(data: bytes | Callable[[], bytes]) -> bytes:
+def file_bytes(data: bytes | Callable[[], bytes]) -> bytes:
+    """An encoded picture that is no file: bytes, or what a function returns.
+
+    Raises:
+        ImageError: it cannot be had, or is no bytes.
+    """
     try:
         found = data() if callable(data) else data
     except (ImageError, OSError, MemoryError):

@@ -16,6 +16,7 @@ from PIL import Image
 
 from .. import __version__
 from ..export import ExportError, need_packages
+from ..facts import FACT_COLUMNS
 from ..folder import DTYPES, check_options, check_runtime, score_files
 from ..folder.formats import FORMATS, UNPRINTABLE
 from ..folder.journal import Done, Journal, UsageError, skip_done
@@ -77,6 +78,12 @@ def build_parser() -> Parser:
     add("--top", type=int, metavar="N", help="only the first N rows of --sort (default: best)")
     add("--fail-under", type=float, metavar="X", help="exit with 3 if a score is below X")
     add("--tile", type=int, metavar="PX", help="score tiles of about PX x PX; the mean, and the lowest")
+    add(
+        "--facts",
+        action="store_true",
+        default=None,  # as in FILE.run.json of a run without it
+        help=f"what each file says of itself (docs/facts.md); columns: {','.join(FACT_COLUMNS)}",
+    )
     add("--workers", type=int, default=1, metavar="N", help="processes (on a GPU: threads that decode; default: 1)")
     add_metric_options(parser)
     add("--dtype", choices=DTYPES, default="float32", help="precision of the network; only float32 gives exact scores")
@@ -152,7 +159,7 @@ def check_onnx(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
 
 def run(args: argparse.Namespace, metric: Metric) -> Done:
     """Score and write."""
-    columns = columns_with(*(["lowest"] if args.tile else ["map"] if args.map else []))
+    columns = columns_with(tiles=bool(args.tile), facts=bool(args.facts), maps=bool(args.map))
     form = format_of(args.format)
     journal = Journal(Path(args.output), form) if args.output else None
     done, write, report = Done(), to_screen, None
@@ -188,7 +195,7 @@ def run(args: argparse.Namespace, metric: Metric) -> Done:
 
 def settings(args: argparse.Namespace, metric: Metric) -> dict[str, Any]:
     """What decides the rows of a run; one that is gone on with must have the same."""
-    named = {name: getattr(args, name) for name in ("format", "tile", "dtype", "map", "onnx")}
+    named = {name: getattr(args, name) for name in ("format", "tile", "dtype", "map", "onnx", "facts")}
     return {"signature": metric.signature, "weights_sha256": metric.weights_sha256, **named}
 
 
@@ -207,6 +214,7 @@ def score(args: argparse.Namespace, metric: Metric, done: Done) -> Iterator[Row]
         dtype=DTYPES[args.dtype],
         tile=args.tile,
         maps=args.map,
+        facts=bool(args.facts),
     )
 
 

@@ -3,8 +3,11 @@
 Each is measured, with a method and limits that docs/facts.md states.
 """
 
+import io
 import os
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from ..decoding.jpeg import MAGIC
 from .enlargement import enlargement_factor
 from .jpeg import file_quality
 from .recompression import earlier_compression
@@ -59,6 +63,23 @@ FACT_COLUMNS: Mapping[str, type] = {
 }
 """Name and type of the columns that facts add to a table; `recompressed` is 1 or 0."""
 
+_CUT_TO_8_BITS = ("AVIF", "HEIF", "JPEG2000")  # formats whose deeper colours come as 8 bits, and nothing tells
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What is known of a file before its pixels are. Attributes: see `Facts`.
+
+    Attributes:
+        bits_are_lost: Pillow hands on only the upper 8 bits of what the file holds, or may.
+    """
+
+    bits_are_lost: bool = False
+    jpeg_quality: int | None = None
+    jpeg_tables: str | None = None
+    recompressed: bool | None = None
+    earlier_quality: int | None = None
+
 
 def facts_columns(facts: Facts) -> dict[str, str | float | int | None]:
     """The facts by the names in `FACT_COLUMNS`."""
@@ -66,13 +87,11 @@ def facts_columns(facts: Facts) -> dict[str, str | float | int | None]:
     return values | {"recompressed": None if facts.recompressed is None else int(facts.recompressed)}
 
 
-def file_facts(source: str | os.PathLike[str] | bytes, pixels: NDArray[Any] | None = None) -> Facts:
-    """The facts of one file.
+def file_facts(source: str | os.PathLike[str] | bytes) -> Facts:
+    """The facts of one file: how it was compressed, whether it was enlarged, what is clipped, the bits in use.
 
     Args:
         source: A path, or what the file holds.
-        pixels: What `qfm_metric.images.read_pixels` gave for it, if it has been decoded; else it is decoded here.
-            Of a JPEG file, the brightness is decoded again in any case, as it is before conversion to RGB.
 
     Raises:
         ImageError: `source` cannot be read as a picture.
@@ -85,41 +104,62 @@ def file_facts(source: str | os.PathLike[str] | bytes, pixels: NDArray[Any] | No
         >>> file_facts(file.getvalue()).jpeg_quality
         85
     """
-    from ..images import naming, open_image, read_pixels, to_unit  # brings torch, which facts do without
+    from ..images import open_image, read_pixels  # brings torch, which facts do without
 
-    path, data = ("picture in memory", source) if isinstance(source, bytes) else (source, None)
+    path, data = ("picture in memory", source) if isinstance(source, bytes) else (source, jpeg_bytes(source))
     with open_image(path, data) as image:
-        deep_colour = _is_deep_colour(image)
-        quality, tables = _jpeg_quality(image) if isinstance(image, JpegImageFile) else (None, None)
-        if pixels is None:
-            pixels = read_pixels(image)
-    if pixels.dtype.kind == "f":
-        with naming(path):
-            to_unit(pixels)  # refuses what is outside [0, 1]
-    recompressed, earlier = None, None
-    if tables is not None:
-        with open_image(path, data) as image:
-            recompressed, earlier = _earlier_compression(image)
+        encoding = read_encoding(image, data)
+        pixels = read_pixels(image)
+    return facts_of(encoding, pixels)
+
+
+def jpeg_bytes(path: str | os.PathLike[str]) -> bytes | None:
+    """What a JPEG file holds, as it is decoded twice and shall be read once; None of any other, or unreadable, file."""
+    with suppress(OSError, ValueError):  # whoever opens it says what is wrong
+        if stat.S_ISREG(os.stat(path).st_mode):
+            with open(path, "rb") as file:
+                head = file.read(len(MAGIC))
+                return head + file.read() if head == MAGIC else None
+    return None
+
+
+def read_encoding(image: Image.Image, data: bytes | None) -> Encoding:
+    """How a picture is stored.
+
+    Args:
+        image: As `qfm_metric.images.open_image` gives it, not yet decoded.
+        data: The file, which of a JPEG is decoded here once more: brightness alone, as it is before conversion to RGB.
+    """
+    if not isinstance(image, JpegImageFile):
+        return Encoding(bits_are_lost=_are_bits_lost(image))
+    quality, tables = _jpeg_quality(image)
+    if data is None or tables is None:
+        return Encoding(jpeg_quality=quality, jpeg_tables=tables)
+    with Image.open(io.BytesIO(data)) as again:
+        return Encoding(False, quality, tables, *_earlier_compression(again))
+
+
+def facts_of(encoding: Encoding, pixels: NDArray[Any]) -> Facts:
+    """The facts of a file of this encoding, whose pixels are what `qfm_metric.images.read_pixels` gives."""
     tones = count_tones(pixels)
     height, width = pixels.shape[:2]
     return Facts(
         width=width,
         height=height,
-        jpeg_quality=quality,
-        jpeg_tables=tables,
-        recompressed=recompressed,
-        earlier_quality=earlier,
+        jpeg_quality=encoding.jpeg_quality,
+        jpeg_tables=encoding.jpeg_tables,
+        recompressed=encoding.recompressed,
+        earlier_quality=encoding.earlier_quality,
         enlarged=enlargement_factor(pixels),
         shadows=tones.shadows,
         highlights=tones.highlights,
-        bits=None if deep_colour else tones.bits,
+        bits=None if encoding.bits_are_lost else tones.bits,
     )
 
 
-def _is_deep_colour(image: Image.Image) -> bool:
-    """Whether Pillow hands on only the upper 8 bits of what the file holds, as it does with colour."""
+def _are_bits_lost(image: Image.Image) -> bool:
     stored = str(getattr(image, "tile", ""))  # before decoding
-    return ";16" in stored and len(image.getbands()) > 1
+    return len(image.getbands()) > 1 and (";16" in stored or image.format in _CUT_TO_8_BITS)
 
 
 def _jpeg_quality(image: JpegImageFile) -> tuple[int | None, str | None]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops
 
+_STRIP = 2**20  # pixels that are counted at a time
 _MARGIN = 2 / 255  # of full scale: what was clipped comes out of a JPEG up to that far from the end
 _CROWDED = 16  # pixels per level that is used: then a level without any is a gap and no accident
 _TAILS = 0.01  # of the pixels at either end, whose levels are sparse without a gap
@@ -35,9 +35,9 @@ def count_tones(pixels: NDArray[Any]) -> Tones:
         pixels: `(H, W)`, or `(H, W, C)` with C = 1 or 3 colours and, for C = 2 or 4, alpha; uint8, uint16, or floating
             point in [0, 1]. Pixels that are wholly transparent do not count.
     """
-    planes = [pixels] if pixels.ndim == 2 else list(np.moveaxis(pixels, -1, 0))
-    visible = planes.pop() > 0 if len(planes) in (2, 4) else None
-    darkest, brightest, histograms = (_bytes if pixels.dtype == np.uint8 else _others)(planes, visible)
+    rows = max(1, _STRIP // pixels.shape[1])
+    strips = [_histograms(pixels[top : top + rows]) for top in range(0, len(pixels), rows)]
+    darkest, brightest, *histograms = np.sum(strips, axis=0)
     count = int(darkest.sum())
     if count == 0:
         return Tones(0.0, 0.0, None)
@@ -50,27 +50,15 @@ def count_tones(pixels: NDArray[Any]) -> Tones:
     )
 
 
-_Histograms = tuple[NDArray[np.int64], NDArray[np.int64], list[NDArray[np.int64]]]
-
-
-def _bytes(planes: list[NDArray[Any]], visible: NDArray[np.bool_] | None) -> _Histograms:
-    """Histograms of each pixel's darkest and brightest channel, and of each channel. Pillow counts fastest."""
-    mask = None if visible is None else Image.fromarray(visible.astype(np.uint8) * 255)
-    channels = [Image.fromarray(np.ascontiguousarray(plane)) for plane in planes]
-    darkest = brightest = channels[0]
-    for channel in channels[1:]:
-        darkest, brightest = ImageChops.darker(darkest, channel), ImageChops.lighter(brightest, channel)
-    counts = [np.array(image.histogram(mask)) for image in (darkest, brightest, *channels)]
-    return counts[0], counts[1], counts[2:]
-
-
-def _others(planes: list[NDArray[Any]], visible: NDArray[np.bool_] | None) -> _Histograms:
-    """As `_bytes`, of 65,536 levels."""
+def _histograms(pixels: NDArray[Any]) -> NDArray[np.int64]:
+    """Of each pixel's darkest channel, of its brightest, and of each channel: `(2 + colours, levels)`."""
+    planes = [pixels] if pixels.ndim == 2 else list(np.moveaxis(pixels, -1, 0))
+    visible = planes.pop() > 0 if len(planes) in (2, 4) else None
     values = np.stack([plane.ravel() if visible is None else plane[visible] for plane in planes])
     if values.dtype.kind == "f":
         values = np.rint(values * 65535).astype(np.uint16)
-    counts = [np.bincount(plane, minlength=65536) for plane in (values.min(axis=0), values.max(axis=0), *values)]
-    return counts[0], counts[1], counts[2:]
+    levels = int(np.iinfo(values.dtype).max) + 1
+    return np.stack([np.bincount(v, minlength=levels) for v in (values.min(axis=0), values.max(axis=0), *values)])
 
 
 def _bits(histogram: NDArray[np.int64]) -> int:

@@ -36,6 +36,7 @@ def score_files(
     dtype: torch.dtype = torch.float32,
     tile: int | None = None,
     maps: str | os.PathLike[str] | None = None,
+    facts: bool = False,
     room: int = ROOM,
 ) -> Iterator[Row]:
     """Score files as they come: a row per path, in the order of the paths, whatever is wrong with a file.
@@ -60,6 +61,7 @@ def score_files(
         maps: Folder for an overlay of each picture and its quality map, drawn from the pass that gives the score. The
             folders of the picture's path stand in it again: `a/b/cat.jpg` gives `maps/a/b/cat-map.png`. No file is
             overwritten: the next one is `cat-map-2.png`; `extra["map"]` says which.
+        facts: Add to `extra` what each file says of itself, see `qfm_metric.facts`.
         room: Pixels that may be decoded at the same time; a picture that is larger is decoded alone.
 
     Yields:
@@ -78,7 +80,7 @@ def score_files(
     check_options(workers=workers, threads=threads, batch_size=batch_size, room=room, tile=tile)
     metric, folder = QFMScore() if metric is None else metric, None if maps is None else os.fsdecode(maps)
     check_metric(metric, dtype, tile, folder)
-    one_file = OneFile(metric, tile, dtype, folder)
+    one_file = OneFile(metric, tile, dtype, folder, facts)
     if isinstance(paths, str | bytes | os.PathLike | EncodedImage):
         raise TypeError(f"paths: expected several, got {paths!r} alone; pass [path]")
     names = map(_source, paths)

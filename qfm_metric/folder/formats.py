@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from ..atomic import whole_file
-from .row import DECIMALS, Row, Value, arrow_schema
+from .row import DECIMALS, EXTRA_COLUMNS, Row, Value, arrow_schema
 
 UNPRINTABLE = "backslashreplace"  # a file name need not be text in any encoding; no such name may end the run
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -72,12 +72,12 @@ def printable(text: str) -> str:
 
 
 def text_row(row: Row, columns: Columns) -> str:
-    """The score and, with tiles, the lowest; then the path. Or `error`, the path, and what is wrong. Always a line."""
+    """The score, what else was asked for except maps, and the path. Or `error`, the path, and what is wrong. A line."""
     path = printable(row.path)
     if row.score is None:
         return f"error\t{path}\t{printable(row.error or '')}\n"
-    lowest = f"{row.value('lowest'):.{DECIMALS}f}\t" if "lowest" in columns else ""
-    return f"{row.score:.{DECIMALS}f}\t{lowest}{path}\n"
+    extra = [_decimal(row.value(name)) for name in columns if name in EXTRA_COLUMNS and name != "map"]
+    return "\t".join([_decimal(row.score), *extra, path]) + "\n"
 
 
 def csv_row(row: Row, columns: Columns) -> str:
@@ -90,10 +90,13 @@ def csv_row(row: Row, columns: Columns) -> str:
     return csv_line([_field(value) for value in found])
 
 
-def _field(value: Value) -> Value:
-    if isinstance(value, float):
-        return f"{value:.{DECIMALS}f}"
-    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
+def _field(value: Value) -> str:
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else _decimal(value)
+
+
+def _decimal(value: Value) -> str:
+    """A value in as many decimals whatever it is; nothing for None."""
+    return f"{value:.{DECIMALS}f}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def csv_line(fields: Iterable[Any]) -> str:

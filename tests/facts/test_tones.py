@@ -5,6 +5,7 @@ import pytest
 from helpers.photographs import photograph
 from PIL import ImageOps
 
+from qfm_metric.facts import tones
 from qfm_metric.facts.tones import count_tones
 
 GREY = np.asarray(photograph("coffee.png").convert("L")).astype(int)
@@ -31,6 +32,14 @@ def test_two_levels_from_the_end_are_clipped_and_three_are_not():
     for pixels in (levels, np.dstack([levels] * 3), levels / 255, levels.astype(np.uint16) * 257):
         assert count_tones(pixels).shadows == pytest.approx(100 * 2 / 6)
         assert count_tones(pixels).highlights == pytest.approx(100 * 2 / 6)
+
+
+def test_a_large_picture_is_counted_in_strips_all_of_it(monkeypatch):
+    pixels = np.asarray(photograph("coffee.png"))
+    whole = count_tones(pixels)
+    for strip in (7, 7000, 123_456):  # pixels: a row, some rows, and a last one that is shorter
+        monkeypatch.setattr(tones, "_STRIP", strip)
+        assert count_tones(pixels) == whole
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16, np.float32])

@@ -7,7 +7,8 @@
 
 Times are processor seconds of one thread: a busy machine changes them less than seconds by the clock. `stages` times
 each step and each whole in every round, in shuffled order. In `peers` a round is some of the pictures, which every
-metric scores, in shuffled order; benchmarks/README.md says what peers need. `large` is the peak for one large JPEG.
+metric scores, in shuffled order; benchmarks/README.md says what peers need. `large` is the peak for one large JPEG,
+or TIFF of 32-bit floats.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -150,17 +152,19 @@ def large(args: argparse.Namespace) -> None:
     metric = QFMScore()
     with tempfile.TemporaryDirectory() as folder:
         side = round((args.megapixels * 1e6 / 1.5) ** 0.5)
-        path = Path(folder, "large.jpg")
+        path = Path(folder, "large.tif" if args.float else "large.jpg")
         tile = picture(1024, 1024, 0)
         whole = Image.new("RGB", (side * 3 // 2, side))
         for left, top in grid(whole.size, 1024):
             whole.paste(tile, (left, top))
+        if args.float:
+            whole = Image.fromarray(np.asarray(whole.convert("L"), dtype=np.float32) / 255)
         whole.save(path, quality=90)
         del whole
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
         before = resident()
         row = next(score_files([path], metric))
-        print(json.dumps({"row": row.__dict__ | {"path": "large.jpg"}, "before": before, "after": resident()}))
+        print(json.dumps({"row": row.__dict__ | {"path": path.name}, "before": before, "after": resident()}))
         if args.whole:
             Path("/proc/self/clear_refs").write_text("5")
             print(json.dumps({"load_image": metric(load_image(path)).item(), "after": resident()}))
@@ -192,6 +196,7 @@ def main() -> None:
     sub.set_defaults(run=peers)
     sub = commands.add_parser("large", help=large.__doc__)
     sub.add_argument("--megapixels", type=float, default=100)
+    sub.add_argument("--float", action="store_true", help="a grey TIFF of floats in the place of a JPEG")
     sub.add_argument("--whole", action="store_true", help="beside it the peak of QFMScore()(load_image(path))")
     sub.set_defaults(run=large)
     args = parser.parse_args()

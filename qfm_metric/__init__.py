@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .assessment import Assessment
+    from .facts import file_facts
     from .folder import score_files
     from .folder.one_file import EncodedImage
     from .guard import GuardedScore
@@ -28,6 +29,7 @@ __all__ = [
     "QFMLoss",
     "QFMScore",
     "WeightsError",
+    "file_facts",
     "load_image",
     "score_files",
 ]
@@ -41,6 +43,7 @@ _MODULES = {
     "QFMLoss": "loss",
     "QFMScore": "score",
     "WeightsError": "weights",
+    "file_facts": "facts",
     "load_image": "images",
     "score_files": "folder",
 }

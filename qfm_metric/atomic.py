@@ -1,5 +1,6 @@
 """The one way to write a whole file: it appears under its name when it is complete, or not at all."""
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,12 +26,25 @@ def check_replaceable(path: str | os.PathLike[str]) -> None:
         raise OSError(None, "expected the name of a file to write, got a folder or a device", os.fspath(path))
 
 
+class _Part(io.FileIO):
+    """What cannot be written into it is an error that names the file it will be."""
+
+    def __init__(self, part: str, path: str | os.PathLike[str]) -> None:
+        super().__init__(part, "w")
+        self._path = path
+
+    def write(self, data: Any) -> int:
+        with naming(self._path):
+            return super().write(data)
+
+
 @contextmanager
 def whole_file(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
     """A file that takes the place of `path` when the block ends, and vanishes if the block raises.
 
     Args:
-        path: Where to. Nobody ever sees half of it there; what was there before stays until then.
+        path: Where to. Nobody ever sees half of it there; what was there before stays until then. Of a symbolic link,
+            the file it leads to; the link stays.
         mode: "w" for text in UTF-8, "wb" for bytes.
         options: Of `open`, for text: `newline`, `errors`.
 
@@ -41,11 +55,12 @@ def whole_file(path: str | os.PathLike[str], mode: str = "w", **options: Any) ->
     check_replaceable(path)
     if "b" not in mode:
         options = {"encoding": "utf-8", **options}
-    place = os.path.abspath(path)  # the current folder may be another one when the block ends
+    place = os.path.realpath(path)  # absolute: the current folder may be another one when the block ends
     part = f"{place}.{os.getpid()}.part"
     try:
         with naming(path):
-            file = open(part, mode, **options)  # noqa: SIM115
+            bytes_file = io.BufferedWriter(_Part(part, path))
+        file: IO[Any] = bytes_file if "b" in mode else io.TextIOWrapper(bytes_file, **options)
         try:
             yield file
             with naming(path):

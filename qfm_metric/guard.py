@@ -10,6 +10,7 @@ from .images import Pixels
 from .score import QFMScore, Rating, Views
 
 ROBUST = "qfm-robust-v1"
+_EPS = 1e-6  # from 0 and 1, whose log-odds are infinite
 
 
 class GuardedScore(nn.Module):
@@ -35,6 +36,7 @@ class GuardedScore(nn.Module):
             accuracy and hold less. The default was chosen on validation, for the default weights.
 
     Raises:
+        TypeError: a network that is no `QFMScore`.
         ValueError: margins that are not two numbers from -1 to 1.
 
     Examples:
@@ -56,6 +58,9 @@ class GuardedScore(nn.Module):
         margin: tuple[float, float] = (0.02, 0.06),
     ) -> None:
         super().__init__()
+        for name, metric in (("accurate", accurate), ("robust", robust)):
+            if not isinstance(metric, QFMScore | None):
+                raise TypeError(f"{name}: expected a QFMScore, got {type(metric).__name__}; see from_pretrained")
         numbers = isinstance(margin, tuple | list) and all(isinstance(x, Real) and -1 <= x <= 1 for x in margin)
         if not numbers or len(margin) != 2:
             raise ValueError(f"margin: expected two numbers from -1 to 1, got {margin!r}")
@@ -123,12 +128,15 @@ class GuardedScore(nn.Module):
         return self.accurate.look(pixels), self.robust.look(pixels), self._margin(pixels.shape[0], pixels.shape[1])
 
     def rate(self, views: Sequence[Views], maps: bool = False) -> list[Rating]:
-        """Ratings of pictures that were looked at: deviations and maps are the accurate network's."""
+        """Ratings of pictures that were looked at; deviation and map are those of the network that decides."""
         accurate = self.accurate.rate([looked for looked, _, _ in views], maps)
-        robust = self.robust.rate([looked for _, looked, _ in views])
+        robust = self.robust.rate([looked for _, looked, _ in views], maps)
         margins = torch.tensor([margin for _, _, margin in views], dtype=torch.float32)  # as `forward` adds them
         lids = (torch.tensor([rating.score for rating in robust], dtype=torch.float32) + margins).clamp(min=0).tolist()
-        return [rating._replace(score=min(rating.score, lid)) for rating, lid in zip(accurate, lids, strict=True)]
+        return [
+            above if above.score <= lid else _moved(below, lid)
+            for above, below, lid in zip(accurate, robust, lids, strict=True)
+        ]
 
     def show(self, views: Views, size: tuple[int, int]) -> Tensor:
         """The whole picture as the accurate network looked at it."""
@@ -136,3 +144,13 @@ class GuardedScore(nn.Module):
 
     def extra_repr(self) -> str:
         return f"margin={self.margin}"
+
+
+def _moved(rating: Rating, score: float) -> Rating:
+    """A rating with another score, to which its map moves with it: the mean of the map's log-odds is the score's."""
+    if rating.quality_map is None:
+        return rating._replace(score=score)
+    before, after = torch.logit(torch.tensor([rating.score, score], dtype=torch.float32, device="cpu"), _EPS).tolist()
+    return rating._replace(
+        score=score, quality_map=torch.sigmoid(torch.logit(rating.quality_map, _EPS) + after - before)
+    )

@@ -85,14 +85,31 @@ def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> torch.T
 
 
 @contextmanager
-def open_image(path: str | os.PathLike[str], data: bytes | Callable[[], bytes] | None = None) -> Iterator[Image.Image]:
+def open_image(path: str | os.PathLike[str], data: bytes | None = None) -> Iterator[Image.Image]:
     """The picture in a file, of which only the header has been read; what fails inside is an ImageError.
 
     If it has been decoded inside, and turns out to be of a file that lacks its end, leaving raises ImageError as well.
-    With `data`, those bytes (or what it returns) are the file, and `path` is what errors call it.
+    With `data`, those bytes are the file, and `path` is what errors call it.
     """
-    with naming(path), open_file(os.fsdecode(path), data() if callable(data) else data) as image:
+    with naming(path), open_file(os.fsdecode(path), data) as image:
         yield image
+
+
+def file_bytes(data: bytes | Callable[[], bytes]) -> bytes:
+    """An encoded picture that is no file: bytes, or what a function returns.
+
+    Raises:
+        ImageError: it cannot be had, or is no bytes.
+    """
+    try:
+        found = data() if callable(data) else data
+    except (ImageError, OSError, MemoryError):
+        raise
+    except Exception as error:  # the caller's own function
+        raise ImageError(f"expected the bytes of a file, but {type(error).__name__} came: {error}") from error
+    if not isinstance(found, bytes | bytearray | memoryview):
+        raise ImageError(f"expected the bytes of a file, got {type(found).__name__}")
+    return bytes(found)
 
 
 @contextmanager
@@ -229,6 +246,8 @@ def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
 
 
 def _check_array(array: Pixels) -> Pixels:
+    if np.ma.is_masked(array):
+        raise ImageError("expected every pixel, got some masked; say what they look like: array.filled(value)")
     pixels = np.asarray(array)  # drops subclasses
     if pixels.dtype.kind + str(pixels.dtype.itemsize) not in ("b1", "u1", "u2", "f2", "f4", "f8"):
         raise ImageError(

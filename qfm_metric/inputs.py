@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 OVERSHOOT = 0.1 + 1e-6  # what interpolation and networks do to [0, 1] (and rounding); more is a mistake
 
 
@@ -13,9 +14,12 @@ def as_batch(images: Tensor, name: str = "images") -> Tensor:
     """One `(3, H, W)` as a batch of one, a batch as it is; refuses other shapes and types, whatever the values.
 
     Raises:
-        TypeError: integers other than uint8.
+        TypeError: sparse or nested tensors; other types than `DTYPES`.
         ValueError: wrong rank or channels, nothing to score.
     """
+    if images.is_nested or images.layout != torch.strided:
+        kind, hint = ("nested", "pass images.unbind()") if images.is_nested else ("sparse", "pass images.to_dense()")
+        raise TypeError(f"{name}: expected a dense tensor, got a {kind} one; {hint}")
     shape = tuple(images.shape)
     if images.ndim not in (3, 4):
         hint = "; expand a grey image: images.expand(3, -1, -1)" if images.ndim == 2 else ""
@@ -26,8 +30,8 @@ def as_batch(images: Tensor, name: str = "images") -> Tensor:
         )
     if images.numel() == 0:
         raise ValueError(f"{name}: expected at least one image of at least 1 x 1 px, got {shape}")
-    if images.dtype != torch.uint8 and not images.is_floating_point():
-        raise TypeError(f"{name}: expected float in [0, 1] or uint8, got {images.dtype}")
+    if images.dtype not in DTYPES:
+        raise TypeError(f"{name}: expected float in [0, 1] or uint8, got {images.dtype}; pass images.float() / scale")
     return images.unsqueeze(0) if images.ndim == 3 else images
 
 
@@ -76,6 +80,8 @@ def check_range(images: Tensor, name: str = "images") -> None:
 
 def range_fault(images: Tensor) -> str | None:
     """What is wrong with the values of images, and what to do; None if nothing is. A GPU is waited for."""
+    if images.is_meta:
+        return "expected values in [0, 1], got none: the tensor is on the device meta; make it on another"
     if images.dtype == torch.uint8:
         return None
     low, high = (value.item() for value in torch.aminmax(images.detach()))

@@ -46,6 +46,7 @@ class QFMLoss(nn.Module):
         metric: `GuardedScore()` is held against gaming and takes longer. Default: `QFMScore()`.
 
     Raises:
+        TypeError: a metric of another kind.
         ValueError: an argument outside its range.
 
     Examples:
@@ -70,8 +71,11 @@ class QFMLoss(nn.Module):
         metric: QFMScore | GuardedScore | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(metric, QFMScore | GuardedScore | None):
+            raise TypeError(f"metric: expected a QFMScore or a GuardedScore, got {type(metric).__name__}")
         if reduction not in REDUCTIONS:
-            raise ValueError(f"reduction: expected one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+            got = repr(reduction) if isinstance(reduction, str) else f"{type(reduction).__name__}; is it `metric=`?"
+            raise ValueError(f"reduction: expected one of {', '.join(REDUCTIONS)}, got {got}")
         for name, value in (("warmup_steps", warmup_steps), ("checkpoint", checkpoint)):
             if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
                 raise ValueError(f"{name}: expected an integer of at least 0, got {value!r}")

@@ -85,6 +85,9 @@ class QFMScore(nn.Module):
     Args:
         net: The network to hold. Default: the student whose weights come with the package; nothing is downloaded.
 
+    Raises:
+        TypeError: `net` is no network.
+
     Examples:
         >>> score = QFMScore()
         >>> score(torch.rand(2, 3, 224, 224)).shape
@@ -102,6 +105,11 @@ class QFMScore(nn.Module):
     @torch_defaults()
     def __init__(self, net: QFMNet | None = None) -> None:
         super().__init__()
+        if not isinstance(net, QFMNet | None):
+            raise TypeError(
+                f"net: expected a QFMNet, got {type(net).__name__}; QFMScore.from_pretrained takes ids and paths of "
+                "weights, and `to` moves a metric to a device"
+            )
         self.weights_id, self.weights_sha256 = "custom", ""
         if net is None:
             weights = load_weights()

@@ -1,6 +1,7 @@
 """GuardedScore: what it computes, from closed forms, on small networks of random weights that disagree."""
 
 import copy
+import math
 import pickle
 
 import numpy as np
@@ -120,12 +121,19 @@ def test_margins_outside_their_range_are_refused(small_metric, margin):
         GuardedScore(small_metric, small_metric, margin=margin)
 
 
+def test_what_is_no_score_is_refused(small_metric, guard):
+    for networks in (("qfm-tiny-v2",), (small_metric, "qfm-robust-v1"), (guard, small_metric)):
+        with pytest.raises(TypeError, match=r"(accurate|robust): expected a QFMScore, got (str|GuardedScore)"):
+            GuardedScore(*networks)
+
+
 def test_margins_may_be_numpys(small_metric):
     guard = GuardedScore(small_metric, small_metric, margin=(np.float32(0.25), np.float64(0.5)))
     assert guard.margin == (0.25, 0.5)
 
 
-def test_ratings_are_its_scores_with_the_deviation_and_the_map_of_the_accurate_one(guard):
+def test_ratings_have_the_deviation_and_the_map_of_the_network_that_decides(guard):
+    """The map is moved to the score: the mean of a map's log-odds is the score's log-odds."""
     guard = GuardedScore(guard.accurate, guard.robust, margin=(-0.05, 0.05))
     noise = np.random.default_rng(0).integers(0, 256, (6, 90, 120, 3)) * np.linspace(0.1, 1, 6)[:, None, None, None]
     pictures = list(noise.astype(np.uint8))
@@ -133,9 +141,15 @@ def test_ratings_are_its_scores_with_the_deviation_and_the_map_of_the_accurate_o
     images = [to_unit(pixels) for pixels in pictures]
     ratings = guard.rate(views, maps=True)
     assert [rating.score for rating in ratings] == guard(images).tolist()
-    assert ratings[0].score != guard.accurate(images[0]).item()
-    for rating, expected in zip(ratings, guard.accurate.quality_map(images), strict=True):
-        torch.testing.assert_close(rating.quality_map, expected)
+    held = [rating.score < above for rating, above in zip(ratings, guard.accurate(images).tolist(), strict=True)]
+    assert 0 < sum(held) < 6
+    for rating, is_held, image in zip(ratings, held, images, strict=True):
+        found = (guard.robust if is_held else guard.accurate).assess(image)
+        assert rating.std == (None if found.std is None else pytest.approx(found.std.item()))
+        log_odds = rating.quality_map.logit()
+        assert log_odds.mean().item() == pytest.approx(math.log(rating.score / (1 - rating.score)), abs=1e-4)
+        moved = log_odds - found.quality_map[0].logit()
+        torch.testing.assert_close(moved, moved.mean().expand_as(moved), rtol=0, atol=1e-4)  # log-odds in float32
     assert [rating.quality_map for rating in guard.rate(views)] == [None] * 6
     assert torch.equal(guard.show(views[0], (90, 120)), guard.accurate.show(views[0][0], (90, 120)))
 

@@ -146,9 +146,10 @@ def test_16_bit_grey_has_one_scale_in_every_format(tmp_path, name):
         (Image.new("F", (2, 2), -0.5), r"\[0, 1\]"),
         (Image.new("F", (2, 2), float("nan")), "NaN"),
         (Image.new("RGB", (0, 5)), "at least one pixel"),
+        (np.ma.masked_greater(np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4), 0.9), r"masked.*filled\(value\)"),
     ],
 )
-def test_values_without_a_known_scale_are_refused(image, message):
+def test_values_without_a_known_scale_or_without_a_value_are_refused(image, message):
     with pytest.raises(ImageError, match=message):
         load_image(image)
 

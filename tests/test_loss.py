@@ -195,6 +195,7 @@ def test_the_target_is_reached(small_metric, images):
     ("arguments", "says"),
     [
         ({"reduction": "average"}, "one of none, mean, sum, got 'average'"),
+        ({"reduction": torch.nn.Identity()}, "one of none, mean, sum, got Identity; is it `metric=`?"),
         ({"target": 1.5}, "target: expected a number from 0 to 1, got 1.5"),
         ({"target": float("nan")}, "target"),
         ({"target": True}, "target"),

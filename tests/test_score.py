@@ -159,6 +159,13 @@ def test_overshoot_is_clamped_and_can_be_moved_back(metric, photo):
         (torch.rand(0, 3, 8, 8), ValueError, "at least one image"),
         (torch.rand(1, 3, 0, 8), ValueError, "at least one image"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.int64), TypeError, "uint8, got torch.int64"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.bool), TypeError, "uint8, got torch.bool"),
+        (torch.zeros(1, 3, 8, 8).to(torch.float8_e5m2), TypeError, "uint8, got torch.float8_e5m2"),
+        (torch.zeros(1, 3, 8, 8).to_sparse(), TypeError, r"dense.*to_dense\(\)"),
+        ([torch.zeros(3, 8, 8).to_sparse()], TypeError, r"images\[0\]: expected a dense tensor"),
+        (torch.nested.nested_tensor([torch.rand(3, 8, 8)], layout=torch.jagged), TypeError, r"nested.*unbind\(\)"),
+        (torch.zeros(1, 3, 8, 8, device="meta"), ValueError, "device meta"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8, device="meta"), ValueError, "device meta"),
         (torch.full((1, 3, 8, 8), float("nan")), ValueError, "NaN or Inf"),
         (torch.full((1, 3, 8, 8), float("-inf")), ValueError, "NaN or Inf"),
         (torch.full((1, 3, 8, 8), 255.0), ValueError, "divide by 255"),
@@ -178,6 +185,12 @@ def test_overshoot_is_clamped_and_can_be_moved_back(metric, photo):
 def test_bad_input_is_refused(metric, images, error, says):
     with pytest.raises(error, match=says):
         metric(images)
+
+
+@pytest.mark.parametrize("net", ["qfm-tiny-v2", "cuda", torch.nn.Identity()])
+def test_what_is_no_network_is_refused(net):
+    with pytest.raises(TypeError, match=f"net: expected a QFMNet, got {type(net).__name__}; .*from_pretrained"):
+        QFMScore(net)
 
 
 def test_values_are_not_checked_where_gradients_flow(metric):

@@ -35,7 +35,7 @@ class ImageScorer:
         path: The column with what an image is called in its error. Where there is none, that is its path or URI.
         device: Where the network goes.
         threads: CPU threads of the network; on a GPU, threads that decode.
-        tile, dtype: See `score_files`.
+        tile, dtype, facts: See `score_files`.
         prefix: Of the new columns' names, `path` excepted.
         filesystem: A `pyarrow.fs.FileSystem` that all paths are paths of. Default: strings with `://` are URIs that
             pyarrow knows, others files that every node can open.
@@ -51,6 +51,7 @@ class ImageScorer:
         threads: int = 1,
         tile: int | None = None,
         dtype: torch.dtype = torch.float32,
+        facts: bool = False,
         prefix: str = "",
         filesystem: Any = None,
     ) -> None:
@@ -60,8 +61,8 @@ class ImageScorer:
         self.metric: Metric = metric.to(device) if isinstance(metric, nn.Module) else metric
         self.column, self.path, self.prefix, self.filesystem = column, path, prefix, filesystem
         self.on_cpu, self.threads = torch.device(device).type == "cpu", threads
-        self.options: dict[str, Any] = {"tile": tile, "dtype": dtype, "threads": threads}
-        self.columns = columns_with(*(["lowest"] if tile else []))
+        self.options: dict[str, Any] = {"tile": tile, "dtype": dtype, "facts": facts, "threads": threads}
+        self.columns = columns_with(tiles=tile is not None, facts=facts)
         self.careful = 0
         if ray.is_initialized() and ray.get_runtime_context().get_actor_id():  # the process is ours
             torch.set_num_threads(threads)
@@ -76,8 +77,8 @@ class ImageScorer:
             batch: A `pyarrow.Table`.
 
         Returns:
-            The table without encoded images, with the columns of `Row` and, with tiles, `lowest`. An image that cannot
-            be read has an error, and null in the others.
+            The table without encoded images, with the columns of `Row` and those that tiles and facts add. An image
+            that cannot be read has an error, and null in the others.
 
         Raises:
             TypeError: the batch is no table, or the column holds something else.
@@ -149,6 +150,7 @@ def score_dataset(
     batch_size: int = GPU_BATCH,
     tile: int | None = None,
     dtype: torch.dtype = torch.float32,
+    facts: bool = False,
     prefix: str = "",
     filesystem: Any = None,
     memory: float | None = None,
@@ -165,7 +167,7 @@ def score_dataset(
     Args:
         dataset: A `ray.data.Dataset`. Blocks of some hundred rows share work out well; see `Dataset.repartition`.
         metric: Scores. Default: `QFMScore()`. Workers get a copy; they download nothing.
-        column, path, tile, dtype, prefix, filesystem: See `ImageScorer`.
+        column, path, tile, dtype, facts, prefix, filesystem: See `ImageScorer`.
         workers: Actors, or the least and the most of them. Default: from 1 to as many as the cluster has room for. A
             number holds its cores from the start: if the data set has yet to be read, leave some for that.
         threads: CPU cores of a worker, all for the network; on a GPU threads that decode.
@@ -192,7 +194,8 @@ def score_dataset(
     check_metric(metric, dtype, tile)
     if num_gpus and metric.runtime != "torch":
         raise ValueError(f"num_gpus: expected 0 of a metric that runs in {metric.runtime}, got {num_gpus}")
-    options = {"column": column, "path": path, "threads": threads, "tile": tile, "dtype": dtype, "prefix": prefix}
+    options = {"column": column, "path": path, "threads": threads, "prefix": prefix}
+    options |= {"tile": tile, "dtype": dtype, "facts": facts}
     return dataset.map_batches(
         ImageScorer,
         fn_constructor_args=(metric,),

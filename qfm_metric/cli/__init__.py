@@ -1,14 +1,18 @@
 """The command `qfm-metric`: its first word chooses what runs, each in a module of its own.
 
 Results go to standard output or into files, progress and messages to standard error. Exit status: 0 all is well, 1 some
-picture failed or something cannot be written, 2 wrong usage, 3 a score is below `--fail-under`, 130 interrupted.
+picture failed or something cannot be written, 2 wrong usage, 3 a score is below `--fail-under`, 130 interrupted
+or ended.
 """
 
 import errno
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 COMMANDS = (
@@ -25,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else ("score", argv)
     try:
-        return int(import_module(f".{name}", __name__).main(rest))
+        with ending_as_interrupt():
+            return int(import_module(f".{name}", __name__).main(rest))
     except KeyboardInterrupt as interrupt:
         print(f"qfm-metric: interrupted{interrupt}", file=sys.stderr)
         return 130
@@ -36,6 +41,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = error.strerror or str(error)
         print(f"qfm-metric: cannot write {error.filename or 'standard output'}: {what}", file=sys.stderr)
         return 1
+
+
+@contextmanager
+def ending_as_interrupt() -> Iterator[None]:
+    """Inside, whoever ends the process (`kill`, a container's stop, a closed terminal) gets what Ctrl-C leaves."""
+    changed = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):  # Windows has no SIGHUP
+            if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has it ignored
+                changed[number] = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, before in changed.items():
+            signal.signal(number, before)
 
 
 class _Closed(io.TextIOBase):

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..atomic import whole_file
 from ..compare import Comparison, compare_scores
 from ..folder import check_options, score_files
-from ..folder.formats import FORMATS
+from ..folder.formats import FORMATS, key
 from ..folder.journal import read_table, suffixes
 from ..folder.row import Row
 from ..html.comparison import facts, left_out, write_comparison
@@ -24,7 +24,7 @@ from ..score import Metric
 from .options import add_metric_options, check_device, load_metric, refusing
 from .parser import Parser
 from .paths import Scan
-from .targets import check_target, is_comparison, is_page
+from .targets import check_target, is_comparison, is_page, output_file
 
 NAMES = 5  # listed of those that were left out
 
@@ -84,7 +84,9 @@ def build_parser() -> Parser:
     parser.add_argument("a", metavar="A", help=what)
     parser.add_argument("b", metavar="B", help="the other one; differences are B - A")
     parser.add_argument("--json", action="store_true", help="one JSON document with all pairs")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write to FILE instead of standard output")
+    parser.add_argument(
+        "-o", "--output", type=output_file, metavar="FILE", help="write to FILE instead of standard output"
+    )
     parser.add_argument("--html", metavar="FILE", help="write a page with the pictures side by side, too")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="pairs that differ most (default: 10)")
     parser.add_argument("--unpaired", action="store_true", help="compare all with all, even where names match")
@@ -134,4 +136,5 @@ def _read(source: str, metric: Metric | None, recursive: bool) -> Side:
             raise ValueError(f"{source}: expected a folder or a file of scores ({suffixes()})")
         rows, signature = read_table(source)
         base = common_folder(row.path for row in rows)
-    return Side(source, {row.path.removeprefix(base): row for row in rows}, signature)
+    # Names that are no text are escaped in some formats, and shall match those of the others.
+    return Side(source, {key(row.path.removeprefix(base)).decode(): row for row in rows}, signature)

@@ -18,10 +18,16 @@ def write_rows(
     """Write rows as they come, each whole: one that was computed is not lost."""
     if heading and (begin := form.begin(columns, signature)):
         write(begin)
-    for number, row in enumerate(rows):
-        write((form.between if number else "") + form.row(row, columns))
+    stopped: KeyboardInterrupt | None = None
+    try:
+        for number, row in enumerate(rows):
+            write((form.between if number else "") + form.row(row, columns))
+    except KeyboardInterrupt as interrupt:  # a document has its end all the same, or nobody could read it
+        stopped = interrupt
     if form.end:
         write(form.end)
+    if stopped:
+        raise stopped
 
 
 def format_of(name: str | None) -> Format:

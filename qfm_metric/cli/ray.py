@@ -98,6 +98,7 @@ def _rows(
         batch_size=args.batch_size,
         tile=args.tile,
         dtype=DTYPES[args.dtype],
+        facts=bool(args.facts),
     )
     for table in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
         yield from map(read_row, table.to_pylist())

@@ -16,6 +16,7 @@ from PIL import Image
 
 from .. import __version__
 from ..export import ExportError, need_packages
+from ..facts import FACT_COLUMNS
 from ..folder import DTYPES, check_options, check_runtime, score_files
 from ..folder.formats import FORMATS, UNPRINTABLE
 from ..folder.journal import Done, Journal, UsageError, skip_done
@@ -23,12 +24,12 @@ from ..folder.row import COLUMNS, Row, columns_with
 from ..html.scores import ReportWriter
 from ..onnx import RUNTIME, OnnxScore
 from ..score import GPU_BATCH, Metric
-from . import ray
+from . import COMMANDS, ray
 from .options import add_metric_options, check_device, load_metric, refusing
 from .output import counted, format_of, ranked, status_of, to_screen, with_progress, write_rows
 from .parser import Parser
 from .paths import Scan
-from .targets import check_target, is_page, is_table
+from .targets import check_target, is_page, is_table, output_file
 
 TITLE_PATHS = 3
 NUMBERS = ("batch_size", "workers", "threads", "tile")
@@ -68,7 +69,7 @@ def build_parser() -> Parser:
     for name, kind in FORMATS.items():
         form.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=kind.help)
     add("-0", "--null", action="store_true", help="paths on stdin end with NUL, as those of find -print0")
-    add("-o", "--output", metavar="FILE", help=f"write results to FILE; columns: {','.join(COLUMNS)}")
+    add("-o", "--output", type=output_file, metavar="FILE", help=f"write results to FILE; columns: {','.join(COLUMNS)}")
     add("--html", metavar="FILE", help="write a self-contained page of the pictures, worst first, too")
     add("--map", metavar="DIR", help="draw the quality map over each picture, into DIR; the column map says where")
     add("--resume", action="store_true", help="keep the rows that FILE has, score only what is missing")
@@ -77,6 +78,12 @@ def build_parser() -> Parser:
     add("--top", type=int, metavar="N", help="only the first N rows of --sort (default: best)")
     add("--fail-under", type=float, metavar="X", help="exit with 3 if a score is below X")
     add("--tile", type=int, metavar="PX", help="score tiles of about PX x PX; the mean, and the lowest")
+    add(
+        "--facts",
+        action="store_true",
+        default=None,  # as in FILE.run.json of a run without it
+        help=f"what each file says of itself (docs/facts.md); columns: {','.join(FACT_COLUMNS)}",
+    )
     add("--workers", type=int, default=1, metavar="N", help="processes (on a GPU: threads that decode; default: 1)")
     add_metric_options(parser)
     add("--dtype", choices=DTYPES, default="float32", help="precision of the network; only float32 gives exact scores")
@@ -98,6 +105,9 @@ def build_parser() -> Parser:
 
 def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     """Refuse options that are out of range or contradict each other, before anything is loaded or written."""
+    for name in {*COMMANDS} & {*args.paths}:
+        if not os.path.lexists(name):
+            refuse(f"{name}: expected this command before all options, or a file or folder of that name")
     with refusing(refuse, maps="map"):
         check_options(**{name: getattr(args, name) for name in NUMBERS})
         check_runtime(RUNTIME if args.onnx else "torch", DTYPES[args.dtype], args.tile, args.map)
@@ -149,7 +159,7 @@ def check_onnx(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
 
 def run(args: argparse.Namespace, metric: Metric) -> Done:
     """Score and write."""
-    columns = columns_with(*(["lowest"] if args.tile else ["map"] if args.map else []))
+    columns = columns_with(tiles=bool(args.tile), facts=bool(args.facts), maps=bool(args.map))
     form = format_of(args.format)
     journal = Journal(Path(args.output), form) if args.output else None
     done, write, report = Done(), to_screen, None
@@ -185,7 +195,7 @@ def run(args: argparse.Namespace, metric: Metric) -> Done:
 
 def settings(args: argparse.Namespace, metric: Metric) -> dict[str, Any]:
     """What decides the rows of a run; one that is gone on with must have the same."""
-    named = {name: getattr(args, name) for name in ("format", "tile", "dtype", "map", "onnx")}
+    named = {name: getattr(args, name) for name in ("format", "tile", "dtype", "map", "onnx", "facts")}
     return {"signature": metric.signature, "weights_sha256": metric.weights_sha256, **named}
 
 
@@ -204,6 +214,7 @@ def score(args: argparse.Namespace, metric: Metric, done: Done) -> Iterator[Row]
         dtype=DTYPES[args.dtype],
         tile=args.tile,
         maps=args.map,
+        facts=bool(args.facts),
     )
 
 

@@ -4,7 +4,6 @@ An existing file is replaced only if it is empty, or is of the kind that would b
 """
 
 import codecs
-import json
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -15,12 +14,17 @@ from ..folder.formats import FORMATS
 from ..folder.journal import run_file
 from ..folder.row import read_row
 from ..images import IMAGE_SUFFIXES
-from ..weights import CONFIG_KEY
 
 HEAD = 2**16  # bytes that are looked at
 PAGE = b'<meta name="generator" content="qfm-metric">'
 COMPARISON = re.compile(rb'A: [^\n]*(mean [\d.]+ of|nothing scored)|\{\s*"paired": ')
+STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 TEXT = re.compile(rb"(?:[01]\.\d{4}\t|error\t)")
+
+
+def output_file(name: str) -> str | None:
+    """The file that an option names; None for standard output, which is what is written to without the option."""
+    return None if name in STANDARD_OUTPUT else name
 
 
 def check_target(
@@ -29,23 +33,20 @@ def check_target(
     is_ours: Callable[[Path], bool],
     inputs: Iterable[str],
     refuse: Callable[[str], Any],
-    *,
-    picture: bool = False,
 ) -> None:
     """Refuse a file that must not be written, before anything is opened; a pipe or a device may be.
 
     Args:
         option: That names the file, for the message.
         path: The file; None: nothing is written.
-        is_ours: Whether an existing file is of the kind that would be written; False of pictures: they never replace.
+        is_ours: Whether an existing file is of the kind that would be written.
         inputs: What the command reads.
         refuse: Gets the message.
-        picture: A picture is written: its suffix is one.
     """
     if path is None:
         return
     file = Path(path)
-    if not picture and file.suffix.lower() in IMAGE_SUFFIXES:
+    if path.lower().endswith(tuple(IMAGE_SUFFIXES)):  # `.jpg`, too, which a file `-o.jpg` comes out as
         refuse(
             f"{option}: expected the name of the file to write, got a picture's: {path}; name it before the pictures"
         )
@@ -103,22 +104,6 @@ def is_export(path: Path) -> bool:
     """Whether a file is an exported metric, which names itself in its metadata."""
     data = path.read_bytes()
     return b"qfm_metric" in data
-
-
-def is_weights(path: Path) -> bool:
-    """Whether a file is a weights file of ours: safetensors with a config in its header."""
-    head = _head(path)
-    try:
-        size = int.from_bytes(head[:8], "little")
-        header = json.loads(head[8 : 8 + size]) if size < len(head) else json.loads(path.read_bytes()[8 : 8 + size])
-        return CONFIG_KEY in header["__metadata__"]
-    except (ValueError, KeyError, TypeError):
-        return False
-
-
-def never(path: Path) -> bool:
-    """Pictures replace nothing."""
-    return False
 
 
 def _head(path: Path) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..hub import find_weights
-from ..weights import EMBEDDED, WeightsError, read_manifest, read_verified
+from ..weights import EMBEDDED, WeightsError, read_manifest, read_verified, read_weights
 from .parser import Parser
 
 
@@ -72,7 +72,7 @@ def verify(args: argparse.Namespace) -> int:
     for source in args.sources or here:
         try:
             found = find_weights(source, cache_dir=args.cache_dir, local_files_only=True)
-            sha256 = read_verified(found)[1]
+            sha256 = read_weights(found).sha256
             known = [name for name, entry in read_manifest()["weights"].items() if entry["sha256"] == sha256]
             print("ok" if known or found.sha256 else "unknown", source, known[0] if known else "-", sha256, sep="\t")
         except WeightsError as error:

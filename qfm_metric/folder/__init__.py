@@ -11,11 +11,12 @@ network with many threads, and a decoder that crashes takes one row with it. On 
 
 import os
 from collections.abc import Iterable, Iterator
+from numbers import Integral
 
 import torch
 
 from ..score import GPU_BATCH, Metric, QFMScore
-from .one_file import EncodedImage, OneFile
+from .one_file import EncodedImage, OneFile, Source
 from .pool import in_processes, on_gpu
 from .row import Row
 
@@ -35,6 +36,7 @@ def score_files(
     dtype: torch.dtype = torch.float32,
     tile: int | None = None,
     maps: str | os.PathLike[str] | None = None,
+    facts: bool = False,
     room: int = ROOM,
 ) -> Iterator[Row]:
     """Score files as they come: a row per path, in the order of the paths, whatever is wrong with a file.
@@ -59,6 +61,7 @@ def score_files(
         maps: Folder for an overlay of each picture and its quality map, drawn from the pass that gives the score. The
             folders of the picture's path stand in it again: `a/b/cat.jpg` gives `maps/a/b/cat-map.png`. No file is
             overwritten: the next one is `cat-map-2.png`; `extra["map"]` says which.
+        facts: Add to `extra` what each file says of itself, see `qfm_metric.facts`.
         room: Pixels that may be decoded at the same time; a picture that is larger is decoded alone.
 
     Yields:
@@ -66,7 +69,7 @@ def score_files(
 
     Raises:
         ValueError: an option is out of range; options that contradict each other.
-        TypeError: the metric is none.
+        TypeError: the metric is none; `paths` is a single path, or holds something else; an option that is no integer.
         OSError: an overlay cannot be written.
         RuntimeError: worker processes cannot start.
 
@@ -77,21 +80,37 @@ def score_files(
     check_options(workers=workers, threads=threads, batch_size=batch_size, room=room, tile=tile)
     metric, folder = QFMScore() if metric is None else metric, None if maps is None else os.fsdecode(maps)
     check_metric(metric, dtype, tile, folder)
-    one_file = OneFile(metric, tile, dtype, folder)
-    names = (path if isinstance(path, EncodedImage) else os.fsdecode(path) for path in paths)
+    one_file = OneFile(metric, tile, dtype, folder, facts)
+    if isinstance(paths, str | bytes | os.PathLike | EncodedImage):
+        raise TypeError(f"paths: expected several, got {paths!r} alone; pass [path]")
+    names = map(_source, paths)
     if metric.device.type != "cpu":
         return on_gpu(names, one_file, workers, batch_size, room)
     return map(one_file, names) if workers == 1 else in_processes(names, one_file, workers, threads, room)
 
 
-def check_options(**options: float | None) -> None:
-    """Refuse numbers below the least that makes sense; None is left out.
+def _source(path: object) -> Source:
+    if isinstance(path, EncodedImage):
+        return path
+    if isinstance(path, str | bytes | os.PathLike):
+        return os.fsdecode(path)
+    raise TypeError(
+        f"paths: expected paths or EncodedImages, got {type(path).__name__}; give what is decoded to the metric itself"
+    )
+
+
+def check_options(**options: int | None) -> None:
+    """Refuse what is no whole number, and numbers below the least that makes sense; None is left out.
 
     Raises:
-        ValueError: names the option.
+        TypeError, ValueError: names the option.
     """
     for name, value in options.items():
-        if value is not None and value < LEAST[name]:
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise TypeError(f"{name}: expected an integer, got {value!r}")
+        if value < LEAST[name]:
             raise ValueError(f"{name}: expected at least {LEAST[name]}, got {value}")
 
 
@@ -114,8 +133,11 @@ def check_runtime(runtime: str, dtype: torch.dtype, tile: int | None = None, map
     """Refuse what a metric that runs in `runtime` cannot do, and options that contradict each other.
 
     Raises:
-        ValueError: maps of tiles; maps or another precision from a metric that has only scores. Names the option.
+        ValueError: a precision that is none of `DTYPES`; maps of tiles; maps or another precision from a metric that
+            has only scores. Names the option.
     """
+    if dtype not in DTYPES.values():
+        raise ValueError(f"dtype: expected one of {', '.join(map(str, DTYPES.values()))}, got {dtype!r}")
     if maps is not None and tile is not None:
         raise ValueError("maps: expected whole pictures, got tiles; leave one of the two out")
     if runtime != "torch" and maps is not None:

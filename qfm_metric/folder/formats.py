@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from ..atomic import whole_file
-from .row import DECIMALS, Row, Value, arrow_schema
+from .row import DECIMALS, EXTRA_COLUMNS, Row, Value, arrow_schema
 
 UNPRINTABLE = "backslashreplace"  # a file name need not be text in any encoding; no such name may end the run
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
 GROUP = 10_000  # rows that are converted at a time
 
@@ -65,12 +66,18 @@ def key(path: str) -> bytes:
     return path.encode("utf-8", UNPRINTABLE)
 
 
+def printable(text: str) -> str:
+    """Text with its control characters as escapes: a name can hold line breaks, and what a terminal obeys."""
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
 def text_row(row: Row, columns: Columns) -> str:
-    """The score and, with tiles, the lowest; then the path. Or `error`, the path, and what is wrong."""
+    """The score, what else was asked for except maps, and the path. Or `error`, the path, and what is wrong. A line."""
+    path = printable(row.path)
     if row.score is None:
-        return f"error\t{row.path}\t{row.error}\n"
-    lowest = f"{row.value('lowest'):.{DECIMALS}f}\t" if "lowest" in columns else ""
-    return f"{row.score:.{DECIMALS}f}\t{lowest}{row.path}\n"
+        return f"error\t{path}\t{printable(row.error or '')}\n"
+    extra = [_decimal(row.value(name)) for name in columns if name in EXTRA_COLUMNS and name != "map"]
+    return "\t".join([_decimal(row.score), *extra, path]) + "\n"
 
 
 def csv_row(row: Row, columns: Columns) -> str:
@@ -83,17 +90,20 @@ def csv_row(row: Row, columns: Columns) -> str:
     return csv_line([_field(value) for value in found])
 
 
-def _field(value: Value) -> Value:
-    if isinstance(value, float):
-        return f"{value:.{DECIMALS}f}"
-    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
+def _field(value: Value) -> str:
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else _decimal(value)
+
+
+def _decimal(value: Value) -> str:
+    """A value in as many decimals whatever it is; nothing for None."""
+    return f"{value:.{DECIMALS}f}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def csv_line(fields: Iterable[Any]) -> str:
-    """One CSV record."""
+    """One CSV record; a line break of either kind is quoted."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(fields)
-    return line.getvalue()
+    csv.writer(line, lineterminator="\r\n").writerow(fields)  # what stands in it decides what is quoted
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def json_row(row: Row, columns: Columns) -> str:

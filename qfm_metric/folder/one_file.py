@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
-from ..images import ImageError, Pixels, naming, open_image, read_pixels
+from ..facts import facts_columns, facts_of, jpeg_bytes, read_encoding
+from ..images import ImageError, Pixels, file_bytes, naming, open_image, read_pixels
 from ..overlay import draw_overlay, save_overlay
 from ..score import GPU_BATCH, Metric, Rating, Views
-from .row import Row
+from .row import Row, Value
 from .tiles import split_tiles
 
 Wait = Callable[[int], AbstractContextManager[object]]  # for room for so many pixels
@@ -43,7 +44,7 @@ class OneFile:
     """Scores files one by one, or some at a time: `look` at each, then `finish` them together.
 
     Attributes:
-        metric, tile, dtype, maps: See `score_files`.
+        metric, tile, dtype, maps, facts: See `score_files`.
         wait: For room to decode a picture.
     """
 
@@ -51,6 +52,7 @@ class OneFile:
     tile: int | None = None
     dtype: torch.dtype = torch.float32
     maps: str | None = None
+    facts: bool = False
     wait: Wait = no_wait
 
     def __call__(self, source: Source) -> Row:
@@ -59,14 +61,14 @@ class OneFile:
             return next(self.finish([self.look(source)]))
         path = path_of(source)
         try:
-            with self._pixels(source) as pixels:
+            with self._decoded(source) as (pixels, facts):
                 tiles = split_tiles(pixels, self.tile)
                 found: list[Rating] = []
                 for i in range(0, len(tiles), GPU_BATCH):  # the views of all tiles would take 8 times the pixels
                     found += self._rate([self._views(path, tile) for tile in tiles[i : i + GPU_BATCH]])
                 scores = [rating.score for rating in found]
                 row = Row(path, sum(scores) / len(scores), width=pixels.shape[1], height=pixels.shape[0])
-                return replace(row, extra={"lowest": min(scores)})
+                return replace(row, extra={"lowest": min(scores), **facts})
         except ImageError as error:
             return Row(path, error=str(error))
 
@@ -74,8 +76,9 @@ class OneFile:
         """A row that lacks its score, and the views; or a row with an error."""
         path = path_of(source)
         try:
-            with self._pixels(source) as pixels:
-                return Row(path, width=pixels.shape[1], height=pixels.shape[0]), self._views(path, pixels)
+            with self._decoded(source) as (pixels, facts):
+                row = Row(path, width=pixels.shape[1], height=pixels.shape[0], extra=facts)
+                return row, self._views(path, pixels)
         except ImageError as error:
             return Row(path, error=str(error)), None
 
@@ -87,7 +90,7 @@ class OneFile:
                 rating = next(found)
                 row = replace(row, score=rating.score, std=rating.std)
                 if rating.quality_map is not None:
-                    row = replace(row, extra={"map": self._save_map(row, views, rating)})
+                    row = replace(row, extra={**row.extra, "map": self._save_map(row, views, rating)})
             yield row
 
     def _rate(self, views: Sequence[Views]) -> list[Rating]:
@@ -96,14 +99,20 @@ class OneFile:
             return self.metric.rate(views, maps=self.maps is not None)
 
     @contextmanager
-    def _pixels(self, source: Source) -> Iterator[Pixels]:
-        """Of a file; there is room for them inside."""
-        data = source.data if isinstance(source, EncodedImage) else None
+    def _decoded(self, source: Source) -> Iterator[tuple[Pixels, dict[str, Value]]]:
+        """Pixels of a file, for which there is room inside, and its facts."""
+        path = path_of(source)
+        with naming(path):
+            if isinstance(source, EncodedImage):
+                data: bytes | None = file_bytes(source.data)
+            else:
+                data = jpeg_bytes(path) if self.facts else None
         with ExitStack() as held:
-            with open_image(path_of(source), data) as image:
+            with open_image(path, data) as image:
                 held.enter_context(self.wait(image.width * image.height))
+                encoding = read_encoding(image, data) if self.facts else None
                 pixels = read_pixels(image)
-            yield pixels
+            yield pixels, facts_columns(facts_of(encoding, pixels)) if encoding else {}
 
     def _views(self, path: str, pixels: Pixels) -> Views:
         with naming(path), torch.inference_mode():

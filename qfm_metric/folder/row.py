@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from ..facts import FACT_COLUMNS
+
 Value: TypeAlias = str | float | int | None
 
 DECIMALS = 4  # the fifth may differ with the batch
@@ -18,7 +20,7 @@ COLUMNS: Mapping[str, type] = {
     "note": str,
 }
 """Name and type of the columns that every table has, in their order: the fields of `Row`."""
-EXTRA_COLUMNS: Mapping[str, type] = {"lowest": float, "map": str}
+EXTRA_COLUMNS: Mapping[str, type] = {"lowest": float, **FACT_COLUMNS, "map": str}
 """Columns that a table has where they were asked for: keys of `Row.extra`."""
 
 
@@ -33,8 +35,8 @@ class Row:
         width, height: Of the upright picture in pixels; None if there is an error.
         error: None if there is a score.
         note: What to bear in mind about the score, such as `damaged: ...`; None: nothing.
-        extra: Named columns that were asked for: `lowest`, the lowest score of a tile; `map`, the path of the overlay
-            that was written, see `qfm_metric.overlay`.
+        extra: Named columns that were asked for: `lowest`, the lowest score of a tile; those of
+            `qfm_metric.facts.FACT_COLUMNS`; `map`, the path of the overlay that was written, see `qfm_metric.overlay`.
     """
 
     path: str
@@ -52,9 +54,10 @@ class Row:
         return round(found, DECIMALS) if isinstance(found, float) else found
 
 
-def columns_with(*extra: str) -> tuple[str, ...]:
-    """Names of the columns of a table with these extra ones."""
-    return (*COLUMNS, *extra)
+def columns_with(*, tiles: bool = False, facts: bool = False, maps: bool = False) -> tuple[str, ...]:
+    """Names of the columns of a table, of which these are asked for."""
+    wanted = {"lowest": tiles, **dict.fromkeys(FACT_COLUMNS, facts), "map": maps}
+    return (*COLUMNS, *(name for name in EXTRA_COLUMNS if wanted[name]))
 
 
 def read_row(values: Mapping[str, Any]) -> Row:

@@ -17,6 +17,7 @@ from importlib.resources import files
 from typing import IO, Any
 from urllib.parse import quote
 
+from ..folder.formats import printable
 from ..folder.row import Row
 from ..scale import BANDS, band
 
@@ -86,8 +87,8 @@ class Head:
 
 
 def shown(text: str) -> str:
-    """A path as text that can be printed: bytes of it that are no text become escapes."""
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
+    """A path as text that can be printed: bytes of it that are no text, and control characters, become escapes."""
+    return printable(os.fsencode(text).decode("utf-8", "backslashreplace"))
 
 
 def bin_of(value: float, scale: Scale = SCORES) -> int:

@@ -16,9 +16,10 @@ from helpers.mean import FATAL, Fatal, Half, KilledOnce, Mean
 from helpers.published import TINY
 from PIL import Image
 
-from qfm_metric import QFMScore, load_image, score_files
+from qfm_metric import QFMScore, file_facts, load_image, score_files
 from qfm_metric.adapters.ray import ImageScorer, score_dataset
 from qfm_metric.cli import main
+from qfm_metric.facts import FACT_COLUMNS, facts_columns
 from qfm_metric.folder.row import COLUMNS
 from qfm_metric.folder.uris import list_images
 from qfm_metric.model import QFMConfig, QFMNet
@@ -202,6 +203,15 @@ def test_what_cannot_be_scored_is_refused(tiny, batch, options, message):
 def test_a_prefix_keeps_columns_apart(tiny, paths):
     scored = ImageScorer(tiny, prefix="qfm_", tile=64)(pa.table({"path": paths[:1], "width": [3]}))
     assert scored.column_names == ["path", "width", *(f"qfm_{name}" for name in [*COLUMNS, "lowest"] if name != "path")]
+
+
+def test_facts_are_columns_of_every_format_of_images(tiny, tmp_path):
+    Image.effect_noise((96, 64), 60).save(path := str(tmp_path / "a.jpg"), quality=83)
+    facts = facts_columns(file_facts(path))
+    assert facts["jpeg_quality"] == 83
+    for table, column in ((pa.table({"path": [path]}), "path"), (encoded([path], "binary"), "image")):
+        [row] = ImageScorer(tiny, column=column, facts=True)(table).to_pylist()
+        assert {name: row[name] for name in FACT_COLUMNS} == facts
 
 
 @pytest.mark.slow

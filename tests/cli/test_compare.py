@@ -1,12 +1,15 @@
 """What is compared with what, the figures, and the command; mostly scores without pictures."""
 
 import csv
+import itertools
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.pages import read_page
+from helpers.pictures import grey
+from helpers.processes import NOT_TEXT
 from PIL import Image
 
 from qfm_metric.cli import main, options
@@ -217,6 +220,18 @@ def test_page_and_output_file(capsys):
     told = capsys.readouterr()
     assert "difference" in told.out  # what was computed is not lost
     assert "cannot write" in told.err
+
+
+def test_names_that_are_no_text_match_in_whatever_format(capsys):
+    Path("C").mkdir()
+    grey(f"C/{NOT_TEXT}", 100)
+    names = ["C", *(f"c.{name}" for name in FORMATS)]
+    for name in FORMATS:
+        assert main(["C", f"--{name}", "-o", f"c.{name}"]) == 0
+    for a, b in itertools.combinations(names, 2):
+        assert main(["compare", a, b, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["paired"], found["unmatched_a"], found["unmatched_b"]) == (True, [], [])
 
 
 @pytest.mark.parametrize("args", [["A"], ["A", "none"], ["A", "A/x.png"], ["A", "none.csv"], ["A", "bad.csv"]])

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,21 @@ def test_a_full_disk_costs_the_page_alone(capsys):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert capsys.readouterr().err == "qfm-metric: cannot write page.html: File too large\n"
     assert len(Path("out").read_text().splitlines()) == 7
+    assert not any("html" in path.name for path in Path().iterdir())
+
+
+def test_a_full_disk_is_told_of_the_file_whatever_writes_it(capsys):
+    main(["f", "--csv", "-o", "a.csv"])
+    shutil.copy("a.csv", "b.csv")
+    capsys.readouterr()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8000, limits[1]))
+    try:
+        assert main(["report", "a.csv", "-o", "page.html"]) == 1
+        assert main(["compare", "a.csv", "b.csv", "-o", "figures", "--html", "page.html"]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert capsys.readouterr().err == "qfm-metric: cannot write page.html: File too large\n" * 2
     assert not any("html" in path.name for path in Path().iterdir())
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -123,14 +124,20 @@ def test_text():
     assert text_of(results) == "0.1234\ta b.png\nerror\tc.png\t'c.png': broken\n"
 
 
+def test_a_name_is_never_more_than_its_part_of_a_line_of_text():
+    name = "a\n0.9000\tgood.png\x1b[2J\r.png"
+    lines = "0.1000\ta\\n0.9000\\tgood.png\\x1b[2J\\r.png\n", "error\ta\\n0.9000\\tgood.png\\x1b[2J\\r.png\tbroken\n"
+    assert text_of([Row(name, 0.1), Row(name, error="broken")]) == "".join(lines)
+
+
 def test_csv_reads_back():
-    names = ["a,b.png", 'say "hi".png', "two\nlines.png", "größe 猫.png", "", " tab\t.png "]
+    names = ["a,b.png", 'say "hi".png', "two\nlines.png", "größe 猫.png", "", " tab\t.png ", "old\rline.png"]
     results = [Row(name, 1 / 7) for name in names[:3]]
     results += [Row(name, error=f"{name!r} is {name}") for name in names[3:]]
     rows = list(csv.DictReader(io.StringIO(text_of(results, "csv"), newline="")))
     assert [list(row) for row in rows] == [["path", "score", "std", "width", "height", "error", "note"]] * len(names)
     assert [row["path"] for row in rows] == names
-    assert [row["score"] for row in rows] == ["0.1429"] * 3 + [""] * 3
+    assert [row["score"] for row in rows] == ["0.1429"] * 3 + [""] * 4
     assert [row["error"] for row in rows] == [result.error or "" for result in results]
 
 
@@ -224,6 +231,7 @@ def test_nothing_found(mean, capsys):
         (["--device", "mtia", "a.png"], "--device mtia: "),  # AssertionError from torch
         (["--device", "privateuseone", "a.png"], "--device privateuseone: "),  # ModuleNotFoundError
         (["--weights", read_manifest()["default"] + "x", "a.png"], f"did you mean {read_manifest()['default']!r}?"),
+        (["--csv", "compare", "a.png", "a.png"], "compare: expected this command before all options"),
         (["weights"], "required: COMMAND"),
         (["weights", "polish"], "polish"),
         (["export"], "expected --onnx FILE, --pt2 FILE or both"),
@@ -295,6 +303,25 @@ def test_an_interrupt_leaves_what_was_scored_in_order(mean, monkeypatch, capsys)
     out, err = capsys.readouterr()
     assert out == "0.2000\tb.png\n0.1000\ta.png\n"
     assert err == "qfm-metric: interrupted; the rows so far are written\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_leaves_what_an_interrupt_leaves(mean, monkeypatch, capsys, number):
+    def ended(*arguments, **options):
+        yield Row("a.png", 0.1)
+        os.kill(os.getpid(), number)
+        yield from (Row("late.png", 0.05) for _ in range(100_000))
+
+    monkeypatch.setattr(cli, "score_files", ended)
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        assert main(["--sort", "best", "x", "--top", "9", "--html", "page.html", "--json", "-o", "out.json"]) == 130
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+    assert json.loads(Path("out.json").read_text())["results"][0]["path"] == "a.png"
+    assert sorted(path.name for path in Path().iterdir()) == ["out.json", "page.html"]
+    assert capsys.readouterr().err.startswith("qfm-metric: interrupted; the rows so far are written")
 
 
 def test_fail_under_has_a_status_of_its_own(mean, capsys):

@@ -8,7 +8,7 @@ from helpers.mean import Mean
 from helpers.pictures import grey
 
 from qfm_metric.cli import main
-from qfm_metric.cli.targets import is_comparison, is_export, is_page, is_table, is_weights
+from qfm_metric.cli.targets import is_comparison, is_export, is_page, is_table
 
 CSV = "path,score\na.png,0.5\n"
 
@@ -33,6 +33,7 @@ def pictures(tmp_path, monkeypatch):
         "--csv -o a.png b.png c.jpg",  # FILE forgotten
         "a.png -o a.png",
         "a.png -o new.png",
+        "a.png -o.jpg",  # a shell's *.jpg, where a picture is called so
         "a.png -o notes.txt",
         "a.png --csv -o mine.csv",
         "a.png --jsonl -o mine.csv",
@@ -97,15 +98,31 @@ def test_what_a_command_wrote_it_writes_again(command, name):
     assert main(command.split()) == 0
 
 
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_standard_output_may_be_named(capsys, name):
+    for command in (["a.png", "--csv"], ["compare", "s.csv", "t.csv"]):
+        assert main(command) == 0
+        expected = capsys.readouterr()
+        assert main([*command, "-o", name]) == 0
+        assert capsys.readouterr() == expected
+
+
+@pytest.mark.parametrize("target", ["there.html", "absent.html"])
+def test_what_a_link_leads_to_is_written_and_the_link_stays(target):
+    Path("there.html").touch()
+    Path("link.html").symlink_to(target)
+    assert main(["report", "s.csv", "-o", "link.html"]) == 0
+    assert Path("link.html").is_symlink()
+    assert is_page(Path(target))
+
+
 def test_an_empty_file_and_a_device_are_written():
     Path("empty.csv").touch()
     assert main(["a.png", "--csv", "-o", "empty.csv"]) == 0
     assert main(["a.png", "--csv", "-o", "/dev/null"]) == 0
 
 
-def test_files_of_ours_are_known(tiny_files, tmp_path):
-    assert is_weights(tiny_files[0])
-    assert not is_weights(Path("notes.txt"))
+def test_files_of_ours_are_known():
     for check in (is_page, is_comparison, is_export, is_table(None), is_table("json"), is_table("csv")):
         assert not check(Path("notes.txt"))
     Path("cut.json").write_text('{"signature": "x", "results": [\n  {"path": "a", "sc')

@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import pytest
+from helpers.pictures import grey
 
 from qfm_metric import cli, hub
 from qfm_metric.weights import EMBEDDED, read_manifest, save_weights
@@ -85,12 +86,14 @@ def test_verify(known, default, entry, tmp_path, capsys):
     copy, other = tmp_path / "copy.safetensors", tmp_path / "other.safetensors"
     copy.write_bytes((EMBEDDED / entry["file"]).read_bytes())
     save_weights(other, {}, {}, None)
-    sources = [str(copy), str(other), "remote"]
+    grey(photo := tmp_path / "photo.jpg", 100)
+    sources = [str(copy), str(other), "remote", str(photo)]
     assert cli.main(["weights", "verify", *sources, "--cache-dir", str(tmp_path)]) == 1
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert rows[0] == ["ok", str(copy), default, entry["sha256"]]
     assert rows[1] == ["unknown", str(other), "-", hashlib.sha256(other.read_bytes()).hexdigest()]
     assert rows[2][:2] == ["error", "remote"]
+    assert rows[3][:2] == ["error", str(photo)]
 
 
 def test_token_is_sent_on_request_only(default, monkeypatch, capsys):

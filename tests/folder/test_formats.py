@@ -13,10 +13,14 @@ from qfm_metric.folder.formats import FORMATS, key
 from qfm_metric.folder.journal import Journal, read_table
 from qfm_metric.folder.row import COLUMNS, Row, columns_with, read_row
 
+FACTS = {"jpeg_quality": 85, "jpeg_tables": "standard", "recompressed": 1, "earlier_quality": 70}
+FACTS |= {"enlarged": 1.5, "shadows": 0.25, "highlights": 0.0, "bits": 8}
 ROWS = [
-    Row("a.png", 0.25, 0.125, 40, 30, extra={"lowest": 0.0625}),
+    Row("a.png", 0.25, 0.125, 40, 30, extra={"lowest": 0.0625, **FACTS}),
     Row("größe, 猫.png", 1.0, None, 1, 1, note='say "seen"', extra={"lowest": 1.0}),
     Row('two\nlines, "quoted".png', error="'two\nlines': expected a picture"),
+    Row("old\rlines.png", 0.5, extra={"lowest": 0.5}),
+    Row("\r\n.png", 0.5, extra={"lowest": 0.5}),
 ]
 NAMES = {  # the same three rows, as files of names
     "a.csv": 'path,score,error,width\nx.png,0.5000,,40\n"y,.png",,broken,\n',
@@ -46,8 +50,8 @@ def write(name, rows, columns, signature="by me"):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_row_comes_back_with_what_scored_it(monkeypatch, name):
-    monkeypatch.setattr(formats, "GROUP", 2)  # of three
-    assert read_table(write(name, ROWS, columns_with("lowest"))) == (ROWS, "by me")
+    monkeypatch.setattr(formats, "GROUP", 2)  # of five
+    assert read_table(write(name, ROWS, columns_with(tiles=True, facts=True))) == (ROWS, "by me")
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -139,12 +143,13 @@ def read_by_pyarrow(path):
 
 @pytest.mark.parametrize("name", ["parquet", "arrow"])
 def test_what_pyarrow_reads_of_a_binary_file(name):
-    table = read_by_pyarrow(write(name, ROWS, columns_with("lowest")))
-    assert table.column_names == [*COLUMNS, "lowest"]
+    table = read_by_pyarrow(write(name, ROWS, columns_with(tiles=True, facts=True)))
+    assert table.column_names == [*COLUMNS, "lowest", *FACTS]
     assert [str(column.type) for column in table.columns] == [
-        *["string", "double", "double", "int32", "int32", "string", "string", "double"]
+        *["string", "double", "double", "int32", "int32", "string", "string", "double"],
+        *["int32", "string", "int32", "int32", "double", "double", "double", "int32"],
     ]
-    assert table.to_pylist()[0] == {name: ROWS[0].value(name) for name in (*COLUMNS, "lowest")}
+    assert table.to_pylist()[0] == {name: ROWS[0].value(name) for name in (*COLUMNS, "lowest", *FACTS)}
 
 
 def test_a_parquet_file_of_another_program():

@@ -2,6 +2,7 @@
 
 import os
 from itertools import count, islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from helpers.mean import Mean
 from helpers.published import TINY
 from PIL import Image
 
-from qfm_metric import GuardedScore, ImageError, QFMScore, load_image, score_files
+from qfm_metric import EncodedImage, GuardedScore, ImageError, QFMScore, load_image, score_files
 from qfm_metric.folder.one_file import OneFile
 from qfm_metric.folder.pool import on_gpu
 from qfm_metric.folder.row import Row
@@ -124,7 +125,7 @@ def test_tiles_are_scored_as_pictures_of_their_own(tmp_path, tiny):
 def test_a_guarded_score_scores_a_folder(tiny, folder):
     """In this process, in others, in batches as on a GPU; each tile as a picture of its own."""
     torch.manual_seed(1)
-    robust = QFMScore(QFMNet(QFMConfig(**TINY, view_pixels=64 * 64)))
+    robust = QFMScore(QFMNet(QFMConfig(**TINY, view_pixels=64 * 64, uncertainty=True)))
     guarded = GuardedScore(tiny, robust, margin=(-0.01, 0.01))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -136,8 +137,9 @@ def test_a_guarded_score_scores_a_folder(tiny, folder):
     for row in readable:
         image = load_image(row.path)
         assert row.score == guarded(image).item()
-        assert row.std == tiny.assess(image).std.item()
-        held += row.score < tiny(image).item()
+        is_held = row.score < tiny(image).item()
+        assert row.std == (robust if is_held else tiny).assess(image).std.item()
+        held += is_held
     assert 0 < held < len(readable)
     assert list(score_files(paths, guarded, workers=2)) == rows
     assert list(on_gpu(iter(paths), OneFile(guarded), 2, 5, 200_000)) == rows
@@ -159,6 +161,41 @@ def test_what_is_no_metric_is_refused_before_a_file_is_read(metric):
         score_files(["missing.png"], metric)
 
 
+@pytest.mark.parametrize("paths", ["a.png", b"a.png", Path("a.png"), EncodedImage("a.png", b"")])
+def test_a_path_alone_is_refused_rather_than_taken_letter_by_letter(paths):
+    with pytest.raises(TypeError, match=r"paths: expected several, got .*; pass \[path\]"):
+        score_files(paths, Mean())
+
+
+@pytest.mark.parametrize("path", [None, 3, torch.rand(3, 8, 8), Image.new("L", (8, 8))])
+def test_what_is_no_path_is_named(path):
+    with pytest.raises(TypeError, match=f"paths: expected paths .* got {type(path).__name__}"):
+        list(score_files([path], Mean()))
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float64, torch.float8_e4m3fn, "float16"])
+def test_a_precision_that_networks_do_not_have_is_refused(dtype):
+    with pytest.raises(ValueError, match=r"dtype: expected one of torch\.float32, .* got "):
+        score_files([], Mean(), dtype=dtype)
+
+
+def not_read():
+    raise KeyError("a.png is not in the archive")
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ("text", "expected the bytes of a file, got str"),
+        (lambda: None, "expected the bytes of a file, got NoneType"),
+        (not_read, "expected the bytes of a file, but KeyError came: 'a.png is not in the archive'"),
+    ],
+)
+def test_bytes_that_cannot_be_had_are_no_damaged_picture(data, says):
+    [row] = score_files([EncodedImage("a.png", data)], Mean())
+    assert row.error == f"'a.png': {says}"
+
+
 def test_lower_precision_is_near(folder, tiny, expected):
     near = list(score_files(folder[:10], tiny, dtype=torch.bfloat16))
     moved = [abs(row.score - exact.score) for row, exact in zip(near, expected, strict=False) if exact.score]
@@ -172,3 +209,6 @@ def test_options_out_of_range(options):
     ((name, value),) = options.items()
     with pytest.raises(ValueError, match=f"{name}: expected at least .*, got {value}"):
         score_files([], Mean(), **options)
+    for other in (2.0, "2", True, float("nan")):
+        with pytest.raises(TypeError, match=f"{name}: expected an integer, got {other!r}"):
+            score_files([], Mean(), **{name: other})

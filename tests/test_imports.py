@@ -23,11 +23,13 @@ MAY_IMPORT = {
     "__init__": (set(), {"assessment", "folder", "guard", "images", "loss", "score", "weights"}),
     "__main__": ({"cli"}, set()),
     "cli": (
-        {"__init__", "atomic", "compare", "export", "folder", "html", "hub", "images", "onnx", "score", "weights"},
+        {"__init__", "atomic", "compare", "cull", "export", "folder", "html", "hub", "images"}
+        | {"onnx", "requirements", "score", "weights"},
         {"adapters"},
     ),
     "adapters": ({"__init__", "folder", "score"}, set()),
-    "html": ({"atomic", "compare", "folder", "images", "overlay", "scale"}, set()),
+    "cull": ({"atomic", "folder", "images", "requirements", "scale"}, set()),
+    "html": ({"atomic", "compare", "cull", "folder", "images", "overlay", "scale"}, set()),
     "folder": ({"atomic", "images", "overlay", "score"}, set()),
     "onnx": ({"export", "images", "model", "score", "torch_defaults"}, set()),
     "export": ({"model", "score", "torch_defaults"}, set()),
@@ -44,7 +46,8 @@ MAY_IMPORT = {
     "assessment": ({"scale"}, set()),
 }
 MAY_IMPORT |= dict.fromkeys(
-    ("atomic", "card", "compare", "decoding", "inputs", "model", "overlay", "scale", "torch_defaults"), (set(), set())
+    ("atomic", "card", "compare", "decoding", "inputs", "model", "overlay", "requirements", "scale", "torch_defaults"),
+    (set(), set()),
 )
 # Modules that import what a variable names, and which of ours that may be.
 BY_VARIABLE = {

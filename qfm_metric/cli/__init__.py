@@ -13,6 +13,7 @@ from importlib import import_module
 
 COMMANDS = (
     "compare",
+    "cull",
     "export",
     "report",
     "weights",

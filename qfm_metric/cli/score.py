@@ -59,8 +59,8 @@ def build_parser() -> Parser:
         prog="qfm-metric",
         description="How good does each picture look? A score from 0 (bad) to 1 (excellent), no reference needed.",
         epilog="A folder stands for the pictures in it. Exit status: 0 all scored, 1 some failed, 2 wrong usage, "
-        "3 below --fail-under. See also: qfm-metric weights, report, compare or export --help; folders of these names "
-        "are ./weights and so on",
+        "3 below --fail-under. See also: qfm-metric weights, report, compare, cull or export --help; folders of these "
+        "names are ./weights and so on",
     )
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="files, folders, globs, or - for a path per line on stdin")

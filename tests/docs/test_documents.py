@@ -20,7 +20,7 @@ DOCUMENTS = sorted(
     }
     - ELSEWHERE
 )
-SLOW = {"docs/folders.md", "docs/own-data.md"}  # start processes
+SLOW = {"docs/culling.md", "docs/folders.md", "docs/own-data.md"}  # start processes
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,12 @@ MAY_IMPORT = {
     "__main__": ({"cli"}, set()),
     "cli": (
         {"__init__", "atomic", "compare", "cull", "export", "folder", "html", "hub", "images"}
-        | {"onnx", "requirements", "score", "weights"},
+        | {"onnx", "ratings", "requirements", "score", "weights"},
         {"adapters"},
     ),
     "adapters": ({"__init__", "folder", "score"}, set()),
     "cull": ({"atomic", "folder", "images", "requirements", "scale"}, set()),
+    "ratings": ({"atomic", "folder", "images", "scale"}, set()),
     "html": ({"atomic", "compare", "cull", "folder", "images", "overlay", "scale"}, set()),
     "folder": ({"atomic", "images", "overlay", "score"}, set()),
     "onnx": ({"export", "images", "model", "score", "torch_defaults"}, set()),

@@ -23,7 +23,7 @@ from ..folder.row import COLUMNS, Row, columns_with
 from ..html.scores import ReportWriter
 from ..onnx import RUNTIME, OnnxScore
 from ..score import GPU_BATCH, Metric
-from . import ray
+from . import ray, xmp
 from .options import add_metric_options, check_device, load_metric, refusing
 from .output import counted, format_of, ranked, status_of, to_screen, with_progress, write_rows
 from .parser import Parser
@@ -71,6 +71,7 @@ def build_parser() -> Parser:
     add("-o", "--output", metavar="FILE", help=f"write results to FILE; columns: {','.join(COLUMNS)}")
     add("--html", metavar="FILE", help="write a self-contained page of the pictures, worst first, too")
     add("--map", metavar="DIR", help="draw the quality map over each picture, into DIR; the column map says where")
+    xmp.add_options(parser)
     add("--resume", action="store_true", help="keep the rows that FILE has, score only what is missing")
     add("-r", "--recursive", action="store_true", help="look into the folders of folders, too")
     add("--sort", choices=("best", "worst"), help="rows in order of score at the end, this end first")
@@ -109,6 +110,7 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     if args.onnx:
         check_onnx(args, refuse)
     ray.check(args, refuse)
+    xmp.check(args, refuse)
     if args.engine != "ray":  # the device is the workers'
         check_device(args, refuse)
 
@@ -163,6 +165,8 @@ def run(args: argparse.Namespace, metric: Metric) -> Done:
             file, done = journal.begin(settings(args, metric), args.resume)
             write = opened.enter_context(file).write
         rows = counted(score(args, metric, done), done)
+        if args.xmp:
+            rows = xmp.with_sidecars(rows, args, metric.signature)
         if report:
             for row in journal.rows() if journal and done.end else ():
                 report.add(row)

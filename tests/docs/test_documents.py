@@ -20,7 +20,7 @@ DOCUMENTS = sorted(
     }
     - ELSEWHERE
 )
-SLOW = {"docs/culling.md", "docs/folders.md", "docs/own-data.md"}  # start processes
+SLOW = {"docs/culling.md", "docs/folders.md", "docs/own-data.md", "docs/ratings.md"}  # start processes
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .assessment import Assessment
     from .folder import score_files
     from .folder.one_file import EncodedImage
+    from .folder.table import score_table
     from .guard import GuardedScore
     from .images import ImageError, load_image
     from .loss import QFMLoss
@@ -30,6 +31,7 @@ __all__ = [
     "WeightsError",
     "load_image",
     "score_files",
+    "score_table",
 ]
 
 # Imported when they are first asked for: torch takes seconds, and nobody waits for it to read a version.
@@ -43,6 +45,7 @@ _MODULES = {
     "WeightsError": "weights",
     "load_image": "images",
     "score_files": "folder",
+    "score_table": "folder.table",
 }
 
 

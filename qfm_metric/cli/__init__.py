@@ -16,6 +16,7 @@ COMMANDS = (
     "cull",
     "export",
     "report",
+    "watch",
     "weights",
 )  # modules of this package; any other first word is a path to score
 

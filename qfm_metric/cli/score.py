@@ -59,8 +59,8 @@ def build_parser() -> Parser:
         prog="qfm-metric",
         description="How good does each picture look? A score from 0 (bad) to 1 (excellent), no reference needed.",
         epilog="A folder stands for the pictures in it. Exit status: 0 all scored, 1 some failed, 2 wrong usage, "
-        "3 below --fail-under. See also: qfm-metric weights, report, compare, cull or export --help; folders of these "
-        "names are ./weights and so on",
+        "3 below --fail-under. See also: qfm-metric weights, report, compare, cull, watch or export --help; folders "
+        "of these names are ./weights and so on",
     )
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="files, folders, globs, or - for a path per line on stdin")
@@ -118,7 +118,7 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
 def check_output(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     """Refuse files and folders that what was asked for cannot go to."""
     form = format_of(args.format)
-    if form.package and not args.output:
+    if form.convert and not args.output:
         refuse(f"--{args.format}: expected -o FILE; it cannot be streamed to standard output")
     if form.package and importlib.util.find_spec(form.package) is None:
         refuse(f"--{args.format}: expected {form.package} to be installed; pip install 'qfm-metric[{form.extra}]'")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ..folder.formats import FORMATS
+from ..folder.formats import FORMATS, has_scores_alone
 from ..folder.journal import run_file
 from ..folder.row import read_row
 from ..images import IMAGE_SUFFIXES
@@ -60,6 +60,8 @@ def is_table(name: str | None) -> Callable[[Path], bool]:
     """Whether a file holds rows of a format (None: text), or is the half-written one of a run that ended."""
 
     def check(path: Path) -> bool:
+        if name == "sqlite" and not has_scores_alone(path):  # is replaced as a whole
+            return False
         if run_file(path).is_file():  # a run of ours has begun it, and may have been cut off anywhere
             return True
         if name is None:

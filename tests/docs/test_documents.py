@@ -20,7 +20,13 @@ DOCUMENTS = sorted(
     }
     - ELSEWHERE
 )
-SLOW = {"docs/culling.md", "docs/folders.md", "docs/own-data.md", "docs/ratings.md"}  # start processes
+SLOW = {
+    "docs/culling.md",
+    "docs/folders.md",
+    "docs/own-data.md",
+    "docs/ratings.md",
+    "docs/tables.md",
+}  # start processes
 
 
 @pytest.mark.parametrize(

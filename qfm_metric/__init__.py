@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .images import ImageError, load_image
     from .loss import QFMLoss
     from .score import QFMScore
+    from .video import VideoError, score_video
     from .weights import WeightsError
 
 __version__ = "0.1.0"
@@ -28,10 +29,12 @@ __all__ = [
     "ImageError",
     "QFMLoss",
     "QFMScore",
+    "VideoError",
     "WeightsError",
     "load_image",
     "score_files",
     "score_table",
+    "score_video",
 ]
 
 # Imported when they are first asked for: torch takes seconds, and nobody waits for it to read a version.
@@ -42,10 +45,12 @@ _MODULES = {
     "ImageError": "images",
     "QFMLoss": "loss",
     "QFMScore": "score",
+    "VideoError": "video.frames",
     "WeightsError": "weights",
     "load_image": "images",
     "score_files": "folder",
     "score_table": "folder.table",
+    "score_video": "video",
 }
 
 

@@ -20,17 +20,18 @@ MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for p
 # inside a function; always what is in their own folder. `__init__` is the package itself. What is not listed fails:
 # think about where it stands first. Training may import everything, and nothing imports training.
 MAY_IMPORT = {
-    "__init__": (set(), {"assessment", "folder", "guard", "images", "loss", "score", "weights"}),
+    "__init__": (set(), {"assessment", "folder", "guard", "images", "loss", "score", "video", "weights"}),
     "__main__": ({"cli"}, set()),
     "cli": (
         {"__init__", "atomic", "compare", "cull", "export", "folder", "html", "hub", "images"}
-        | {"onnx", "ratings", "requirements", "score", "weights"},
+        | {"onnx", "ratings", "requirements", "score", "video", "weights"},
         {"adapters"},
     ),
     "adapters": ({"__init__", "folder", "score"}, set()),
     "cull": ({"atomic", "folder", "images", "requirements", "scale"}, set()),
     "ratings": ({"atomic", "folder", "images", "scale"}, set()),
     "html": ({"atomic", "compare", "cull", "folder", "images", "overlay", "scale"}, set()),
+    "video": ({"folder", "images", "score"}, set()),
     "folder": ({"atomic", "images", "overlay", "score"}, set()),
     "onnx": ({"export", "images", "model", "score", "torch_defaults"}, set()),
     "export": ({"model", "score", "torch_defaults"}, set()),
@@ -53,7 +54,7 @@ MAY_IMPORT |= dict.fromkeys(
 # Modules that import what a variable names, and which of ours that may be.
 BY_VARIABLE = {
     "__init__": {f"qfm_metric.{module}" for module in qfm_metric._MODULES.values()},
-    "cli.__init__": {f"qfm_metric.cli.{command}" for command in (*COMMANDS, "score")},
+    "cli.__init__": {f"qfm_metric.cli.{command}" for command in (*COMMANDS, "score", "video")},
     "export": set(),
 }
 # Each adapter loads the packages of its extra, which nothing else does; pyiqa's waits for register().

@@ -19,13 +19,30 @@ COMMANDS = (
     "watch",
     "weights",
 )  # modules of this package; any other first word is a path to score
+FILMS = (
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".avi",
+    ".mts",
+    ".m2ts",
+    ".ts",
+    ".mpg",
+    ".mpeg",
+    ".wmv",
+    ".3gp",
+    ".mxf",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     reopen_closed_streams()
     argv = sys.argv[1:] if argv is None else list(argv)
-    name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else ("score", argv)
+    film = any(word.lower().endswith(FILMS) for word in argv)
+    name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else ("video" if film else "score", argv)
     try:
         return int(import_module(f".{name}", __name__).main(rest))
     except KeyboardInterrupt as interrupt:

@@ -26,6 +26,7 @@ SLOW = {
     "docs/own-data.md",
     "docs/ratings.md",
     "docs/tables.md",
+    "docs/video.md",
 }  # start processes
 
 

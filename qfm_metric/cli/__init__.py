@@ -41,8 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     reopen_closed_streams()
     argv = sys.argv[1:] if argv is None else list(argv)
-    film = any(word.lower().endswith(FILMS) for word in argv)
-    name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else ("video" if film else "score", argv)
+    name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else (_scorer(argv), argv)
     try:
         return int(import_module(f".{name}", __name__).main(rest))
     except KeyboardInterrupt as interrupt:
@@ -55,6 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = error.strerror or str(error)
         print(f"qfm-metric: cannot write {error.filename or 'standard output'}: {what}", file=sys.stderr)
         return 1
+
+
+def _scorer(argv: Sequence[str]) -> str:
+    """What scores these paths: `video` films, `score` pictures; also those with films among them, as of `*`."""
+    if not any(word.lower().endswith(FILMS) for word in argv):
+        return "score"
+    from ..images import IMAGE_SUFFIXES  # slow to import
+
+    values = [word.lower() for before, word in zip(["", *argv], argv, strict=False) if not before.startswith("-")]
+    return "score" if any(word.endswith(tuple(IMAGE_SUFFIXES)) for word in values) else "video"
 
 
 class _Closed(io.TextIOBase):

@@ -166,7 +166,7 @@ def run(args: argparse.Namespace, metric: Metric) -> Done:
             write = opened.enter_context(file).write
         rows = counted(score(args, metric, done), done)
         if args.xmp:
-            rows = xmp.with_sidecars(rows, args, metric.signature)
+            rows = xmp.with_sidecars(rows, args, metric.signature, done)
         if report:
             for row in journal.rows() if journal and done.end else ():
                 report.add(row)

@@ -4,11 +4,14 @@ import argparse
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from ..folder.journal import Done
 from ..folder.row import Row
 from ..html.document import shown
 from ..ratings.sidecars import SidecarError, Sidecars
 from ..ratings.stars import STARS, parse_stars
 from .parser import warn
+
+SHOWN = 20  # sidecars that could not be written
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +44,8 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
             refuse(f"--stars: {error}")
 
 
-def with_sidecars(rows: Iterable[Row], args: argparse.Namespace, signature: str) -> Iterator[Row]:
-    """Write the sidecar of each row as it passes, and say at the end what could not be written.
+def with_sidecars(rows: Iterable[Row], args: argparse.Namespace, signature: str, done: Done) -> Iterator[Row]:
+    """Write the sidecar of each row as it passes; one that cannot be written is told and counts as a failure.
 
     A row passes behind its sidecar: what a table has, has one.
     """
@@ -52,12 +55,18 @@ def with_sidecars(rows: Iterable[Row], args: argparse.Namespace, signature: str)
         replace=args.replace_stars,
         signature=signature,
     )
+    told = 0
     for row in rows:
         try:
             sidecars.write(row)
-        except SidecarError as error:
-            warn(shown(str(error)))
+        except (SidecarError, OSError) as error:
+            done.failed += 1
+            told += 1
+            if told <= SHOWN:
+                warn(f"no sidecar: {shown(str(error))}")
         yield row
+    if told > SHOWN:
+        warn(f"{told:,} sidecars could not be written")
     if sidecars.kept:
         warn(f"{sidecars.kept:,} pictures keep the stars or the label that a person gave; --replace-stars")
     if sidecars.shared:

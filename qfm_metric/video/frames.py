@@ -28,7 +28,7 @@ SHORTEST_SCENE = 0.5  # s; flashes and stroboscopes are no scenes
 HD = 720  # rows from which on colours without a label are BT.709's, as players have it
 BT601, BT709, UNLABELLED, RGB = 5, 1, 2, 0  # as FFmpeg numbers colour spaces
 ATTACHED_PICTURE = 1024  # FFmpeg's mark of a cover in a file of music
-MOST_PIXELS = 2**27  # of a frame
+MOST_PIXELS = 2**27  # of a frame; larger ones are refused before there is memory for them
 
 
 class VideoError(ImageError):
@@ -79,9 +79,16 @@ class Frames:
         any_frame = False
         with _open(self.path) as (container, stream):
             for frame, time in self._decode(container, stream):
-                any_frame, self.seconds = True, time
-                if sampler.takes(time, scenes.begins(frame, time)):
-                    yield Frame(time, *to_pixels(frame, stream.codec_context.sample_aspect_ratio))
+                self.seconds = time
+                try:
+                    if not sampler.takes(time, scenes.begins(frame, time)):
+                        continue
+                    pixels, note = to_pixels(frame, stream.codec_context.sample_aspect_ratio)
+                except (OSError, ValueError):  # FFmpeg's, too: a layout of pixels that it cannot convert
+                    self.damaged += 1
+                    continue
+                any_frame = True
+                yield Frame(time, pixels, note)
         if not any_frame:
             raise VideoError(f"{self.path!r}: expected a film with pictures, got none that can be decoded")
 
@@ -161,8 +168,6 @@ def to_pixels(frame: Any, aspect: Any = None) -> tuple[Pixels, str]:
         frame: PyAV's.
         aspect: Width of a pixel by its height; None or 0: square.
     """
-    if frame.width * frame.height > MOST_PIXELS:
-        raise VideoError(f"expected at most {MOST_PIXELS:,} pixels, got {frame.width} x {frame.height}")
     space = int(frame.colorspace)
     if space == UNLABELLED:
         space = BT709 if frame.height >= HD else BT601
@@ -194,4 +199,5 @@ def _open(path: str) -> Iterator[tuple[Any, Any]]:
         if not films:
             raise VideoError(f"{path!r}: expected a film, got a file without pictures")
         films[0].thread_type = "AUTO"
+        films[0].codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         yield container, films[0]

@@ -74,7 +74,8 @@ def test_a_low_mean_has_its_status():
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["clip.mkv", "a.png"], "expected films alone, got a.png"),
+        (["--csv", "a.png", "clip.mkv"], "expected films alone, got a.png"),
+        (["clip.mkv", "f"], "expected films alone, got f"),
         (["clip.mkv", "--fps", "0"], "--fps: expected more than 0"),
         (["clip.mkv", "--fail-under", "2"], "--fail-under: expected a score from 0 to 1"),
         (["clip.mkv", "clip.mkv", "--best-frame", "x.png"], "--best-frame: expected one film"),
@@ -90,6 +91,14 @@ def test_wrong_usage_is_told(capsys, words, says):
         main(words)
     assert ended.value.code == 2
     assert says in capsys.readouterr().err
+
+
+def test_films_among_pictures_are_no_pictures(capsys):
+    """As a shell makes them of a star: of a folder with Live Photos, for example."""
+    grey_file("a.png")
+    assert main(["a.png", "clip.mkv", "--jsonl"]) == 1
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["score"] for row in rows] == [0.2, None]
 
 
 def test_without_pyav_the_extra_is_named(monkeypatch, capsys):

@@ -47,8 +47,13 @@ def test_a_row_in_a_table_has_its_sidecar():
 
 def test_what_is_no_xmp_is_told_and_the_others_are_written(capsys):
     Path("f/1.png.xmp").write_text("mine")
-    assert main(["f", "--xmp"]) == 0
-    assert "f/1.png.xmp: expected XML" in capsys.readouterr().err
+    os.mkdir("f/0.png.xmp")
+    assert main(["f", "--xmp"]) == 1
+    said = capsys.readouterr()
+    assert "no sidecar: " in said.err
+    assert "f/1.png.xmp: expected XML" in said.err
+    assert "2 of 3 failed" in said.err
+    assert len(said.out.splitlines()) == 3
     assert Path("f/1.png.xmp").read_text() == "mine"
     assert Path("f/2.png.xmp").exists()
 

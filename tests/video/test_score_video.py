@@ -184,6 +184,13 @@ def test_damage_inside_is_passed_over_and_counted():
     assert found.times[-1] >= 2.5  # it went on behind the damage
 
 
+def test_frames_that_are_too_large_are_refused(monkeypatch):
+    film("a.mp4", [grey(51)] * 3)
+    monkeypatch.setattr("qfm_metric.video.frames.MOST_PIXELS", 128 * 72 - 1)
+    with pytest.raises(VideoError, match="got none that can be decoded"):
+        score_video("a.mp4", Mean())
+
+
 def test_sound_alone_is_no_film():
     import av
 

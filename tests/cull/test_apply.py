@@ -202,10 +202,10 @@ def test_nothing_is_ever_replaced(way):
 
 
 def test_a_file_that_comes_into_the_way_meanwhile_is_not_replaced(way):
-    write("a.jpg", "b.jpg")
+    write("a.jpg", "g/b.jpg")
     with pytest.raises(FileExistsError):
-        moving.move(os.path.abspath("f/a.jpg"), os.path.abspath("f/b.jpg"), os.path.abspath("part"))
-    assert files() == {"f/a.jpg": "a.jpg", "f/b.jpg": "b.jpg"}
+        moving.move(os.path.abspath("f/a.jpg"), os.path.abspath("f/g/b.jpg"), os.path.abspath("f/g/part"))
+    assert files() == {"f/a.jpg": "a.jpg", "f/g/b.jpg": "g/b.jpg"}
 
 
 def test_a_file_that_changes_while_it_is_copied_stays(across, monkeypatch):
@@ -219,6 +219,14 @@ def test_a_file_that_changes_while_it_is_copied_stays(across, monkeypatch):
     monkeypatch.setattr(moving.shutil, "copyfileobj", slowly)
     assert "it changed while it was copied" in apply_plan([planned("f/a.jpg")], "to", "undo").problems[0]
     assert files() == {"f/a.jpg": "changed"}
+
+
+def test_a_copy_that_differs_is_thrown_away(across, monkeypatch):
+    """As from a drive or a cable that spoils bytes."""
+    write("a.jpg")
+    monkeypatch.setattr(moving.shutil, "copyfileobj", lambda reader, writer, length: writer.write(b"A.jpg"))
+    assert apply_plan([planned("f/a.jpg")], "to", "undo").problems
+    assert files() == {"f/a.jpg": "a.jpg"}
 
 
 def test_a_full_disk_leaves_the_picture_where_it_is(across, monkeypatch):
@@ -242,6 +250,11 @@ def test_a_link_to_what_was_moved_is_not_taken_for_a_second_copy(way):
     os.symlink(os.path.abspath("to/reject/a.jpg"), "f/a.jpg")
     assert undo_plan("undo").problems
     assert apply_plan(plan, "to", "undo").problems
+    assert Path("to/reject/a.jpg").read_text() == "a.jpg"
+    os.unlink("f/a.jpg")
+    write("a.jpg", folder="elsewhere")
+    os.symlink(os.path.abspath("elsewhere/a.jpg"), "f/a.jpg")  # to an equal file: not ours to rely on
+    assert undo_plan("undo").problems
     assert Path("to/reject/a.jpg").read_text() == "a.jpg"
     os.unlink("f/a.jpg")
     os.rmdir("f")

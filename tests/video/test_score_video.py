@@ -72,6 +72,9 @@ def test_movement_short_flashes_and_fades_are_no_scenes():
     wide = np.kron(rng.integers(0, 255, (9, 60, 3), dtype=np.uint8), np.ones((8, 8, 1), dtype=np.uint8))
     film("pan.mp4", [wide[:, 2 * i : 2 * i + 128] for i in range(30)])
     assert times("pan.mp4") == [0, 1, 2]
+    loud = np.kron(rng.integers(0, 170, (9, 80, 3), dtype=np.uint8), np.ones((8, 8, 1), dtype=np.uint8))
+    film("fast.mp4", [loud[:, 16 * i : 16 * i + 128] for i in range(30)])  # each frame differs by more than a cut asks
+    assert times("fast.mp4") == [0, 1, 2]
     film("flash.mp4", [grey(20)] * 2 + [grey(220), grey(20)] + [grey(20)] * 16)
     assert times("flash.mp4") == [0, 1]
     film("fade.mp4", [grey(8 * i) for i in range(30)])
@@ -91,6 +94,16 @@ def test_colours_come_back_with_and_without_a_label():
         (seen,) = pixels_of(name)
         assert np.abs(seen[18, 64].astype(int) - (255, 0, 0)).max() <= CODED
         assert np.abs(seen[54, 64].astype(int) - (0, 0, 255)).max() <= CODED
+
+
+def test_a_large_film_without_a_label_is_of_bt709():
+    import av
+
+    picture = av.VideoFrame.from_ndarray(halves((255, 0, 0), (0, 255, 0), 1280, 720), "rgb24")
+    film("a.mkv", [picture.reformat(format="yuv420p", dst_colorspace=1)], codec="ffv1")
+    (seen,) = pixels_of("a.mkv")
+    assert np.abs(seen[180, 640].astype(int) - (255, 0, 0)).max() <= CODED
+    assert np.abs(seen[540, 640].astype(int) - (0, 255, 0)).max() <= CODED
 
 
 def test_a_film_that_was_held_upright_is_seen_upright():

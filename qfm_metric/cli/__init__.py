@@ -19,22 +19,7 @@ COMMANDS = (
     "watch",
     "weights",
 )  # modules of this package; any other first word is a path to score
-FILMS = (
-    ".mp4",
-    ".m4v",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".avi",
-    ".mts",
-    ".m2ts",
-    ".ts",
-    ".mpg",
-    ".mpeg",
-    ".wmv",
-    ".3gp",
-    ".mxf",
-)
+FILMS = tuple(f".{suffix}" for suffix in "mp4 m4v mov mkv webm avi mts m2ts ts mpg mpeg wmv 3gp mxf".split())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from .facts import file_facts
     from .folder import score_files
     from .folder.one_file import EncodedImage
+    from .folder.table import score_table
     from .guard import GuardedScore
     from .images import ImageError, load_image
     from .loss import QFMLoss
     from .score import QFMScore
+    from .video import VideoError, score_video
     from .weights import WeightsError
 
 __version__ = "0.1.0"
@@ -28,10 +30,13 @@ __all__ = [
     "ImageError",
     "QFMLoss",
     "QFMScore",
+    "VideoError",
     "WeightsError",
     "file_facts",
     "load_image",
     "score_files",
+    "score_table",
+    "score_video",
 ]
 
 # Imported when they are first asked for: torch takes seconds, and nobody waits for it to read a version.
@@ -42,10 +47,13 @@ _MODULES = {
     "ImageError": "images",
     "QFMLoss": "loss",
     "QFMScore": "score",
+    "VideoError": "video.frames",
     "WeightsError": "weights",
     "file_facts": "facts",
     "load_image": "images",
     "score_files": "folder",
+    "score_table": "folder.table",
+    "score_video": "video",
 }
 
 

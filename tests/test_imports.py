@@ -20,15 +20,21 @@ MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for p
 # inside a function; always what is in their own folder. `__init__` is the package itself. What is not listed fails:
 # think about where it stands first. Training may import everything, and nothing imports training.
 MAY_IMPORT = {
-    "__init__": (set(), {"assessment", "facts", "folder", "guard", "images", "loss", "score", "weights"}),
+    "__init__": (
+        set(),
+        {"assessment", "facts", "folder", "guard", "images", "loss", "score", "video", "weights"},
+    ),
     "__main__": ({"cli"}, set()),
     "cli": (
-        {"__init__", "atomic", "compare", "export", "facts", "folder", "html", "hub", "images", "onnx", "score"}
-        | {"weights"},
+        {"__init__", "atomic", "compare", "cull", "export", "facts", "folder", "html", "hub", "images"}
+        | {"onnx", "ratings", "requirements", "score", "video", "weights"},
         {"adapters"},
     ),
     "adapters": ({"__init__", "folder", "score"}, set()),
-    "html": ({"atomic", "compare", "folder", "images", "overlay", "scale"}, set()),
+    "cull": ({"atomic", "folder", "images", "requirements", "scale"}, set()),
+    "ratings": ({"atomic", "folder", "images", "scale"}, set()),
+    "html": ({"atomic", "compare", "cull", "folder", "images", "overlay", "scale"}, set()),
+    "video": ({"folder", "images", "score"}, set()),
     "folder": ({"atomic", "facts", "images", "overlay", "score"}, set()),
     "facts": ({"decoding"}, {"images"}),
     "onnx": ({"export", "images", "model", "score", "torch_defaults"}, set()),
@@ -46,13 +52,25 @@ MAY_IMPORT = {
     "assessment": ({"scale"}, set()),
 }
 MAY_IMPORT |= dict.fromkeys(
-    ("atomic", "card", "compare", "decoding", "defects", "inputs", "model", "overlay", "scale", "torch_defaults"),
+    [
+        "atomic",
+        "card",
+        "compare",
+        "decoding",
+        "defects",
+        "inputs",
+        "model",
+        "overlay",
+        "requirements",
+        "scale",
+        "torch_defaults",
+    ],
     (set(), set()),
 )
 # Modules that import what a variable names, and which of ours that may be.
 BY_VARIABLE = {
     "__init__": {f"qfm_metric.{module}" for module in qfm_metric._MODULES.values()},
-    "cli.__init__": {f"qfm_metric.cli.{command}" for command in (*COMMANDS, "score")},
+    "cli.__init__": {f"qfm_metric.cli.{command}" for command in (*COMMANDS, "score", "video")},
     "export": set(),
 }
 # Each adapter loads the packages of its extra, which nothing else does; pyiqa's waits for register().

@@ -15,19 +15,31 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
-COMMANDS = (
-    "compare",
-    "export",
-    "report",
-    "weights",
-)  # modules of this package; any other first word is a path to score
+# Modules of this package; any other first word is a path to score.
+COMMANDS = ("compare", "cull", "export", "report", "watch", "weights")
+FILMS = (
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".avi",
+    ".mts",
+    ".m2ts",
+    ".ts",
+    ".mpg",
+    ".mpeg",
+    ".wmv",
+    ".3gp",
+    ".mxf",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     reopen_closed_streams()
     argv = sys.argv[1:] if argv is None else list(argv)
-    name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else ("score", argv)
+    name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else (_scorer(argv), argv)
     try:
         with ending_as_interrupt():
             return int(import_module(f".{name}", __name__).main(rest))
@@ -41,6 +53,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = error.strerror or str(error)
         print(f"qfm-metric: cannot write {error.filename or 'standard output'}: {what}", file=sys.stderr)
         return 1
+
+
+def _scorer(argv: Sequence[str]) -> str:
+    """What scores these paths: `video` films, `score` pictures; also those with films among them, as of `*`."""
+    if not any(word.lower().endswith(FILMS) for word in argv):
+        return "score"
+    from ..images import IMAGE_SUFFIXES  # slow to import
+
+    values = [word.lower() for before, word in zip(["", *argv], argv, strict=False) if not before.startswith("-")]
+    return "score" if any(word.endswith(tuple(IMAGE_SUFFIXES)) for word in values) else "video"
 
 
 @contextmanager

@@ -21,15 +21,21 @@ class Scan:
         recursive: Look into the folders of folders.
         skip: A folder that is not looked into.
         null: What standard input lists is parted by NUL instead of by lines, as by `find -print0`.
+        quiet: Say nothing of what is passed over, nor of folders that cannot be looked into; they yield nothing then.
 
     Attributes:
         companions: How many files were passed over because a system had put them beside a picture (`._IMG.JPG`).
     """
 
     def __init__(
-        self, paths: Iterable[str], recursive: bool = False, skip: str | None = None, null: bool = False
+        self,
+        paths: Iterable[str],
+        recursive: bool = False,
+        skip: str | None = None,
+        null: bool = False,
+        quiet: bool = False,
     ) -> None:
-        self.paths, self.recursive, self.skip, self.null = paths, recursive, skip, null
+        self.paths, self.recursive, self.skip, self.null, self.quiet = paths, recursive, skip, null, quiet
         self.companions = 0
 
     def __iter__(self) -> Iterator[str]:
@@ -44,7 +50,7 @@ class Scan:
                     yield from self._look_into(match)
             else:
                 yield from self._look_into(path)
-        if self.companions:
+        if self.companions and not self.quiet:
             warn(f"{self.companions} files passed over that belong to others (such as ._IMG.JPG)")
 
     def _look_into(self, path: str) -> Iterator[str]:
@@ -58,6 +64,8 @@ class Scan:
             with os.scandir(path) as entries:  # folder by folder: the list of millions of files is never whole
                 found = sorted((entry.name, _is_folder(entry), entry.is_symlink()) for entry in entries)
         except OSError as error:
+            if self.quiet:
+                return
             warn(f"cannot look into {error.filename}: {error.strerror}")
             yield str(Path(path))  # gets an error row: its pictures are missing from the results
             return

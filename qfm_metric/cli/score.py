@@ -24,7 +24,7 @@ from ..folder.row import COLUMNS, Row, columns_with
 from ..html.scores import ReportWriter
 from ..onnx import RUNTIME, OnnxScore
 from ..score import GPU_BATCH, Metric
-from . import COMMANDS, ray
+from . import COMMANDS, ray, xmp
 from .options import add_metric_options, check_device, load_metric, refusing
 from .output import counted, format_of, ranked, status_of, to_screen, with_progress, write_rows
 from .parser import Parser
@@ -60,8 +60,8 @@ def build_parser() -> Parser:
         prog="qfm-metric",
         description="How good does each picture look? A score from 0 (bad) to 1 (excellent), no reference needed.",
         epilog="A folder stands for the pictures in it. Exit status: 0 all scored, 1 some failed, 2 wrong usage, "
-        "3 below --fail-under. See also: qfm-metric weights, report, compare or export --help; folders of these names "
-        "are ./weights and so on",
+        "3 below --fail-under. See also: qfm-metric weights, report, compare, cull, watch or export --help; folders "
+        "of these names are ./weights and so on",
     )
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="files, folders, globs, or - for a path per line on stdin")
@@ -72,6 +72,7 @@ def build_parser() -> Parser:
     add("-o", "--output", type=output_file, metavar="FILE", help=f"write results to FILE; columns: {','.join(COLUMNS)}")
     add("--html", metavar="FILE", help="write a self-contained page of the pictures, worst first, too")
     add("--map", metavar="DIR", help="draw the quality map over each picture, into DIR; the column map says where")
+    xmp.add_options(parser)
     add("--resume", action="store_true", help="keep the rows that FILE has, score only what is missing")
     add("-r", "--recursive", action="store_true", help="look into the folders of folders, too")
     add("--sort", choices=("best", "worst"), help="rows in order of score at the end, this end first")
@@ -119,6 +120,7 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     if args.onnx:
         check_onnx(args, refuse)
     ray.check(args, refuse)
+    xmp.check(args, refuse)
     if args.engine != "ray":  # the device is the workers'
         check_device(args, refuse)
 
@@ -126,7 +128,7 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
 def check_output(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     """Refuse files and folders that what was asked for cannot go to."""
     form = format_of(args.format)
-    if form.package and not args.output:
+    if form.convert and not args.output:
         refuse(f"--{args.format}: expected -o FILE; it cannot be streamed to standard output")
     if form.package and importlib.util.find_spec(form.package) is None:
         refuse(f"--{args.format}: expected {form.package} to be installed; pip install 'qfm-metric[{form.extra}]'")
@@ -173,6 +175,8 @@ def run(args: argparse.Namespace, metric: Metric) -> Done:
             file, done = journal.begin(settings(args, metric), args.resume)
             write = opened.enter_context(file).write
         rows = counted(score(args, metric, done), done)
+        if args.xmp:
+            rows = xmp.with_sidecars(rows, args, metric.signature, done)
         if report:
             for row in journal.rows() if journal and done.end else ():
                 report.add(row)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ..folder.formats import FORMATS
+from ..folder.formats import FORMATS, has_scores_alone
 from ..folder.journal import run_file
 from ..folder.row import read_row
 from ..images import IMAGE_SUFFIXES
@@ -33,20 +33,23 @@ def check_target(
     is_ours: Callable[[Path], bool],
     inputs: Iterable[str],
     refuse: Callable[[str], Any],
+    *,
+    picture: bool = False,
 ) -> None:
     """Refuse a file that must not be written, before anything is opened; a pipe or a device may be.
 
     Args:
         option: That names the file, for the message.
         path: The file; None: nothing is written.
-        is_ours: Whether an existing file is of the kind that would be written.
+        is_ours: Whether an existing file is of the kind that would be written; `never` of pictures.
         inputs: What the command reads.
         refuse: Gets the message.
+        picture: A picture is written: its suffix is one.
     """
     if path is None:
         return
     file = Path(path)
-    if path.lower().endswith(tuple(IMAGE_SUFFIXES)):  # `.jpg`, too, which a file `-o.jpg` comes out as
+    if not picture and path.lower().endswith(tuple(IMAGE_SUFFIXES)):  # `.jpg`, too, which a file `-o.jpg` comes out as
         refuse(
             f"{option}: expected the name of the file to write, got a picture's: {path}; name it before the pictures"
         )
@@ -61,6 +64,8 @@ def is_table(name: str | None) -> Callable[[Path], bool]:
     """Whether a file holds rows of a format (None: text), or is the half-written one of a run that ended."""
 
     def check(path: Path) -> bool:
+        if name == "sqlite" and not has_scores_alone(path):  # is replaced as a whole
+            return False
         if run_file(path).is_file():  # a run of ours has begun it, and may have been cut off anywhere
             return True
         if name is None:
@@ -104,6 +109,11 @@ def is_export(path: Path) -> bool:
     """Whether a file is an exported metric, which names itself in its metadata."""
     data = path.read_bytes()
     return b"qfm_metric" in data
+
+
+def never(path: Path) -> bool:
+    """Pictures replace nothing."""
+    return False
 
 
 def _head(path: Path) -> bytes:

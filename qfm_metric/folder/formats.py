@@ -1,26 +1,28 @@
 """Formats of rows: how each is written, row by row, and read back.
 
-Text, CSV and JSON lines grow by whole rows. A JSON document is written at once. Parquet and Arrow files cannot grow:
-their rows are collected in `FILE.jsonl` and converted at the end.
+Text, CSV and JSON lines grow by whole rows. A JSON document is written at once. Parquet and Arrow files cannot grow,
+and a database would grow slowly: their rows are collected in `FILE.jsonl` and converted at the end.
 """
 
 import csv
 import io
 import json
 import re
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from ..atomic import whole_file
-from .row import DECIMALS, EXTRA_COLUMNS, Row, Value, arrow_schema
+from .row import COLUMNS, DECIMALS, EXTRA_COLUMNS, Row, Value, arrow_schema
 
 UNPRINTABLE = "backslashreplace"  # a file name need not be text in any encoding; no such name may end the run
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
 GROUP = 10_000  # rows that are converted at a time
+SQL_TYPES = {str: "TEXT", float: "REAL", int: "INTEGER"}
 
 Columns = Sequence[str]
 Record = tuple[bytes, dict[str, Any] | None]  # what stands in a file, and its values; None: a heading
@@ -220,6 +222,44 @@ def _whole_binary(path: Path, kind: str) -> Iterator[BinaryIO]:
         raise ValueError(f"expected a whole {kind} file: {error}") from error
 
 
+def to_sqlite(journal: Path, path: Path, columns: Columns) -> None:
+    """Write an SQLite database with the table `scores`, a transaction for some thousand rows."""
+    types = {**COLUMNS, **EXTRA_COLUMNS}
+    names = ", ".join(f"{name} {SQL_TYPES[types[name]]}" for name in columns)
+    places = ", ".join(f":{name}" for name in columns)
+    with whole_file(path, "wb") as file, closing(sqlite3.connect(file.name)) as base:
+        base.execute("PRAGMA journal_mode = MEMORY")  # the file has its name when it is whole: no second file beside it
+        base.execute(f"CREATE TABLE scores ({names})")
+        for group in groups(journal):
+            with base:
+                base.executemany(f"INSERT INTO scores VALUES ({places})", group)
+        with base:
+            base.execute("CREATE INDEX scores_by_path ON scores (path)")
+            base.execute("CREATE INDEX scores_by_score ON scores (score)")
+
+
+def from_sqlite(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of the table `scores` of an SQLite database."""
+    with path.open("rb"):  # whatever is wrong with the file itself is told as of any other
+        pass
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
+            base.row_factory = sqlite3.Row
+            yield from map(dict, base.execute("SELECT * FROM scores ORDER BY rowid"))
+    except sqlite3.DatabaseError as error:
+        raise ValueError(f"expected an SQLite database with a table `scores`: {error}") from error
+
+
+def has_scores_alone(path: Path) -> bool:
+    """Whether an SQLite database holds the table `scores` and nothing of anybody else's."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
+            names = {name for (name,) in base.execute("SELECT name FROM sqlite_master")}
+            return names == {"scores", "scores_by_path", "scores_by_score"}
+    except sqlite3.DatabaseError:
+        return False
+
+
 def groups(journal: Path) -> Iterator[list[dict[str, Any]]]:
     """The rows of a journal, some thousand at a time, at least once; names that are no text are escaped."""
     group: list[dict[str, Any]] = []
@@ -266,6 +306,14 @@ FORMATS = {
         restore=from_arrow,
         package="pyarrow",
         extra="parquet",
+    ),
+    "sqlite": Format(
+        "an SQLite database with the table scores, with -o",
+        json_line,
+        records=read_json_lines,  # of its journal
+        resumable=True,
+        convert=to_sqlite,
+        restore=from_sqlite,
     ),
 }
 """By the name of the command's option, and the suffix of a file of rows."""

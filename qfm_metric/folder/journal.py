@@ -57,7 +57,7 @@ class RowFile:
         """Open a file, and cut off what lies behind `start`."""
         self._path = path
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115
-        if os.path.isfile(path) and not _lock(self._file):
+        if os.path.isfile(path) and not lock_file(self._file):
             self._file.close()
             raise UsageError(f"{path}: another run is writing it; wait for its end, or write to another file")
         if os.path.isfile(path):  # not a pipe or a device
@@ -188,7 +188,7 @@ class Journal:
                 lines.write(json.dumps(values) + "\n")
 
 
-def _lock(file: IO[bytes]) -> bool:
+def lock_file(file: IO[bytes]) -> bool:
     """Keep other runs from a file until it is closed; False if one has it already."""
     try:
         import fcntl

@@ -8,7 +8,7 @@ from contextlib import suppress
 import numpy as np
 from PIL import Image
 
-from ..images import ImageError, open_image, read_pixels, to_unit
+from ..images import ImageError, Pixels, open_image, read_pixels, to_unit
 
 SMALL = {"side": 128, "quality": 60}  # of the JPEG in a card, about 3 kB
 LARGE = {"side": 640, "quality": 80}  # in the large view, about 60 kB
@@ -25,7 +25,6 @@ def thumbnail(path: str | os.PathLike[str], side: int, quality: int) -> bytes:
     Raises:
         ImageError: the file cannot be read as a picture.
     """
-    encoded = io.BytesIO()
     with open_image(path) as image:
         image.draft(image.mode, (2 * side, 2 * side))  # enough for the resampling that follows
         pixels = read_pixels(image)
@@ -33,11 +32,17 @@ def thumbnail(path: str | os.PathLike[str], side: int, quality: int) -> bytes:
             pixels = np.rint(pixels.clip(0, 1) * 255).astype(np.uint8)
         elif pixels.dtype.itemsize == 2:
             pixels = (pixels >> 8).astype(np.uint8)
-        small = Image.fromarray(pixels)
-        small.thumbnail((side, side))
-        unit = to_unit(np.asarray(small))  # over white only now: large pictures in floating point are four times larger
-        shown = np.rint(unit.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
-        Image.fromarray(shown).save(encoded, "JPEG", quality=quality, optimize=True)
+        return encode_thumbnail(pixels, side, quality)
+
+
+def encode_thumbnail(pixels: Pixels, side: int, quality: int) -> bytes:
+    """Pixels as `read_pixels` gives them, of 8 bits, as a small JPEG over white."""
+    encoded = io.BytesIO()
+    small = Image.fromarray(pixels)
+    small.thumbnail((side, side))
+    unit = to_unit(np.asarray(small))  # over white only now: large pictures in floating point are four times larger
+    shown = np.rint(unit.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    Image.fromarray(shown).save(encoded, "JPEG", quality=quality, optimize=True)
     return encoded.getvalue()
 
 

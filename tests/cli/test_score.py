@@ -223,6 +223,7 @@ def test_nothing_found(mean, capsys):
         (["--top", "0", "a.png"], "--top: expected at least 1, got 0"),
         (["--fail-under", "40", "a.png"], "--fail-under: expected a score from 0 to 1, got 40"),
         (["--parquet", "a.png"], "--parquet: expected -o FILE"),
+        (["--sqlite", "a.png"], "--sqlite: expected -o FILE"),
         (["--resume", "--csv", "a.png"], "--resume: expected -o FILE and one of --jsonl, --csv, --parquet"),
         (["--resume", "--json", "-o", "x", "a.png"], "--resume: expected -o FILE and one of --jsonl, --csv, --parquet"),
         (["--resume", "--csv", "-o", "x", "--top", "3", "a.png"], "sort FILE afterwards"),

@@ -25,6 +25,8 @@ def pictures(tmp_path, monkeypatch):
     Path("mine.csv").write_text("name,age\nAnn,40\n")
     Path("mine.html").write_text("<!doctype html><title>my page</title>")
     sqlite3.connect("mine.db").execute("create table x (y)").connection.close()
+    main(["a.png", "--sqlite", "-o", "both.sqlite"])
+    sqlite3.connect("both.sqlite").execute("create table x (y)").connection.close()
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,10 @@ def pictures(tmp_path, monkeypatch):
         "a.png --csv -o mine.csv",
         "a.png --jsonl -o mine.csv",
         "a.png --parquet -o mine.db",
+        "a.png --sqlite -o mine.db",
+        "a.png --sqlite -o notes.txt",
+        "a.png --sqlite -o both.sqlite",  # scores of ours, and a table of somebody else's
+        "a.png --sqlite -o both.sqlite --resume",
         "a.png --json -o mine.html",
         "a.png --html b.png",
         "a.png --html mine.html",
@@ -85,6 +91,7 @@ def test_the_name_of_an_input_may_be_another_one():
         ("a.png --jsonl -o out.jsonl", "out.jsonl"),
         ("a.png --json -o out.json", "out.json"),
         ("a.png --parquet -o out.parquet", "out.parquet"),
+        ("a.png --sqlite -o out.sqlite", "out.sqlite"),
         ("a.png --html out.html", "out.html"),
         ("report s.csv -o out.html", "out.html"),
         ("compare s.csv t.csv -o out", "out"),

@@ -20,7 +20,14 @@ DOCUMENTS = sorted(
     }
     - ELSEWHERE
 )
-SLOW = {"docs/folders.md", "docs/own-data.md"}  # start processes
+SLOW = {
+    "docs/culling.md",
+    "docs/folders.md",
+    "docs/own-data.md",
+    "docs/ratings.md",
+    "docs/tables.md",
+    "docs/video.md",
+}  # start processes
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Tables: what each format's file holds, and that every row comes back from it, whoever wrote it."""
 
 import json
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,27 @@ def test_what_pyarrow_reads_of_a_binary_file(name):
         *["int32", "string", "int32", "int32", "double", "double", "double", "int32"],
     ]
     assert table.to_pylist()[0] == {name: ROWS[0].value(name) for name in (*COLUMNS, "lowest", *FACTS)}
+
+
+def test_what_sql_reads_of_a_database(monkeypatch):
+    monkeypatch.setattr(formats, "GROUP", 2)
+    with closing(sqlite3.connect(write("sqlite", ROWS, columns_with("lowest")))) as base:
+        assert base.execute("SELECT path FROM scores WHERE score > 0.5").fetchall() == [("größe, 猫.png",)]
+        assert base.execute("SELECT typeof(score), typeof(width), typeof(note) FROM scores").fetchall()[0] == (
+            "real",
+            "integer",
+            "null",
+        )
+        plan = base.execute("EXPLAIN QUERY PLAN SELECT score FROM scores WHERE path = 'a.png'").fetchall()
+        assert "USING INDEX scores_by_path" in plan[0][3]
+    assert sorted(path.name for path in Path().iterdir()) == ["scores.sqlite", "scores.sqlite.run.json"]
+
+
+def test_a_database_of_another_kind_is_no_table_of_scores():
+    with closing(sqlite3.connect("a.sqlite")) as base:
+        base.execute("CREATE TABLE x (y)")
+    with pytest.raises(ValueError, match=r"a\.sqlite: row 1: .*expected an SQLite database with a table `scores`"):
+        read_table("a.sqlite")
 
 
 def test_a_parquet_file_of_another_program():

@@ -1,0 +1,206 @@
+"""`qfm-metric cull FOLDER`: a plan of what to keep; `--apply` moves what it rejects, `--undo` brings it back.
+
+The decisions go to standard output and into the plan. Exit status: 0 all is well, 1 some picture could not be scored or
+some file not moved, 2 wrong usage.
+"""
+
+import argparse
+import io
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..cull.apply import Outcome, apply_plan, undo_plan
+from ..cull.decide import NUMBERS, PRESETS, Decide, Decision, by_preset, by_requirement
+from ..cull.plan import HEAD, PlanError, Planned, make_plan, read_plan, write_plan
+from ..cull.undo_file import UndoError
+from ..folder import check_options, score_files
+from ..folder.formats import FORMATS, UNPRINTABLE
+from ..folder.journal import read_table, suffixes
+from ..folder.row import DECIMALS, Row
+from ..html.decisions import write_decisions
+from ..html.document import common_folder, shown
+from ..requirements import Requirement, RequirementError, parse_requirement
+from .options import add_metric_options, check_device, load_metric, refusing
+from .output import with_progress
+from .parser import Parser, warn
+from .paths import Scan
+from .targets import check_target, is_page
+
+PLAN = "cull-plan.csv"
+SHOWN = 20  # problems that are listed
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    check(args, parser.error)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=UNPRINTABLE)
+    try:
+        if args.undo:
+            return told(undo_plan(args.source), "brought back")
+        if args.apply:
+            return apply(args)
+        return plan(args, parser.error)
+    except (PlanError, UndoError) as error:
+        parser.error(str(error))
+    except KeyboardInterrupt as interrupt:
+        if args.apply or args.undo:
+            raise KeyboardInterrupt("; the same command goes on") from interrupt
+        raise
+
+
+def build_parser() -> Parser:
+    """The command's options."""
+    parser = Parser(
+        prog="qfm-metric cull",
+        description="Decide which pictures to keep. First a plan, which you can edit; --apply moves what it rejects to "
+        "another folder, with sidecars and RAW files, and --undo brings everything back. Nothing is ever deleted.",
+        epilog="Exit status: 0 all is well, 1 a picture could not be scored or a file not moved, 2 wrong usage.",
+    )
+    add = parser.add_argument
+    add(
+        "source",
+        metavar="SOURCE",
+        help=f"a folder, or scores that were written ({suffixes()}); with --apply the plan, with --undo its undo file",
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--keep", choices=PRESETS, default="normal", help=f"by score (default: normal); {presets()}")
+    how.add_argument("--require", metavar="WHAT", help="keep what is so, such as 'score >= .5, std < .1'")
+    add("-o", "--output", metavar="PLAN", default=PLAN, help=f"where the plan goes (default: {PLAN})")
+    add("--html", metavar="FILE", help="write a self-contained page of the decisions, too")
+    add("-r", "--recursive", action="store_true", help="look into the folders of folders, too")
+    do = parser.add_mutually_exclusive_group()
+    do.add_argument("--apply", action="store_true", help="do what the plan SOURCE says")
+    do.add_argument("--undo", action="store_true", help="take back what the undo file SOURCE names")
+    add("--to", metavar="DIR", help="with --apply: where to; pictures go to DIR/reject")
+    add(
+        "--only",
+        action="append",
+        choices=[known.value for known in Decision],
+        help="with --apply: which pictures; may be given several times (default: reject; with --link all)",
+    )
+    add("--link", action="store_true", help="with --apply: make symbolic links in DIR, and move nothing")
+    add_metric_options(parser)
+    return parser
+
+
+def presets() -> str:
+    """What the presets do, for the help."""
+    return "; ".join(f"{name}: keep from {keep:g}, look from {look:g}" for name, (look, keep) in PRESETS.items())
+
+
+def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
+    """Refuse options that contradict each other, before anything is loaded or written."""
+    if args.apply and not args.to:
+        refuse("--apply: expected --to DIR, the folder that pictures are moved to")
+    if not args.apply and (args.to or args.link or args.only):
+        refuse("--to, --link and --only: expected --apply")
+    if args.apply or args.undo:
+        return
+    with refusing(refuse):
+        check_options(threads=args.threads)
+    if not os.path.isdir(args.source) and Path(args.source).suffix.lower()[1:] not in FORMATS:
+        refuse(f"{args.source}: expected a folder or a file of scores ({suffixes()})")
+    check_target("-o", args.output, is_plan, [args.source], refuse)
+    check_target("--html", args.html, is_page, [args.source, args.output], refuse)
+
+
+def is_plan(path: Path) -> bool:
+    """Whether a file is a plan."""
+    with path.open("rb") as file:
+        return file.read(len(HEAD)) == HEAD
+
+
+def plan(args: argparse.Namespace, refuse: Callable[[str], Any]) -> int:
+    """Score, decide, write the plan and show it."""
+    requirement = _requirement(args, refuse)
+    rows, signature = _rows(args, refuse)
+    decide = _decide(args, requirement, rows, refuse)
+    base = args.source if os.path.isdir(args.source) else common_folder(row.path for row in rows)
+    found = list(make_plan(rows, decide, base))
+    write_plan(found, args.output)
+    if args.html:
+        write_decisions(found, args.html, title=args.source, rule=_rule(args), signature=signature)
+    for planned in found:
+        print(line(planned))
+    counts = Counter(planned.decision for planned in found)
+    warn(", ".join(f"{counts[known]:,} {known.value}" for known in Decision) + f"; the plan is {args.output}")
+    return int(not found or any(planned.row.score is None for planned in found))
+
+
+def line(planned: Planned) -> str:
+    """A picture of the plan, on the screen."""
+    score = "error" if planned.row.score is None else f"{planned.row.score:.{DECIMALS}f}"
+    return "\t".join([planned.decision.value, score, shown(planned.row.path), *([planned.why] if planned.why else [])])
+
+
+def apply(args: argparse.Namespace) -> int:
+    """Do what a plan says."""
+    named = args.only or ([known.value for known in Decision] if args.link else [Decision.REJECT.value])
+    undo = f"{args.source}.undo"
+    outcome = apply_plan(
+        read_plan(args.source), args.to, undo, decisions=[Decision(name) for name in named], link=args.link
+    )
+    status = told(outcome, "linked" if args.link else "moved")
+    warn(f"to take it back: qfm-metric cull --undo {undo}")
+    return status
+
+
+def told(outcome: Outcome, done: str) -> int:
+    """Say what happened; the exit status."""
+    for problem in outcome.problems[:SHOWN]:
+        warn(f"left as it is: {shown(problem)}")
+    more = len(outcome.problems) - SHOWN
+    if more > 0:
+        warn(f"and {more:,} more")
+    warn(f"{outcome.done:,} files {done}, {outcome.before:,} in place already, {len(outcome.problems):,} problems")
+    return int(bool(outcome.problems))
+
+
+def _requirement(args: argparse.Namespace, refuse: Callable[[str], Any]) -> Requirement | None:
+    if args.require is None:
+        return None
+    try:
+        return parse_requirement(args.require, NUMBERS)
+    except RequirementError as error:
+        refuse(f"--require: {error}")
+        raise
+
+
+def _rows(args: argparse.Namespace, refuse: Callable[[str], Any]) -> tuple[list[Row], str]:
+    """Score a folder, or read scores."""
+    if not os.path.isdir(args.source):
+        try:
+            return read_table(args.source)
+        except (OSError, ValueError) as error:
+            refuse(str(error))
+    check_device(args, refuse)
+    metric = load_metric(args, refuse, args.device)
+    rows = score_files(Scan([args.source], args.recursive), metric)
+    return list(with_progress(rows) if sys.stderr.isatty() else rows), metric.signature
+
+
+def _decide(
+    args: argparse.Namespace, requirement: Requirement | None, rows: Sequence[Row], refuse: Callable[[str], Any]
+) -> Decide:
+    if requirement is None:
+        return by_preset(args.keep)
+    scored = [row for row in rows if row.score is not None]
+    for name in sorted(requirement.columns):
+        if scored and all(row.value(name) is None for row in scored):
+            refuse(f"--require: {name}: expected a column that is known of some picture; it is known of none")
+    return by_requirement(requirement)
+
+
+def _rule(args: argparse.Namespace) -> str:
+    """What the decisions follow, for the page."""
+    if args.require is not None:
+        return f"keep what has {args.require}"
+    look, keep = PRESETS[args.keep]
+    return f"{args.keep}: keep from {keep:g}, look from {look:g}"

@@ -1,0 +1,121 @@
+"""`qfm-metric watch FOLDER`: score pictures as they arrive, until it is interrupted.
+
+Rows go to standard output or `-o FILE`, with which the next run goes on. Exit status: 2 wrong usage, 130 interrupted.
+"""
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from ..folder import check_options, score_files
+from ..folder.arrivals import arrivals
+from ..folder.formats import FORMATS, UNPRINTABLE
+from ..folder.journal import Done, Journal, UsageError
+from ..folder.row import COLUMNS, Row
+from ..score import Metric
+from .options import add_metric_options, check_device, load_metric, refusing
+from .output import counted, format_of, to_screen, write_rows
+from .parser import Parser
+from .paths import Scan
+from .score import settings
+from .targets import check_target, is_table
+
+GROWING = {name: form for name, form in FORMATS.items() if form.resumable and not form.convert}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; it ends by an interrupt."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    check(args, parser.error)
+    metric = load_metric(args, parser.error, args.device)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=UNPRINTABLE)
+    try:
+        watch(args, metric)
+    except UsageError as error:
+        parser.error(str(error))
+    return 0
+
+
+def build_parser() -> Parser:
+    """The command's options."""
+    parser = Parser(
+        prog="qfm-metric watch",
+        description="Score the pictures in a folder, and those that arrive, until Ctrl-C. One that is being written is "
+        "waited for.",
+        epilog="With -o FILE the next run goes on where this one was. Exit status: 2 wrong usage, 130 interrupted.",
+    )
+    add = parser.add_argument
+    add("folder", metavar="FOLDER", nargs="+", help="a folder; it may be missing, and come and go")
+    form = parser.add_mutually_exclusive_group()
+    for name, kind in GROWING.items():
+        form.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=kind.help)
+    add(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write rows to FILE, and go on with those it has (needs --jsonl or --csv)",
+    )
+    add("-r", "--recursive", action="store_true", help="look into the folders of folders, too")
+    add(
+        "--every", type=float, default=2.0, metavar="S", help="look every S seconds; what has not changed is scored (2)"
+    )
+    add(
+        "--patience",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="give up a file that cannot be read after S seconds (60)",
+    )
+    add_metric_options(parser)
+    # The same settings as of a run of `qfm-metric` without options: either goes on with the other's file.
+    parser.set_defaults(tile=None, dtype="float32", map=None, onnx=None)
+    return parser
+
+
+def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
+    """Refuse options that are out of range or contradict each other, before anything is loaded or written."""
+    for name in ("every", "patience"):
+        if not 0 < getattr(args, name) < float("inf"):
+            refuse(f"--{name}: expected more than 0 seconds, got {getattr(args, name):g}")
+    with refusing(refuse):
+        check_options(threads=args.threads)
+    if args.output and args.format is None:
+        refuse(f"-o: expected one of {', '.join(f'--{name}' for name in GROWING)}, which can be gone on with")
+    for folder in args.folder:
+        if os.path.lexists(folder) and not os.path.isdir(folder):
+            refuse(f"{folder}: expected a folder, got a file")
+    check_target("-o", args.output, is_table(args.format), args.folder, refuse)
+    check_device(args, refuse)
+
+
+def watch(args: argparse.Namespace, metric: Metric) -> None:
+    """Score and write."""
+    form, done, write = format_of(args.format), Done(), to_screen
+    with ExitStack() as opened:
+        if args.output:
+            file, done = Journal(Path(args.output), form).begin(settings(args, metric), resume=True)
+            write = opened.enter_context(file).write
+        rows = arrivals(
+            lambda: _scan(args),
+            lambda path: _score(path, metric),
+            done.paths.copy(),
+            every=args.every,
+            patience=args.patience,
+        )
+        write_rows(counted(rows, done), write, form, tuple(COLUMNS), metric.signature, heading=done.end == 0)
+
+
+def _scan(args: argparse.Namespace) -> Iterator[str]:
+    """The pictures in those folders that are there now."""
+    return iter(Scan([folder for folder in args.folder if os.path.isdir(folder)], args.recursive, quiet=True))
+
+
+def _score(path: str, metric: Metric) -> Row:
+    return next(iter(score_files([path], metric)))

@@ -1,0 +1,121 @@
+"""Pictures that a table lists: a column of paths, of encoded pictures, or of Hugging Face's struct of both."""
+
+import csv
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..images import ImageError
+from ..score import Metric
+from . import score_files
+from .one_file import EncodedImage
+from .row import Row
+
+BATCH = 64  # rows of encoded pictures that are in memory at a time
+FIELD = 2**31 - 1  # bytes of a field in a CSV file: what a C long holds everywhere
+
+
+def score_table(
+    path: str | os.PathLike[str],
+    metric: Metric | None = None,
+    *,
+    column: str = "path",
+    base: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> Iterator[Row]:
+    """Score the pictures of a table as they come: a row of ours per row of the table, in its order.
+
+    The table is read some rows at a time, and so are the pictures in it.
+
+    Args:
+        path: A Parquet file (needs pyarrow: `pip install "qfm-metric[parquet]"`), or a CSV file with a heading.
+        metric: See `score_files`.
+        column: The pictures: paths (text), encoded files (bytes; in Parquet alone), or a struct of `bytes` and `path`
+            as Hugging Face's `datasets` write. Where it is empty, the row has an error.
+        base: Folder that relative paths count from. Default: the current one.
+        options: Of `score_files`.
+
+    Yields:
+        Rows. An encoded picture is called by the path of its struct, or `FILE[NUMBER]`, counted from 0.
+
+    Raises:
+        ValueError: the file has another suffix, no such column, or one that holds something else.
+        ImportError: pyarrow is missing.
+        OSError: the file cannot be read.
+
+    Examples:
+        >>> scores = [row.score for row in score_table("pictures.parquet", column="image")]  # doctest: +SKIP
+    """
+    file = Path(path)
+    readers = {".parquet": _parquet, ".csv": _csv}
+    read = readers.get(file.suffix.lower())
+    if read is None:
+        raise ValueError(f"{path}: expected a table ({', '.join(readers)}), got {file.suffix or 'no suffix'}")
+    values = read(file, column)
+    folder = None if base is None else os.fsdecode(base)
+    pictures = (_picture(value, f"{file}[{number}]", folder) for number, value in enumerate(values))
+    return score_files(pictures, metric, **options)
+
+
+def _parquet(file: Path, column: str) -> Iterator[Any]:
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        source = ParquetFile(file)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{file}: expected a Parquet file: {error}") from error
+    schema = source.schema_arrow
+    if column not in schema.names:
+        source.close()
+        raise ValueError(f"{file}: expected a column {column!r}, got {', '.join(schema.names)}")
+    kind = schema.field(column).type
+    is_picture = any(known(kind) for known in (*_strings(pa), pa.types.is_binary, pa.types.is_large_binary))
+    is_struct = pa.types.is_struct(kind) and {field.name for field in kind} >= {"bytes", "path"}
+    if not is_picture and not is_struct:
+        source.close()
+        raise ValueError(f"{file}: expected paths, bytes, or a struct of both in the column {column!r}, got {kind}")
+
+    def values() -> Iterator[Any]:
+        with source:
+            for batch in source.iter_batches(BATCH, columns=[column]):
+                yield from batch.column(0).to_pylist()
+
+    return values()
+
+
+def _strings(pa: Any) -> tuple[Any, Any]:
+    return pa.types.is_string, pa.types.is_large_string
+
+
+def _csv(file: Path, column: str) -> Iterator[Any]:
+    csv.field_size_limit(FIELD)
+    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+        names = next(csv.reader(lines), [])
+    if column not in names:
+        raise ValueError(f"{file}: expected a column {column!r}, got {', '.join(names) or 'an empty file'}")
+
+    def values() -> Iterator[Any]:
+        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+            yield from (line[column] for line in csv.DictReader(lines))
+
+    return values()
+
+
+def _picture(value: Any, name: str, base: str | None) -> str | EncodedImage:
+    """What `score_files` takes for one value of the column."""
+    if isinstance(value, Mapping):
+        data, path = value["bytes"], value["path"]
+        if data is not None:
+            return EncodedImage(path or name, data)
+        value = path
+    if isinstance(value, bytes) and value:
+        return EncodedImage(name, value)
+    if isinstance(value, str) and value:
+        return os.path.join(base, value) if base else value
+    return EncodedImage(name, _nothing)
+
+
+def _nothing() -> bytes:
+    raise ImageError("expected a path or the bytes of a picture, got nothing")

@@ -1,0 +1,1 @@
+"""Stars and labels in XMP sidecars, for programs that manage photographs."""

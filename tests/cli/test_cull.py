@@ -1,0 +1,170 @@
+"""`qfm-metric cull`: a plan, what it moves, and bringing it back."""
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from helpers.pages import read_page
+from helpers.pictures import grey
+from helpers.processes import command
+
+from qfm_metric.cli import main
+from qfm_metric.cull.plan import read_plan
+
+
+@pytest.fixture
+def pictures(mean):
+    """f/0.png (black) to f/4.png, each .2 better than the one before, and a broken one."""
+    Path("f").mkdir()
+    for i in range(5):
+        grey(f"f/{i}.png", 51 * i)
+    Path("f/broken.png").write_text("no picture")
+
+
+def decisions(path="cull-plan.csv"):
+    return {planned.name: planned.decision.value for planned in read_plan(path)}
+
+
+PLAN = {"0.png": "reject", "1.png": "reject", "2.png": "look", "3.png": "keep", "4.png": "keep", "broken.png": "look"}
+
+
+def test_a_plan_of_a_folder(pictures, capsys):
+    assert main(["cull", "f", "--html", "page.html"]) == 1
+    said = capsys.readouterr()
+    lines = [line.split("\t") for line in said.out.splitlines()]
+    assert lines[0] == ["reject", "0.0000", "f/0.png", "score 0.0000 < 0.4"]
+    assert lines[4] == ["keep", "0.8000", "f/4.png"]
+    assert lines[5][:3] == ["look", "error", "f/broken.png"]
+    assert said.err == "qfm-metric: 2 keep, 2 look, 2 reject; the plan is cull-plan.csv\n"
+    assert decisions() == PLAN
+    text, head, cards = read_page(Path("page.html"))
+    assert {card["name"]: head["groups"][card["group"]]["name"] for card in cards} == PLAN
+    assert [card["name"] for card in cards] == list(PLAN)  # worst first, then what could not be scored
+    assert "normal: keep from 0.6, look from 0.4" in text
+    assert sorted(os.listdir("f")) == sorted(PLAN)
+
+
+def test_a_plan_of_scores_is_that_of_the_folder(pictures):
+    main(["f", "--csv", "-o", "scores.csv"])
+    assert main(["cull", "scores.csv"]) == 1
+    assert decisions() == PLAN
+    assert main(["report", "cull-plan.csv"]) == 0  # a plan is a table of scores, too
+
+
+def test_thresholds_follow_the_options(pictures):
+    main(["cull", "f", "--keep", "strict"])
+    assert [*decisions().values()] == ["reject", "reject", "reject", "look", "keep", "look"]
+    main(["cull", "f", "--require", "score > .2, width >= 8"])
+    assert [*decisions().values()] == ["reject", "reject", "keep", "keep", "keep", "look"]
+
+
+def test_apply_follows_the_edited_plan_and_undo_brings_all_back(pictures, capsys):
+    main(["cull", "f"])
+    Path("f/1.xmp").write_text("sidecar")
+    text = Path("cull-plan.csv").read_text().replace("reject,f/0.png", "keep,f/0.png")
+    Path("cull-plan.csv").write_text(text)
+    capsys.readouterr()
+    assert main(["cull", "--apply", "cull-plan.csv", "--to", "out"]) == 0
+    assert capsys.readouterr().err == (
+        "qfm-metric: 2 files moved, 0 in place already, 0 problems\n"
+        "qfm-metric: to take it back: qfm-metric cull --undo cull-plan.csv.undo\n"
+    )
+    assert sorted(os.listdir("out/reject")) == ["1.png", "1.xmp"]
+    assert main(["cull", "--undo", "cull-plan.csv.undo"]) == 0
+    assert sorted(os.listdir("f")) == sorted([*PLAN, "1.xmp"])
+    assert not os.path.exists("out")
+
+
+def test_links_of_all_decisions(pictures):
+    main(["cull", "f"])
+    assert main(["cull", "--apply", "cull-plan.csv", "--to", "out", "--link"]) == 0
+    assert sorted(os.listdir("out")) == ["keep", "look", "reject"]
+    assert os.path.samefile("out/look/broken.png", "f/broken.png")
+
+
+def test_a_problem_is_told_and_the_status_says_so(pictures, capsys):
+    main(["cull", "f"])
+    os.unlink("f/0.png")
+    capsys.readouterr()
+    assert main(["cull", "--apply", "cull-plan.csv", "--to", "out"]) == 1
+    assert "left as it is: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["f", "--require", "blur < .1"], "--require: expected one of height"),
+        (["f", "--require", "lowest > .1"], "--require: lowest: expected a column that is known of some picture"),
+        (["f", "--require", "score"], "--require: expected conditions such as"),
+        (["f", "--require", "score > .1", "--keep", "strict"], "not allowed with argument"),
+        (["f/0.png"], "f/0.png: expected a folder or a file of scores"),
+        (["f", "-o", "mine.csv"], "mine.csv is there and is no file of this kind"),
+        (["f", "--to", "out"], "expected --apply"),
+        (["--apply", "mine.csv"], "expected --to DIR"),
+        (["--apply", "mine.csv", "--to", "out"], "expected the column 'decision'"),
+        (["--undo", "mine.csv"], "expected an undo file"),
+    ],
+)
+def test_wrong_usage_is_told_and_changes_nothing(pictures, capsys, words, says):
+    Path("mine.csv").write_text("path,score\nf/0.png,0.1\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["cull", *words])
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err
+    assert sorted(os.listdir()) == ["f", "mine.csv"]
+
+
+@pytest.mark.slow
+def test_processes_killed_at_random_times_lose_nothing():
+    """Real processes and SIGKILL; each goes on where the one before was, then everything is brought back."""
+    names = [f"{i:04d}" for i in range(1500)]
+    Path("f").mkdir()
+    for name in names:
+        Path(f"f/{name}.jpg").write_text(name)
+        Path(f"f/{name}.xmp").write_text(f"sidecar of {name}")
+    rows = "".join(f"reject,f/{name}.jpg,0.1,{name}.jpg\n" for name in names)
+    Path("plan.csv").write_text("decision,path,score,name\n" + rows)
+    rng, killed = random.Random(time.time_ns()), 0
+    for words in (["--apply", "plan.csv", "--to", "to"], ["--undo", "plan.csv.undo"]):
+        moved = 0
+        for _ in range(2):
+            process = command("cull", *words, stderr=-1)
+            goal = moved + rng.randint(1, 1000)
+            while process.poll() is None and (moved := changed(words)) < goal:
+                time.sleep(0.0005)
+            process.kill()
+            process.communicate()
+            killed += process.returncode == -signal.SIGKILL
+            check_each_is_in_one_place(names)
+        process = command("cull", *words, stderr=-1, text=True)
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        check_each_is_in_one_place(names)
+        left = len(os.listdir("f"))
+        assert left == (0 if words[0] == "--apply" else 3000)
+    assert killed >= 2
+    assert not os.path.exists("to")
+
+
+def changed(words):
+    left = len(os.listdir("f"))
+    return 3000 - left if words[0] == "--apply" else left
+
+
+def check_each_is_in_one_place(names):
+    steps = (
+        [json.loads(line) for line in Path("plan.csv.undo").read_text().splitlines()]
+        if os.path.exists("plan.csv.undo")
+        else []
+    )
+    targets = {step["from"]: step["to"] for step in steps if "from" in step}
+    for name in names:
+        for file, content in ((f"f/{name}.jpg", name), (f"f/{name}.xmp", f"sidecar of {name}")):
+            source = os.path.abspath(file)
+            places = [path for path in (source, targets.get(source)) if path and os.path.exists(path)]
+            assert len(places) == 1, (file, places)
+            assert Path(places[0]).read_text() == content

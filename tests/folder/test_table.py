@@ -1,0 +1,127 @@
+"""`score_table`: pictures that a table lists or holds."""
+
+import io
+from pathlib import Path
+
+import pytest
+from helpers.mean import Mean
+from helpers.pictures import grey
+from PIL import Image
+
+from qfm_metric import score_table
+
+
+@pytest.fixture(autouse=True)
+def in_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def png(level):
+    file = io.BytesIO()
+    Image.new("L", (8, 8), level).save(file, "PNG")
+    return file.getvalue()
+
+
+def parquet(values, name="t.parquet"):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"image": values, "n": list(range(len(values)))}), name, row_group_size=2)
+    return name
+
+
+def rows(*arguments, **options):
+    return [(row.path, row.score, row.error) for row in score_table(*arguments, Mean(), **options)]
+
+
+EMPTY = "expected a path or the bytes of a picture, got nothing"
+
+
+def test_a_column_of_bytes():
+    name = parquet([png(51), None, b"", b"no picture", png(255)])
+    found = rows(name, column="image")
+    assert [path for path, _, _ in found] == [f"t.parquet[{i}]" for i in range(5)]
+    assert [score for _, score, _ in found] == pytest.approx([0.2, None, None, None, 1.0])
+    assert [error for _, _, error in found[:3]] == [None, f"'t.parquet[1]': {EMPTY}", f"'t.parquet[2]': {EMPTY}"]
+    assert found[3][2].startswith("'t.parquet[3]': ")
+
+
+@pytest.mark.parametrize("base", [None, "f"])
+def test_a_column_of_paths(base):
+    grey("f/a.png")
+    names = ["a.png" if base else "f/a.png", None, "gone.png"]
+    found = rows(parquet(names), column="image", base=base)
+    assert found[0] == ("f/a.png", pytest.approx(0.2), None)
+    assert found[1] == ("t.parquet[1]", None, f"'t.parquet[1]': {EMPTY}")
+    assert "gone.png" in found[2][2]
+
+
+def test_the_struct_of_hugging_face():
+    grey("a.png")
+    values = [
+        {"bytes": png(102), "path": "name.png"},
+        {"bytes": png(153), "path": None},
+        {"bytes": None, "path": "a.png"},
+        {"bytes": None, "path": None},
+        None,
+    ]
+    found = rows(parquet(values), column="image")
+    assert [row[:2] for row in found] == [
+        ("name.png", pytest.approx(0.4)),
+        ("t.parquet[1]", pytest.approx(0.6)),
+        ("a.png", pytest.approx(0.2)),
+        ("t.parquet[3]", None),
+        ("t.parquet[4]", None),
+    ]
+
+
+def test_a_csv_file_of_paths():
+    grey("größe, 1.png")
+    Path("t.csv").write_bytes('\ufeffn,path\r\n1,"größe, 1.png"\r\n2,\r\n3\r\n'.encode())
+    found = rows("t.csv")
+    assert found[0] == ("größe, 1.png", pytest.approx(0.2), None)
+    assert [error for _, _, error in found[1:]] == [f"'t.csv[1]': {EMPTY}", f"'t.csv[2]': {EMPTY}"]
+
+
+def test_rows_come_while_the_table_is_read(monkeypatch):
+    """A table of more pictures than memory holds."""
+    monkeypatch.setattr("qfm_metric.folder.table.BATCH", 2)
+    read = []
+    pq = pytest.importorskip("pyarrow.parquet")
+    batches = pq.ParquetFile.iter_batches
+
+    def counted(*arguments, **options):
+        for batch in batches(*arguments, **options):
+            read.append(batch.num_rows)
+            yield batch
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", counted)
+    found = score_table(parquet([png(51)] * 10), Mean(), column="image")
+    next(found)
+    assert read == [2]
+    assert len(list(score_table("t.parquet", Mean(), column="image"))) == 10
+
+
+def test_options_are_those_of_score_files():
+    name = parquet([png(51)])
+    assert "lowest" in next(iter(score_table(name, Mean(), column="image", tile=64))).extra
+    with pytest.raises(ValueError, match="tile: expected at least 64"):
+        score_table(name, Mean(), column="image", tile=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "says"),
+    [
+        ("t.parquet", "path", "expected a column 'path', got image, n"),
+        ("t.parquet", "n", "expected paths, bytes, or a struct of both in the column 'n', got int64"),
+        ("t.csv", "image", "expected a column 'image', got path"),
+        ("empty.csv", "path", "got an empty file"),
+        ("t.xlsx", "path", r"expected a table \(.parquet, .csv\), got .xlsx"),
+        ("broken.parquet", "path", "expected a Parquet file"),
+    ],
+)
+def test_what_is_no_such_table_is_told_at_once(name, column, says):
+    parquet([png(51)])
+    Path("t.csv").write_text("path\n")
+    Path("empty.csv").touch()
+    Path("broken.parquet").write_text("no table at all")
+    with pytest.raises(ValueError, match=says):
+        score_table(name, Mean(), column=column)

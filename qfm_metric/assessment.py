@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from .defects import Defects
 from .scale import band, percentile
 
 
@@ -41,11 +42,13 @@ class Assessment:
         std: `(N,)`, the expected standard deviation of the MOS about the score, on the same scale; None if the weights
             predict none.
         quality_map: `(N, 1, h, w)`, float32 in (0, 1), higher is better; for a list of images a list of `(1, h, w)`.
+        defects: What each named defect costs; None if the weights name none.
     """
 
     score: Tensor
     std: Tensor | None
     quality_map: Tensor | list[Tensor]
+    defects: Defects | None = None
 
     def interval(self, coverage: float = 0.68) -> tuple[Tensor, Tensor]:
         """Where the MOS lies with probability `coverage`: ends `(N,)`, in [0, 1].
@@ -67,6 +70,29 @@ class Assessment:
     def band(self) -> list[str]:
         """A word per image: bad, poor, fair, good or excellent, see `qfm_metric.scale`."""
         return [band(score) for score in self.score.tolist()]
+
+    @property
+    def top_defect(self) -> list[str]:
+        """The name of what costs each image most, see `qfm_metric.defects`; empty where nothing stands out.
+
+        Raises:
+            ValueError: the weights name no defects.
+        """
+        return self._known_defects().top()
+
+    @property
+    def sentence(self) -> list[str]:
+        """Each image in words: `poor: mostly noisy (0.31 +- 0.08), somewhat dark`.
+
+        Raises:
+            ValueError: the weights name no defects.
+        """
+        return [f"{word}: {text}" for word, text in zip(self.band, self._known_defects().sentences(), strict=True)]
+
+    def _known_defects(self) -> Defects:
+        if self.defects is None:
+            raise ValueError("expected weights that name defects, these do not; load others")
+        return self.defects
 
     @property
     def percentile(self) -> list[float]:

@@ -1,4 +1,10 @@
-"""The names of what can be wrong with a picture, as far as a network is taught to tell, and what people see of each."""
+"""What is wrong with a picture: the names that a network is taught to tell, what people see of each, and a sentence."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DEFECTS = {
     "blur": "Edges and fine detail are soft all over, as out of focus.",
@@ -19,3 +25,71 @@ DEFECTS = {
     "warped": "Shapes are bent, wavy or jittered.",
 }
 NAMES = tuple(DEFECTS)
+
+ADJECTIVES = {
+    "blur": "blurred",
+    "motion_blur": "blurred by motion",
+    "smeared": "smeared",
+    "noise": "noisy",
+    "specks": "speckled",
+    "compression": "compressed",
+    "blocks": "blocky",
+    "dark": "dark",
+    "bright": "overexposed",
+    "contrast": "wrong in contrast",
+    "colour": "wrong in colour",
+    "fringes": "fringed",
+    "oversharpened": "oversharpened",
+    "upscaled": "upscaled",
+    "banding": "banded",
+    "warped": "warped",
+}
+NAMED = 0.15  # share of the quality that a defect must cost to be called the picture's; people mind less hardly
+ADDED = 0.1  # that another must cost to be named beside it
+OTHERS = 2  # are named beside it at most
+
+
+@dataclass(frozen=True, eq=False)
+class Defects:
+    """What each named defect costs N pictures.
+
+    Attributes:
+        names: K names, of `NAMES`; `DEFECTS` says what people see of each.
+        severity: `(N, K)` in [0, 1], the share of the quality that the defect takes: 0 nothing, 1 all there is.
+        std: `(N, K)`, the expected standard deviation of that figure.
+        maps: `(N, K, h, w)`, the same of pictures that are everywhere like one place, see `Assessment.quality_map`; for
+            a list of images a list of `(K, h, w)`.
+    """
+
+    names: tuple[str, ...]
+    severity: "Tensor"
+    std: "Tensor"
+    maps: "Tensor | list[Tensor]"
+
+    def top(self) -> list[str]:
+        """Per picture, the name of what costs most; empty where nothing costs `NAMED` or more."""
+        costs, places = (found.tolist() for found in self.severity.max(dim=1))
+        return [self.names[k] if cost >= NAMED else "" for cost, k in zip(costs, places, strict=True)]
+
+    def sentences(self) -> list[str]:
+        """Per picture, what is wrong in words: `mostly noisy (0.31 +- 0.08), somewhat dark`."""
+        return [
+            sentence(dict(zip(self.names, costs, strict=True)), dict(zip(self.names, stds, strict=True)))
+            for costs, stds in zip(self.severity.tolist(), self.std.tolist(), strict=True)
+        ]
+
+
+def sentence(costs: dict[str, float], stds: dict[str, float]) -> str:
+    """What is wrong with one picture, from what each defect costs and how sure that is.
+
+    Examples:
+        >>> sentence({"noise": 0.31, "dark": 0.12, "blur": 0.02}, {"noise": 0.08, "dark": 0.05, "blur": 0.03})
+        'mostly noisy (0.31 +- 0.08), somewhat dark'
+        >>> sentence({"noise": 0.05}, {"noise": 0.03})
+        'nothing stands out'
+    """
+    first, *others = sorted(costs, key=lambda name: -costs[name])
+    if costs[first] < NAMED:
+        return "nothing stands out"
+    more = [f", somewhat {ADJECTIVES[name]}" for name in others[:OTHERS] if costs[name] >= ADDED]
+    return f"mostly {ADJECTIVES[first]} ({costs[first]:.2f} +- {stds[first]:.2f})" + "".join(more)

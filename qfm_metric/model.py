@@ -245,12 +245,14 @@ class Judgement(NamedTuple):
         defects: `(N, K, 2)` in (0, 1), what each of `config.defects` costs of the quality, and the expected standard
             deviation of that; None if there are none.
         maps: `(N, 1, rows, columns)`, local quality in (0, 1); None unless asked for.
+        defect_maps: `(N, K, rows, columns)` in (0, 1), what each defect costs where; None unless asked for.
     """
 
     scores: Tensor
     stds: Tensor | None
     defects: Tensor | None
     maps: Tensor | None
+    defect_maps: Tensor | None
 
 
 class QFMNet(nn.Module):
@@ -325,7 +327,7 @@ class QFMNet(nn.Module):
         """All that is known of `(N, V, 3, h, w)` views from one pass; the scores are `score_views`'s.
 
         Args:
-            maps: Also the map of local quality.
+            maps: Also the maps of local quality and of what each defect costs where.
         """
         cells = self.cells(self.pyramid(views))
         tokens = self.embed(cells, n=len(views))
@@ -337,6 +339,7 @@ class QFMNet(nn.Module):
             self.forward_std(answers) if self.config.uncertainty else None,
             self.forward_defects(tokens) if self.config.defects else None,
             self.calibration(self.forward_local(whole, logits)) if maps else None,
+            self.forward_local_defects(whole) if maps and self.config.defects else None,
         )
 
     def preprocess(self, images: Tensor) -> Tensor:
@@ -415,10 +418,19 @@ class QFMNet(nn.Module):
         `(N, 1, rows, columns)`, whose mean is `logits`. A cell counts as a picture that is everywhere like its
         neighbourhood of 3 x 3 cells. Ours.
         """
+        alone = self.forward_head(self.local_tokens(cells)).view(-1, 1, *cells.shape[-2:])
+        return alone + (logits.view(-1, 1, 1, 1) - alone.mean(dim=(-2, -1), keepdim=True))
+
+    def forward_local_defects(self, cells: Tensor) -> Tensor:
+        """Cells `(N, C, rows, columns)` of whole views to what each defect costs where, `(N, K, rows, columns)`."""
+        costs = self.forward_defects(self.local_tokens(cells))[..., 0]
+        return costs.view(len(cells), *cells.shape[-2:], -1).permute(0, 3, 1, 2)
+
+    def local_tokens(self, cells: Tensor) -> Tensor:
+        """Tokens `(N * rows * columns, L, D)` of pictures that are everywhere like the 3 x 3 cells about each cell."""
         around = F.avg_pool2d(cells, 3, stride=1, padding=1, count_include_pad=False)
         lone = around.permute(0, 2, 3, 1).reshape(-1, cells.shape[1], 1, 1)
-        alone = self.forward_head(self.embed(lone, len(lone))).view(-1, 1, *cells.shape[-2:])
-        return alone + (logits.view(-1, 1, 1, 1) - alone.mean(dim=(-2, -1), keepdim=True))
+        return self.embed(lone, len(lone))
 
     def forward_std(self, answers: Tensor) -> Tensor:
         """The decoder's answers `(N, Q, D)` to the expected standard deviation `(N,)` of the MOS about the score.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .assessment import Assessment
 from .atomic import whole_file
 from .card import model_card
+from .defects import Defects
 from .hub import load_weights
 from .images import Pixels
 from .inputs import as_batch, check_list, check_range
@@ -260,21 +261,26 @@ class QFMScore(nn.Module):
             (torch.Size([2]), torch.Size([2, 1, 10, 8]))
         """
         images = _checked(images)
-        scores: dict[int, Tensor] = {}
-        stds: dict[int, Tensor] = {}
-        maps: dict[int, Tensor] = {}
+        found: dict[str, dict[int, Tensor]] = {}
         with torch.autocast(self.device.type, enabled=False):
             for places, views in self._passes(images):
-                found = self.net.judge_views(views, maps=True)
-                assert found.maps is not None
-                scores |= zip(places, found.scores.float(), strict=True)
-                maps |= zip(places, found.maps.float(), strict=True)
-                if found.stds is not None:
-                    stds |= zip(places, found.stds.float(), strict=True)
+                for name, values in self.net.judge_views(views, maps=True)._asdict().items():
+                    if values is not None:
+                        found.setdefault(name, {}).update(zip(places, values.float(), strict=True))
+
+        def together(name: str) -> Tensor | list[Tensor]:
+            alike = isinstance(images, Tensor)
+            return _in_order(found[name]) if alike else [found[name][i] for i in range(len(found[name]))]
+
+        defects = None
+        if "defects" in found:
+            costs, stds = _in_order(found["defects"]).unbind(dim=2)
+            defects = Defects(self.net.config.defects, costs, stds, together("defect_maps"))
         return Assessment(
-            score=_in_order(scores),
-            std=_in_order(stds) if stds else None,
-            quality_map=_in_order(maps) if isinstance(images, Tensor) else [maps[i] for i in range(len(maps))],
+            score=_in_order(found["scores"]),
+            std=_in_order(found["stds"]) if "stds" in found else None,
+            quality_map=together("maps"),
+            defects=defects,
         )
 
     def quality_map(self, images: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:

@@ -9,6 +9,7 @@ from scipy.stats import t
 
 from qfm_metric import QFMScore, WeightsError
 from qfm_metric.assessment import Assessment, half_width
+from qfm_metric.defects import ADJECTIVES, DEFECTS, Defects
 from qfm_metric.model import QFMConfig, QFMNet
 from qfm_metric.scale import QUANTILES, percentile
 
@@ -137,3 +138,73 @@ def test_percentile_needs_a_score(score):
 def test_an_assessment_does_not_change():
     with pytest.raises(dataclasses.FrozenInstanceError):
         some([0.5]).score = torch.zeros(1)
+
+
+@pytest.fixture(scope="module")
+def naming():
+    """A small network that names three defects, by random weights."""
+    torch.manual_seed(0)
+    names = ("blur", "noise", "dark")
+    config = QFMConfig(**TINY, view_pixels=96 * 96, native_views=1, mean_tokens=True, uncertainty=True, defects=names)
+    return QFMScore(QFMNet(config))
+
+
+def test_defects_have_names_costs_deviations_and_maps(naming, random_images):
+    found = naming.assess(random_images)
+    defects = found.defects
+    assert defects.names == ("blur", "noise", "dark")
+    assert defects.severity.shape == defects.std.shape == (3, 3)
+    assert defects.maps.shape == (3, 3, *found.quality_map.shape[-2:])
+    for values in (defects.severity, defects.std, defects.maps):
+        assert ((values > 0) & (values < 1)).all()
+    judged = naming.net.judge_views(naming.net.distinct_views(random_images))
+    torch.testing.assert_close(defects.severity, judged.defects[..., 0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(defects.std, judged.defects[..., 1], rtol=0, atol=1e-6)
+
+
+def test_naming_defects_changes_no_score(naming, random_images):
+    assert torch.equal(naming.assess(random_images).score, naming(random_images))
+
+
+def test_a_list_keeps_the_order_of_defects(naming, mixed):
+    together = naming.assess(mixed).defects
+    assert isinstance(together.maps, list)
+    for i, image in enumerate(mixed):
+        alone = naming.assess(image).defects
+        assert torch.equal(together.severity[i], alone.severity[0])
+        assert torch.equal(together.maps[i], alone.maps[0])
+
+
+def test_a_picture_of_one_texture_costs_everywhere_what_it_costs(naming):
+    """A flat picture is the same in every cell but at the border, which the backbone pads."""
+    defects = naming.assess(torch.full((1, 3, 96, 96), 0.5)).defects
+    inner = defects.maps[0, :, 1:-1, 1:-1]
+    torch.testing.assert_close(inner.mean((1, 2)), defects.severity[0], rtol=0, atol=0.05)
+
+
+def defects_of(**costs):
+    severity = torch.tensor([list(costs.values())])
+    return Defects(tuple(costs), severity, torch.full_like(severity, 0.08), severity[..., None, None])
+
+
+def test_the_top_defect_and_a_sentence():
+    found = Assessment(torch.tensor([0.3]), None, torch.zeros(1), defects_of(blur=0.02, noise=0.31, dark=0.12))
+    assert found.top_defect == ["noise"]
+    assert found.sentence == ["poor: mostly noisy (0.31 +- 0.08), somewhat dark"]
+    good = Assessment(torch.tensor([0.7]), None, torch.zeros(1), defects_of(blur=0.14, noise=0.01))
+    assert (good.top_defect, good.sentence) == ([""], ["good: nothing stands out"])
+    many = defects_of(blur=0.5, noise=0.4, dark=0.3, warped=0.2).sentences()
+    assert many == ["mostly blurred (0.50 +- 0.08), somewhat noisy, somewhat dark"]
+
+
+def test_weights_that_name_no_defects_say_so(sure, random_images):
+    found = sure.assess(random_images)
+    assert found.defects is None
+    with pytest.raises(ValueError, match="weights that name defects"):
+        found.top_defect  # noqa: B018
+    with pytest.raises(ValueError, match="weights that name defects"):
+        found.sentence  # noqa: B018
+
+
+def test_every_defect_has_a_word():
+    assert ADJECTIVES.keys() == DEFECTS.keys()

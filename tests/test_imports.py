@@ -42,14 +42,26 @@ MAY_IMPORT = {
     "loss": ({"guard", "inputs", "score", "torch_defaults"}, set()),
     "guard": ({"images", "score"}, set()),
     "score": (
-        {"assessment", "atomic", "card", "hub", "images", "inputs", "model", "torch_defaults", "views", "weights"},
+        {
+            "assessment",
+            "atomic",
+            "card",
+            "defects",
+            "hub",
+            "images",
+            "inputs",
+            "model",
+            "torch_defaults",
+            "views",
+            "weights",
+        },
         {"__init__"},
     ),
     "views": ({"images", "model"}, set()),
     "hub": ({"weights"}, set()),
     "weights": ({"atomic", "torch_defaults"}, set()),
     "images": ({"decoding"}, set()),
-    "assessment": ({"scale"}, set()),
+    "assessment": ({"defects", "scale"}, set()),
 }
 MAY_IMPORT |= dict.fromkeys(
     [

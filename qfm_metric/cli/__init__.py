@@ -19,7 +19,9 @@ COMMANDS = (
     "watch",
     "weights",
 )  # modules of this package; any other first word is a path to score
-FILMS = tuple(f".{suffix}" for suffix in "mp4 m4v mov mkv webm avi mts m2ts ts mpg mpeg wmv 3gp mxf".split())
+_FILMS = "mp4 m4v mov mkv webm avi mts m2ts ts mpg mpeg wmv 3gp mxf"
+FILMS = tuple(f".{suffix}" for suffix in _FILMS.split())
+"""Suffixes of files that are taken as films."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,22 +17,9 @@ from importlib import import_module
 
 # Modules of this package; any other first word is a path to score.
 COMMANDS = ("compare", "cull", "export", "report", "watch", "weights")
-FILMS = (
-    ".mp4",
-    ".m4v",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".avi",
-    ".mts",
-    ".m2ts",
-    ".ts",
-    ".mpg",
-    ".mpeg",
-    ".wmv",
-    ".3gp",
-    ".mxf",
-)
+_FILMS = "mp4 m4v mov mkv webm avi mts m2ts ts mpg mpeg wmv 3gp mxf"
+FILMS = tuple(f".{suffix}" for suffix in _FILMS.split())
+"""Suffixes of files that are taken as films."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

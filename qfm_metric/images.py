@@ -46,6 +46,7 @@ _TURNS = {
 }
 _PLAIN_MODES = {"La": "LA", "P": "RGBA", "PA": "RGBA", "RGBa": "RGBA"}
 _COLOUR_MODES = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}  # what is left without alpha; RGB for every other mode
+STRIP = 64  # rows that are looked at together
 _FULL_SCALE = {1: 255, 2: 65535}  # by the bytes of an unsigned sample
 
 
@@ -295,3 +296,14 @@ def to_unit(pixels: Pixels) -> torch.Tensor:
         unit[:colours] += 1 - alpha
     unit[colours:] = unit[0]
     return torch.from_numpy(unit)
+
+
+def is_blank(pixels: Pixels) -> bool:
+    """Whether what `read_pixels` gave shows one colour all over, within 2 of 255 levels; transparency over white."""
+    low, high = torch.full((3,), torch.inf), torch.full((3,), -torch.inf)
+    for top in range(0, len(pixels), STRIP):  # a photograph's first strip already says no
+        strip = to_unit(pixels[top : top + STRIP])
+        low, high = torch.minimum(low, strip.amin((1, 2))), torch.maximum(high, strip.amax((1, 2)))
+        if (high - low).max() > 2.5 / 255:
+            return False
+    return True

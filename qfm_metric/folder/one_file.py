@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ..facts import facts_columns, facts_of, jpeg_bytes, read_encoding
-from ..images import ImageError, Pixels, file_bytes, naming, open_image, read_pixels
+from ..images import ImageError, Pixels, file_bytes, is_blank, naming, open_image, read_pixels
 from ..overlay import draw_overlay, save_overlay
 from ..score import GPU_BATCH, Metric, Rating, Views
 from .row import Row, Value
@@ -67,7 +67,7 @@ class OneFile:
                 for i in range(0, len(tiles), GPU_BATCH):  # the views of all tiles would take 8 times the pixels
                     found += self._rate([self._views(path, tile) for tile in tiles[i : i + GPU_BATCH]])
                 scores = [rating.score for rating in found]
-                row = Row(path, sum(scores) / len(scores), width=pixels.shape[1], height=pixels.shape[0])
+                row = replace(_without_score(path, pixels), score=sum(scores) / len(scores))
                 return replace(row, extra={"lowest": min(scores), **facts})
         except ImageError as error:
             return Row(path, error=str(error))
@@ -77,8 +77,7 @@ class OneFile:
         path = path_of(source)
         try:
             with self._decoded(source) as (pixels, facts):
-                row = Row(path, width=pixels.shape[1], height=pixels.shape[0], extra=facts)
-                return row, self._views(path, pixels)
+                return replace(_without_score(path, pixels), extra=facts), self._views(path, pixels)
         except ImageError as error:
             return Row(path, error=str(error)), None
 
@@ -126,6 +125,10 @@ class OneFile:
         overlay = draw_overlay(whole, rating.quality_map, row.score)
         folders = [part for part in Path(row.path).parent.parts if part not in (Path(row.path).anchor, os.pardir)]
         return os.fspath(save_overlay(overlay, row.path, Path(self.maps, *folders)))
+
+
+def _without_score(path: str, pixels: Pixels) -> Row:
+    return Row(path, width=pixels.shape[1], height=pixels.shape[0], note="blank" if is_blank(pixels) else None)
 
 
 def path_of(source: Source) -> str:

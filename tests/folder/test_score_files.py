@@ -75,6 +75,44 @@ def test_rows_are_those_of_single_calls(folder, tiny, expected):
 
 
 @pytest.mark.slow
+def save(folder, **pictures):
+    for name, pixels in pictures.items():
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return [folder / f"{name}.png" for name in pictures]
+
+
+@pytest.mark.parametrize("tile", [None, 64])
+def test_blank_pictures_are_noted_and_others_are_not(tmp_path, tiny, tile):
+    noise = np.random.default_rng(0).integers(0, 256, (200, 150, 4), np.uint8)
+    grey, late = np.full((200, 150, 3), 120, np.uint8), np.full((200, 150, 3), 120, np.uint8)
+    late[199, 149] += 4  # in the last strip
+    transparent, drawn = noise.copy(), np.full((200, 150, 4), 255, np.uint8)
+    transparent[..., 3] = 0
+    drawn[90:110, :, 3] = 40  # white over white
+    black_on_nothing = transparent.copy()
+    black_on_nothing[:20] = (0, 0, 0, 255)
+    paths = save(
+        tmp_path,
+        grey=grey,
+        nearly=grey + (noise[..., :3] % 3),
+        bits=np.zeros((200, 150), np.uint16) + 40000,
+        transparent=transparent,
+        drawn=drawn,
+        late=late,
+        noise=noise[..., :3],
+        black=black_on_nothing,
+    )
+    notes = {Path(row.path).stem: row.note for row in score_files(paths, tiny, tile=tile)}
+    assert {name for name, note in notes.items() if note == "blank"} == {
+        "grey",
+        "nearly",
+        "bits",
+        "transparent",
+        "drawn",
+    }
+    assert {notes[name] for name in ("late", "noise", "black")} == {None}
+
+
 def test_worker_processes_give_the_same_rows(folder, tiny, expected):
     assert list(score_files(folder, tiny, workers=2, room=200_000)) == expected  # less room than the largest picture
 

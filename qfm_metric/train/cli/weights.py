@@ -9,6 +9,7 @@ import numpy as np
 from ...card import model_card
 from ...weights import manifest_path, read_manifest
 from .. import evaluate, release, severity_check, travel
+from ..left_out import left_out
 from . import options
 from .options import Command, say
 
@@ -32,12 +33,26 @@ def severity(args: argparse.Namespace) -> None:
 
 def travel_command(args: argparse.Namespace) -> None:
     """Does the score travel? One table of sets, distortions, large pictures and invariances; nothing is fitted."""
-    names = ("severity", "large", "large_rows", "generated", "sharp", "pictures", "workers")
-    given = {name: getattr(args, name) for name in names}
-    table = travel.travel(args.weights_file, args.data, **given, say=say)
+    if args.recipe:
+        table = _left_out(args)
+    else:
+        names = ("severity", "large", "large_rows", "generated", "sharp", "pictures", "workers")
+        given = {name: getattr(args, name) for name in names}
+        table = travel.travel(args.weights_file, args.data, **given, say=say)
+    if not table.figures:  # under torchrun the first process has them
+        return
     print(table.markdown(), end="")
     if args.out:
         travel.write(table, args.out)
+
+
+def _left_out(args: argparse.Namespace) -> travel.Table:
+    for name in ("severity", "ladders", "out"):
+        if getattr(args, name) is None:
+            raise ValueError(f"--recipe: expected --{name}, too")
+    names = ("severity", "ladders", "members", "folds", "pictures", "workers")
+    named = {name: getattr(args, name) for name in names}
+    return travel.Table(args.recipe, left_out(options.recipe(args), args.data, args.out, **named, say=say))
 
 
 def gate(args: argparse.Namespace) -> None:
@@ -94,7 +109,10 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--generated", type=Path, help="all.csv of `prepare agiqa3k`; its test part is left alone")
     sub.add_argument("--sharp", type=Path, help="folder of sharp photographs of 5 megapixels and more")
     sub.add_argument("--pictures", type=int, default=12, help="clean photographs that are distorted")
-    sub.add_argument("--out", type=Path, help="folder for travel.json, travel.md and travel.png")
+    sub.add_argument("--out", type=Path, help="folder for travel.json, travel.md and travel.png, or for the runs")
+    sub.add_argument("--recipe", help="instead of a file: train this recipe without each source and each fold of types")
+    options.add(sub, "--set", "--init", "--ladders", "--members")
+    sub.add_argument("--folds", type=int, default=7, help="of the types; 0: leave out sources alone")
 
     sub = command("gate", gate)
     sub.add_argument("folder", type=Path, help="with scores.csv (image,mos,subset,duplicate_in_train) and images/")

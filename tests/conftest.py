@@ -7,6 +7,7 @@ import shutil
 import socket
 import sys
 import tempfile
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -73,6 +74,16 @@ def tiny_files(tmp_path_factory):
         torch.manual_seed(seed)
         save_weights(path, TINY, QFMNet(QFMConfig(**TINY)).state_dict(), torch.float32)
     return paths
+
+
+@pytest.fixture(scope="session")
+def folded_weights(tmp_path_factory):
+    """A weights file of a small network with a backbone of ours."""
+    torch.manual_seed(0)
+    config = QFMConfig(backbone="efficientnet_lite0", view_pixels=64 * 64, dim=32, heads=2)
+    path = tmp_path_factory.mktemp("folded") / "folded.safetensors"
+    save_weights(path, asdict(config), QFMNet(config).state_dict(), torch.float32)
+    return path
 
 
 @pytest.fixture

@@ -30,13 +30,14 @@ MAY_IMPORT = {
     "html": ({"atomic", "compare", "folder", "images", "overlay", "scale"}, set()),
     "folder": ({"atomic", "images", "overlay", "score"}, set()),
     "onnx": ({"export", "images", "model", "score", "torch_defaults"}, set()),
-    "export": ({"model", "score", "torch_defaults"}, set()),
+    "export": ({"backbone", "model", "score", "torch_defaults"}, set()),
     "loss": ({"guard", "inputs", "score", "torch_defaults"}, set()),
     "guard": ({"images", "score"}, set()),
     "score": (
         {"assessment", "atomic", "card", "hub", "images", "inputs", "model", "torch_defaults", "views", "weights"},
         {"__init__"},
     ),
+    "model": ({"backbone"}, set()),
     "views": ({"images", "model"}, set()),
     "hub": ({"weights"}, set()),
     "weights": ({"atomic", "torch_defaults"}, set()),
@@ -44,7 +45,8 @@ MAY_IMPORT = {
     "assessment": ({"scale"}, set()),
 }
 MAY_IMPORT |= dict.fromkeys(
-    ("atomic", "card", "compare", "decoding", "inputs", "model", "overlay", "scale", "torch_defaults"), (set(), set())
+    ("atomic", "backbone", "card", "compare", "decoding", "inputs", "overlay", "scale", "torch_defaults"),
+    (set(), set()),
 )
 # Modules that import what a variable names, and which of ours that may be.
 BY_VARIABLE = {

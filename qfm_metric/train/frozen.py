@@ -3,8 +3,8 @@
 The stem and the first blocks of the backbone stay as they are. Their output for a view, the map behind the
 last frozen block and the pooled cells of the shallower maps, is stored in half precision; training then starts from
 there. With every block frozen only cells are stored, and heads train in minutes; with none frozen there is nothing to
-store, views are made as they are drawn, and the backbone may be any. Only EfficientNet-like ones of timm (`conv_stem`,
-`bn1`, `blocks`) can be cut between.
+store, views are made as they are drawn, and the backbone may be any. Only ours and EfficientNet-like
+ones of timm (`conv_stem`, `bn1`, `blocks`) can be cut between.
 """
 
 import json

@@ -41,7 +41,7 @@ class Convolution(nn.Conv2d):
         missing = kernel - stride
         self.around = (missing // 2, missing - missing // 2) * 2 if stride > 1 else ()
         self.linear = linear
-        nn.init.kaiming_normal_(self.weight, mode="fan_in", nonlinearity="linear" if linear else "relu")
+        nn.init.kaiming_uniform_(self.weight, nonlinearity="linear" if linear else "relu")
         assert self.bias is not None
         nn.init.zeros_(self.bias)
 

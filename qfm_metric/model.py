@@ -186,7 +186,7 @@ class Decoder(nn.Module):
 
             for _ in range(mixers):
                 self.mixers.append(Block(dim, heads, mlp_ratio=2, qkv_bias=True, proj_drop=dropout))
-        self.queries = nn.Parameter(torch.randn(queries, dim) * 0.5)
+        self.queries = nn.Parameter(nn.init.normal_(torch.empty(queries, dim), std=0.5))
         self.norm_tokens = nn.LayerNorm(dim)
         self.norm_queries = nn.LayerNorm(dim)
         self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)

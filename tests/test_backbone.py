@@ -1,6 +1,7 @@
 """Ours are timm's EfficientNet-Lite, BatchNorm folded, map by map; a network with one needs torch alone."""
 
 import subprocess
+import sys
 
 import pytest
 import timm
@@ -71,3 +72,15 @@ def test_a_picture_is_scored_where_torchvision_cannot_be_imported(folded_weights
     out, err = found.communicate(timeout=300)
     assert (found.returncode, err) == (0, b"")
     assert 0 < float(out.split()[0]) < 1
+
+
+def test_scoring_a_picture_loads_no_compiler(folded_weights, tmp_path):
+    """`torch._dynamo` and sympy take as long to import as torch itself: a draw on the meta device asks for them."""
+    Image.new("RGB", (80, 64)).save(tmp_path / "picture.png")
+    script = "import sys; from qfm_metric.cli import main; main(sys.argv[1:]); print(*sys.modules)"
+    words = [sys.executable, "-c", script, "--weights", folded_weights, tmp_path / "picture.png"]
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    loaded = set(done.stdout.splitlines()[1].split())
+    assert "torch" in loaded
+    assert not {"torch._dynamo", "sympy", "timm", "torchvision", "huggingface_hub", "torch.onnx"} & loaded

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .assessment import Assessment
-    from .folder import score_files
     from .folder.one_file import EncodedImage
+    from .folder.stream import score_files
     from .guard import GuardedScore
     from .images import ImageError, load_image
     from .loss import QFMLoss
@@ -42,7 +42,7 @@ _MODULES = {
     "QFMScore": "score",
     "WeightsError": "weights",
     "load_image": "images",
-    "score_files": "folder",
+    "score_files": "folder.stream",
 }
 
 

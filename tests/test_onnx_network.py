@@ -147,7 +147,7 @@ def test_a_network_that_differs_is_refused(weights, network, monkeypatch):
 def test_command(folder, weights, small, network, expected, tmp_path, monkeypatch, capsys):
     """The rows are torch's; what was scored with one is not gone on with by the other."""
     made = []  # of which weights; the graph takes a while
-    monkeypatch.setattr("qfm_metric.cli.score.OnnxScore", lambda metric: made.append(metric.weights_sha256) or network)
+    monkeypatch.setattr("qfm_metric.cli.run.OnnxScore", lambda metric: made.append(metric.weights_sha256) or network)
     out = tmp_path / "out.jsonl"
     arguments = [*folder, "--weights", str(weights), "--jsonl", "-o", str(out), "--quiet"]
     assert cli.main([*arguments, "--onnx"]) == 1

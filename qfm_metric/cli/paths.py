@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..images import IMAGE_SUFFIXES
+from ..decoding.suffixes import IMAGE_SUFFIXES
 from .parser import warn
 
 COMPANION_FOLDERS = {"__macosx", "@eadir", ".thumbnails"}  # what macOS, Synology and Linux desktops put beside pictures

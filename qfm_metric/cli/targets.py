@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ..decoding.suffixes import IMAGE_SUFFIXES
 from ..folder.formats import FORMATS
 from ..folder.journal import run_file
 from ..folder.row import read_row
-from ..images import IMAGE_SUFFIXES
 from ..weights import CONFIG_KEY
 
 HEAD = 2**16  # bytes that are looked at

@@ -5,10 +5,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 
-import numpy as np
-from PIL import Image
-
-from ..images import ImageError, open_image, read_pixels, to_unit
+from ..decoding.errors import ImageError
 
 SMALL = {"side": 128, "quality": 60}  # of the JPEG in a card, about 3 kB
 LARGE = {"side": 640, "quality": 80}  # in the large view, about 60 kB
@@ -25,6 +22,11 @@ def thumbnail(path: str | os.PathLike[str], side: int, quality: int) -> bytes:
     Raises:
         ImageError: the file cannot be read as a picture.
     """
+    import numpy as np  # a page of pictures that are gone does without all this
+    from PIL import Image
+
+    from ..images import open_image, read_pixels, unit_array
+
     encoded = io.BytesIO()
     with open_image(path) as image:
         image.draft(image.mode, (2 * side, 2 * side))  # enough for the resampling that follows
@@ -35,14 +37,18 @@ def thumbnail(path: str | os.PathLike[str], side: int, quality: int) -> bytes:
             pixels = (pixels >> 8).astype(np.uint8)
         small = Image.fromarray(pixels)
         small.thumbnail((side, side))
-        unit = to_unit(np.asarray(small))  # over white only now: large pictures in floating point are four times larger
-        shown = np.rint(unit.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+        unit = unit_array(
+            np.asarray(small)
+        )  # over white only now: large pictures in floating point are four times larger
+        shown = np.rint(unit.transpose(1, 2, 0) * 255).astype(np.uint8)
         Image.fromarray(shown).save(encoded, "JPEG", quality=quality, optimize=True)
     return encoded.getvalue()
 
 
 def thumbnail_if_readable(path: str | os.PathLike[str], size: Mapping[str, int]) -> bytes | None:
     """`thumbnail` in `SMALL` or `LARGE`; None of a picture that was scored once and is gone now."""
+    if not os.path.exists(path):
+        return None
     with suppress(ImageError):
         return thumbnail(path, **size)
     return None

@@ -242,8 +242,8 @@ def test_command_writes_what_the_local_engine_writes(cluster, folder, paths, wei
 
 @pytest.mark.slow
 def test_command_hands_its_metric_to_the_workers(cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr("qfm_metric.cli.options.QFMScore", Mean())
-    monkeypatch.setattr("qfm_metric.cli.score.OnnxScore", lambda metric: Half())
+    monkeypatch.setattr("qfm_metric.cli.metric.QFMScore", Mean())
+    monkeypatch.setattr("qfm_metric.cli.run.OnnxScore", lambda metric: Half())
     paths = grey(tmp_path, [8] * 6)
     assert main([*paths, "--engine", "ray", "--onnx", "--jsonl", "-o", str(tmp_path / "out")]) == 0
     rows = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]

@@ -15,12 +15,11 @@ from helpers.processes import NOT_TEXT
 from PIL import Image
 
 import qfm_metric
-from qfm_metric import load_image
+from qfm_metric import load_image, score_files
 from qfm_metric.cli import main
-from qfm_metric.cli import score as cli
+from qfm_metric.cli import run as cli
 from qfm_metric.cli.output import format_of, write_rows
 from qfm_metric.cli.paths import Scan
-from qfm_metric.folder import score_files
 from qfm_metric.folder.formats import FORMATS
 from qfm_metric.folder.journal import RowFile, read_table
 from qfm_metric.folder.row import COLUMNS, Row

@@ -1,0 +1,115 @@
+"""What `qfm-metric PATH...` does once its options are known to make sense: load, score, write."""
+
+import argparse
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from ..export import ExportError, need_packages
+from ..folder.journal import Done, Journal, UsageError, skip_done
+from ..folder.row import Row, columns_with
+from ..folder.stream import score_files
+from ..html.scores import ReportWriter
+from ..onnx import OnnxScore
+from ..score import Metric
+from . import ray
+from .metric import check_device, load_metric
+from .output import counted, format_of, ranked, status_of, to_screen, with_progress, write_rows
+from .paths import Scan
+
+TITLE_PATHS = 3
+
+
+def run(args: argparse.Namespace, refuse: Callable[[str], Any]) -> int:
+    """Score and write; returns the exit status."""
+    if args.engine != "ray":  # the device is the workers'
+        check_device(args, refuse)
+    if args.onnx:
+        try:
+            need_packages()
+        except ExportError as error:
+            refuse(f"--onnx: {error}")
+    loaded = load_metric(args, refuse, "cpu" if args.engine == "ray" else args.device)
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the error above twice that size stays
+    try:
+        if args.onnx and sys.stderr.isatty() and not args.quiet:
+            print("qfm-metric: preparing the network for ONNX Runtime, about a minute", file=sys.stderr)
+        metric = OnnxScore(loaded) if args.onnx else loaded  # before FILE is emptied: it may not be possible
+        return status_of(write(args, metric), args.fail_under)
+    except (ExportError, UsageError) as error:
+        refuse(str(error))
+        raise
+
+
+def write(args: argparse.Namespace, metric: Metric) -> Done:
+    """Score and write what was asked for."""
+    columns = columns_with(*(["lowest"] if args.tile else ["map"] if args.map else []))
+    form = format_of(args.format)
+    journal = Journal(Path(args.output), form) if args.output else None
+    done, put, report = Done(), to_screen, None
+    with ExitStack() as opened:
+        if args.html:  # before FILE is emptied: the page may turn out not to be writable
+            report = opened.enter_context(ReportWriter(args.html, title=title(args.paths), signature=metric.signature))
+        if args.map:
+            os.makedirs(args.map, exist_ok=True)
+            tempfile.TemporaryFile(dir=args.map).close()  # fails now if nothing can be written there
+        if journal:
+            file, done = journal.begin(settings(args, metric), args.resume)
+            put = opened.enter_context(file).write
+        rows = counted(score(args, metric, done), done)
+        if report:
+            for row in journal.rows() if journal and done.end else ():
+                report.add(row)
+            rows = map(report.add, rows)  # before they are ranked: the page has its own order, and all
+        rows_on_screen = not args.output and sys.stdout.isatty()  # they show the progress, and would share its line
+        if sys.stderr.isatty() and not (args.quiet or rows_on_screen):
+            rows = with_progress(rows)
+        if args.sort or args.top:
+            rows = ranked(rows, args.sort or "best", args.top)
+        try:
+            write_rows(rows, put, form, columns, metric.signature, heading=done.end == 0)
+        except KeyboardInterrupt as interrupt:
+            kept = f" in {journal.grows}; --resume goes on" if journal and form.convert else ""
+            page = f", and the page of them, {args.html}" if args.html else ""
+            raise KeyboardInterrupt(f"; the rows so far are written{kept}{page}") from interrupt
+    if journal:
+        journal.finish(columns)
+    return done
+
+
+def settings(args: argparse.Namespace, metric: Metric) -> dict[str, Any]:
+    """What decides the rows of a run; one that is gone on with must have the same."""
+    named = {name: getattr(args, name) for name in ("format", "tile", "dtype", "map", "onnx")}
+    return {"signature": metric.signature, "weights_sha256": metric.weights_sha256, **named}
+
+
+def score(args: argparse.Namespace, metric: Metric, done: Done) -> Iterator[Row]:
+    """The rows of all pictures that have none yet."""
+    missing = done.paths.copy()
+    if args.engine == "ray":
+        return ray.score(args, metric, missing)
+    paths: Iterable[str] = skip_done(Scan(args.paths, args.recursive, args.map, args.null), missing)
+    return score_files(
+        paths,
+        metric,
+        workers=args.workers,
+        threads=args.threads or 1,
+        batch_size=args.batch_size,
+        dtype=getattr(torch, args.dtype),
+        tile=args.tile,
+        maps=args.map,
+    )
+
+
+def title(paths: Sequence[str]) -> str:
+    """A page's headline: a shell may have made thousands of paths of a pattern."""
+    more = len(paths) - TITLE_PATHS
+    return " ".join(paths[:TITLE_PATHS]) + (f" and {more:,} more" if more > 0 else "")

@@ -46,7 +46,8 @@ def score_files(
         maps: Folder for an overlay of each picture and its quality map, drawn from the pass that gives the score. The
             folders of the picture's path stand in it again: `a/b/cat.jpg` gives `maps/a/b/cat-map.png`. No file is
             overwritten: the next one is `cat-map-2.png`; `extra["map"]` says which.
-        room: Pixels that may be decoded at the same time; a picture that is larger is decoded alone.
+        room: Pixels that may be decoded at the same time; a picture takes three quarters of it at most, also one that
+            is larger, and small ones go on beside it.
 
     Yields:
         Rows. Closing the iterator ends the workers.

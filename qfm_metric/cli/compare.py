@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..atomic import whole_file
+from ..folder.cores import workers_for
 from ..folder.formats import FORMATS
 from ..folder.journal import read_table, suffixes
 from ..folder.options import check_options
 from ..folder.row import Row
 from ..html.comparison import facts, left_out, write_comparison
 from ..html.document import common_folder, shown
-from .options import add_metric_options, refusing
+from .options import add_metric_options, limit_threads, refusing
 from .parser import Parser
 from .paths import Scan
+from .progress import Progress
 from .targets import check_target, is_comparison, is_page
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ def main(argv: Sequence[str]) -> int:
     if any(os.path.isdir(source) for source in (args.a, args.b)):
         with refusing(parser.error):
             check_options(threads=args.threads)
+        limit_threads(args.threads or 1)
         from .metric import check_device, load_metric  # scores in files are compared without torch
 
         check_device(args, parser.error)
@@ -136,7 +139,10 @@ def _read(source: str, metric: "Metric | None", recursive: bool) -> Side:
     if metric is not None and os.path.isdir(source):
         from ..folder.stream import score_files
 
-        rows, signature = list(score_files(Scan([source], recursive), metric)), metric.signature
+        paths, workers = workers_for(Scan([source], recursive))
+        with Progress(Scan([source], recursive, quiet=True)) as progress:
+            scored = score_files(paths, metric, workers=workers if metric.device.type == "cpu" else 1)
+            rows, signature = list(progress.counted(scored)), metric.signature
         base = os.path.join(source, "")
     else:
         if Path(source).suffix.lower()[1:] not in FORMATS:

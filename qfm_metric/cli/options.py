@@ -1,6 +1,8 @@
 """Options that several commands have: which metric, where it runs, on how many threads."""
 
 import argparse
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +15,7 @@ def add_metric_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="ID", help=WEIGHTS_HELP)
     parser.add_argument("--device", default="cpu", help="torch device, such as cpu, cuda, mps (default: cpu)")
     parser.add_argument(
-        "--threads", type=int, metavar="N", help="CPU threads of the network (default: all; of several workers 1 each)"
+        "--threads", type=int, metavar="N", help="CPU threads of the network in each process (default: 1)"
     )
 
 
@@ -29,3 +31,15 @@ def refusing(refuse: Callable[[str], Any], **options: str) -> Iterator[None]:
     except ValueError as error:
         name, _, what = str(error).partition(":")
         refuse(f"--{options.get(name, name.replace('_', '-'))}:{what}")
+
+
+def limit_threads(count: int) -> None:
+    """Let the libraries that this process is about to load have so many threads, which sleep while they wait.
+
+    OpenMP's wait by spinning, which takes the cores from other processes. It reads this once, so nothing is done where
+    torch is there already: in somebody else's process.
+    """
+    if "torch" in sys.modules:
+        return
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(count))
+    os.environ |= {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}

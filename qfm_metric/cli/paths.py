@@ -3,7 +3,7 @@
 import glob
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,22 @@ class Scan:
         recursive: Look into the folders of folders.
         skip: A folder that is not looked into.
         null: What standard input lists is parted by NUL instead of by lines, as by `find -print0`.
+        quiet: Say nothing of what is passed over.
 
     Attributes:
         companions: How many files were passed over because a system had put them beside a picture (`._IMG.JPG`).
     """
 
     def __init__(
-        self, paths: Iterable[str], recursive: bool = False, skip: str | None = None, null: bool = False
+        self,
+        paths: Iterable[str],
+        recursive: bool = False,
+        skip: str | None = None,
+        null: bool = False,
+        quiet: bool = False,
     ) -> None:
         self.paths, self.recursive, self.skip, self.null = paths, recursive, skip, null
+        self._warn: Callable[[str], object] = (lambda message: None) if quiet else warn
         self.companions = 0
 
     def __iter__(self) -> Iterator[str]:
@@ -45,7 +52,7 @@ class Scan:
             else:
                 yield from self._look_into(path)
         if self.companions:
-            warn(f"{self.companions} files passed over that belong to others (such as ._IMG.JPG)")
+            self._warn(f"{self.companions} files passed over that belong to others (such as ._IMG.JPG)")
 
     def _look_into(self, path: str) -> Iterator[str]:
         """A folder as the pictures in it, in order of name; anything else as it is."""
@@ -58,7 +65,7 @@ class Scan:
             with os.scandir(path) as entries:  # folder by folder: the list of millions of files is never whole
                 found = sorted((entry.name, _is_folder(entry), entry.is_symlink()) for entry in entries)
         except OSError as error:
-            warn(f"cannot look into {error.filename}: {error.strerror}")
+            self._warn(f"cannot look into {error.filename}: {error.strerror}")
             yield str(Path(path))  # gets an error row: its pictures are missing from the results
             return
         for name, is_folder, is_link in found:

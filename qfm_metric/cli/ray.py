@@ -64,7 +64,7 @@ def score(args: argparse.Namespace, metric: "Metric", done: "Counter[bytes]") ->
             dataset = ray.data.read_parquet(table).select_columns(_columns(table, args.column or "path"))
             # Workers that hold every core from the start would leave none to read the table with.
             blocks = dataset.repartition(target_num_rows_per_block=BLOCK * args.batch_size)
-            yield from _rows(args, metric, blocks, args.column or "path", (1, args.workers))
+            yield from _rows(args, metric, blocks, args.column or "path", (1, args.workers or 1))
 
 
 def _score_places(args: argparse.Namespace, metric: "Metric", places: list[Place]) -> Iterator[Row]:
@@ -73,11 +73,11 @@ def _score_places(args: argparse.Namespace, metric: "Metric", places: list[Place
 
     if not places:
         return
-    share = math.ceil(len(places) / (2 * args.workers))  # a few images are shared out, too
+    share = math.ceil(len(places) / (2 * (args.workers or 1)))  # a few images are shared out, too
     size = min(share, BLOCK * args.batch_size)
     parts = (places[start : start + size] for start in range(0, len(places), size))
     blocks = [pa.table({"path": [name for name, _ in part], "at": [at for _, at in part]}) for part in parts]
-    yield from _rows(args, metric, ray.data.from_arrow(blocks), "at", args.workers)
+    yield from _rows(args, metric, ray.data.from_arrow(blocks), "at", args.workers or 1)
 
 
 def _rows(

@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from ..export import ExportError, need_packages
+from ..folder.cores import workers_for
 from ..folder.journal import Done, Journal, UsageError, skip_done
 from ..folder.row import Row, columns_with
 from ..folder.stream import score_files
@@ -22,14 +23,15 @@ from ..onnx import OnnxScore
 from ..score import Metric
 from . import ray
 from .metric import check_device, load_metric
-from .output import counted, format_of, ranked, status_of, to_screen, with_progress, write_rows
+from .output import counted, format_of, ranked, write_rows
 from .paths import Scan
+from .progress import Progress
 
 TITLE_PATHS = 3
 
 
-def run(args: argparse.Namespace, refuse: Callable[[str], Any]) -> int:
-    """Score and write; returns the exit status."""
+def run(args: argparse.Namespace, progress: Progress, refuse: Callable[[str], Any]) -> Done:
+    """Score and write."""
     if args.engine != "ray":  # the device is the workers'
         check_device(args, refuse)
     if args.onnx:
@@ -43,18 +45,18 @@ def run(args: argparse.Namespace, refuse: Callable[[str], Any]) -> int:
         if args.onnx and sys.stderr.isatty() and not args.quiet:
             print("qfm-metric: preparing the network for ONNX Runtime, about a minute", file=sys.stderr)
         metric = OnnxScore(loaded) if args.onnx else loaded  # before FILE is emptied: it may not be possible
-        return status_of(write(args, metric), args.fail_under)
+        return write(args, metric, progress)
     except (ExportError, UsageError) as error:
         refuse(str(error))
         raise
 
 
-def write(args: argparse.Namespace, metric: Metric) -> Done:
+def write(args: argparse.Namespace, metric: Metric, progress: Progress) -> Done:
     """Score and write what was asked for."""
     columns = columns_with(*(["lowest"] if args.tile else ["map"] if args.map else []))
     form = format_of(args.format)
     journal = Journal(Path(args.output), form) if args.output else None
-    done, put, report = Done(), to_screen, None
+    done, put, report = Done(), progress.write_above, None
     with ExitStack() as opened:
         if args.html:  # before FILE is emptied: the page may turn out not to be writable
             report = opened.enter_context(ReportWriter(args.html, title=title(args.paths), signature=metric.signature))
@@ -64,14 +66,11 @@ def write(args: argparse.Namespace, metric: Metric) -> Done:
         if journal:
             file, done = journal.begin(settings(args, metric), args.resume)
             put = opened.enter_context(file).write
-        rows = counted(score(args, metric, done), done)
+        rows = progress.counted(counted(score(args, metric, done), done), done.paths.total())
         if report:
             for row in journal.rows() if journal and done.end else ():
                 report.add(row)
             rows = map(report.add, rows)  # before they are ranked: the page has its own order, and all
-        rows_on_screen = not args.output and sys.stdout.isatty()  # they show the progress, and would share its line
-        if sys.stderr.isatty() and not (args.quiet or rows_on_screen):
-            rows = with_progress(rows)
         if args.sort or args.top:
             rows = ranked(rows, args.sort or "best", args.top)
         try:
@@ -96,11 +95,13 @@ def score(args: argparse.Namespace, metric: Metric, done: Done) -> Iterator[Row]
     missing = done.paths.copy()
     if args.engine == "ray":
         return ray.score(args, metric, missing)
-    paths: Iterable[str] = skip_done(Scan(args.paths, args.recursive, args.map, args.null), missing)
+    paths, workers = skip_done(Scan(args.paths, args.recursive, args.map, args.null), missing), args.workers
+    if not workers and metric.device.type == "cpu" and "-" not in args.paths:  # who writes a list may wait for rows
+        paths, workers = workers_for(paths)
     return score_files(
         paths,
         metric,
-        workers=args.workers,
+        workers=workers or 1,
         threads=args.threads or 1,
         batch_size=args.batch_size,
         dtype=getattr(torch, args.dtype),

@@ -13,9 +13,11 @@ from ..folder.formats import FORMATS, UNPRINTABLE
 from ..folder.options import BATCH_SIZE, DTYPES, check_options, check_runtime
 from ..folder.row import COLUMNS
 from . import ray
-from .options import add_metric_options, refusing
-from .output import format_of
+from .options import add_metric_options, limit_threads, refusing
+from .output import format_of, status_of
 from .parser import Parser
+from .paths import Scan
+from .progress import Progress
 from .targets import check_target, is_page, is_table
 
 NUMBERS = ("batch_size", "workers", "threads", "tile")
@@ -29,9 +31,14 @@ def main(argv: Sequence[str]) -> int:
     check(args, parser.error)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors=UNPRINTABLE)
-    from .run import run  # imports torch, which is slow; whoever asks for help does not wait for it
+    limit_threads(args.threads or 1)
+    known = args.engine == "local" and "-" not in args.paths
+    everything = Scan(args.paths, args.recursive, args.map, quiet=True) if known else None
+    with Progress(everything, args.quiet) as progress:
+        from .run import run  # imports torch, which is slow; whoever asks for help does not wait for it
 
-    return run(args, parser.error)
+        done = run(args, progress, parser.error)
+    return status_of(done, args.fail_under)
 
 
 def build_parser() -> Parser:
@@ -58,7 +65,13 @@ def build_parser() -> Parser:
     add("--top", type=int, metavar="N", help="only the first N rows of --sort (default: best)")
     add("--fail-under", type=float, metavar="X", help="exit with 3 if a score is below X")
     add("--tile", type=int, metavar="PX", help="score tiles of about PX x PX; the mean, and the lowest")
-    add("--workers", type=int, default=1, metavar="N", help="processes (on a GPU: threads that decode; default: 1)")
+    add(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes (default: 64 pictures or more get one for each core that may be used; a list on stdin one); on "
+        "a GPU threads that decode (default: 1)",
+    )
     add_metric_options(parser)
     add("--dtype", choices=DTYPES, default="float32", help="precision of the network; only float32 gives exact scores")
     add(

@@ -1,12 +1,20 @@
 """How many worker processes this process may keep busy: by its affinity, and by the quota of its container."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 MEMORY = 2**30  # bytes for a worker: the network takes half of it, a large picture the rest
 WORTH = 64  # pictures from which on worker processes pay: one takes as long to start as some 30 to be scored
 _UNLIMITED = 2**60  # as cgroup v1 writes it, or more
+
+
+def workers_for(paths: Iterable[str]) -> tuple[Iterator[str], int]:
+    """The same paths, and as many workers as they are worth: one for fewer than `WORTH`, which are taken to count."""
+    paths = iter(paths)
+    first = list(islice(paths, WORTH))
+    return chain(first, paths), allowed_workers() if len(first) == WORTH else 1
 
 
 def allowed_workers(root: Path = Path("/")) -> int:

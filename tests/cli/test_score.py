@@ -319,23 +319,3 @@ def test_version(capsys):
         main(["--version"])
     assert exit.value.code == 0
     assert capsys.readouterr() == (f"qfm-metric {qfm_metric.__version__}\n", "")
-
-
-@pytest.mark.parametrize(
-    ("options", "out_is_tty", "err_is_tty", "shown"),
-    [
-        ([], False, True, True),
-        (["-o", "out"], True, True, True),
-        ([], True, True, False),  # the rows would share their line with it
-        (["--quiet"], False, True, False),
-    ],
-)
-def test_when_progress_is_shown(mean, monkeypatch, capsys, options, out_is_tty, err_is_tty, shown):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: out_is_tty)
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: err_is_tty)
-    monkeypatch.setattr(sys.modules["huggingface_hub.utils.tqdm"], "HF_HUB_DISABLE_PROGRESS_BARS", None)
-    assert main([*options, grey("a.png"), grey("b.png")]) == 0
-    out, err = capsys.readouterr()
-    assert (re.search(r"\r2 pictures \[.*pictures/s\]\n$", err) is not None) == shown, err
-    assert shown or err == ""
-    assert out == ("" if "-o" in options else "0.2000\ta.png\n0.2000\tb.png\n")

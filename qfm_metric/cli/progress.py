@@ -9,9 +9,9 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from types import TracebackType
+from typing import TypeVar
 
-from ..folder.row import Row
-
+T = TypeVar("T")
 TICK = 0.5  # seconds between two lines on a terminal
 LOG_TICK = 60.0  # seconds between two lines elsewhere
 SPAN = 30.0  # seconds, or two ticks if they are longer, over which the rate is taken
@@ -48,7 +48,7 @@ class Progress:
                 sys.stderr.write(f"{CLEAR}{self.line(time.monotonic())}\n" if self._done else CLEAR)
                 sys.stderr.flush()
 
-    def counted(self, rows: Iterable[Row], before: int = 0) -> Iterator[Row]:
+    def counted(self, rows: Iterable[T], before: int = 0) -> Iterator[T]:
         """Count rows as they pass; `before` of the pictures had one already."""
         self._before = before
         with self._lock:

@@ -140,7 +140,8 @@ def pool_cells(features: Tensor, grid: tuple[int, int]) -> Tensor:
     """Mean and standard deviation of `(N, C, h, w)` features in each cell of `grid`: `(N, 2C, *grid)`."""
     if features.shape[-2:] == grid:
         return features  # one position a cell: no spread to speak of
-    stride = (features.shape[-2] // grid[0], features.shape[-1] // grid[1])  # exact: view sides are multiples of 32
+    # Exact: view sides are multiples of 32. Numbers: tracers take no others.
+    stride = (int(features.shape[-2] // grid[0]), int(features.shape[-1] // grid[1]))
     mean, square = F.avg_pool2d(features, stride), F.avg_pool2d(features.square(), stride)
     # The floor keeps the root's gradient finite where a cell is constant (black, white, flat pictures).
     return torch.cat([mean, (square - mean.square()).clamp(min=1e-4).sqrt()], dim=1)

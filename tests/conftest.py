@@ -31,6 +31,7 @@ os.environ |= {
     "HF_ENDPOINT": f"http://127.0.0.1:{HUB_PORT}",
     "HF_HOME": tempfile.mkdtemp(prefix="qfm-metric-hub-"),
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "XDG_CACHE_HOME": tempfile.mkdtemp(prefix="qfm-metric-cache-"),
     "HF_HUB_DISABLE_XET": "1",  # its sockets are not Python's, so the guard below would not see them
 }
 
@@ -54,7 +55,8 @@ def only_loopback():
 
 def pytest_unconfigure():
     """In each process of a run, also the one that only hands tests out."""
-    shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
+    for name in ("HF_HOME", "XDG_CACHE_HOME"):
+        shutil.rmtree(os.environ[name], ignore_errors=True)
 
 
 @pytest.fixture

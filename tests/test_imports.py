@@ -23,13 +23,16 @@ MAY_IMPORT = {
     "__init__": (set(), {"assessment", "folder", "guard", "images", "loss", "score", "weights"}),
     "__main__": ({"cli"}, set()),
     "cli": (
-        {"__init__", "atomic", "decoding", "export", "folder", "html", "hub", "onnx", "score", "weights"},
+        {"__init__", "atomic", "compiled", "decoding", "export", "folder", "html", "hub", "score", "weights"},
         {"adapters", "compare"},
     ),
     "adapters": ({"__init__", "folder", "score"}, set()),
     "html": ({"atomic", "decoding", "folder", "scale"}, {"images", "overlay"}),
     "folder": ({"atomic", "decoding", "images", "overlay", "score"}, set()),
-    "onnx": ({"export", "images", "model", "score", "torch_defaults"}, set()),
+    "compiled": (
+        {"atomic", "export", "folder", "images", "model", "score", "torch_defaults"},
+        {"__init__"},
+    ),
     "export": ({"backbone", "model", "score", "torch_defaults"}, set()),
     "loss": ({"guard", "inputs", "score", "torch_defaults"}, set()),
     "guard": ({"images", "score"}, set()),

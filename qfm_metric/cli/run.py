@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -13,17 +12,18 @@ from typing import Any
 import torch
 from PIL import Image
 
-from ..export import ExportError, need_packages
-from ..folder.cores import workers_for
-from ..folder.journal import Done, Journal, UsageError, skip_done
+from ..compiled import CompiledScore, cache_folder, missing_packages
+from ..folder.cores import is_worth_it, workers_for
+from ..folder.journal import Done, Journal, UsageError, read_settings, skip_done
+from ..folder.options import RUNTIMES
 from ..folder.row import Row, columns_with
 from ..folder.stream import score_files
 from ..html.scores import ReportWriter
-from ..onnx import OnnxScore
-from ..score import Metric
+from ..score import Metric, QFMScore
 from . import ray
 from .metric import check_device, load_metric
 from .output import counted, format_of, ranked, write_rows
+from .parser import warn
 from .paths import Scan
 from .progress import Progress
 
@@ -34,21 +34,38 @@ def run(args: argparse.Namespace, progress: Progress, refuse: Callable[[str], An
     """Score and write."""
     if args.engine != "ray":  # the device is the workers'
         check_device(args, refuse)
-    if args.onnx:
-        try:
-            need_packages()
-        except ExportError as error:
-            refuse(f"--onnx: {error}")
     loaded = load_metric(args, refuse, "cpu" if args.engine == "ray" else args.device)
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the error above twice that size stays
     try:
-        if args.onnx and sys.stderr.isatty() and not args.quiet:
-            print("qfm-metric: preparing the network for ONNX Runtime, about a minute", file=sys.stderr)
-        metric = OnnxScore(loaded) if args.onnx else loaded  # before FILE is emptied: it may not be possible
+        metric = choose_runtime(args, loaded)  # before FILE is emptied: it may have been begun with another
         return write(args, metric, progress)
-    except (ExportError, UsageError) as error:
+    except UsageError as error:
         refuse(str(error))
         raise
+
+
+def choose_runtime(args: argparse.Namespace, metric: QFMScore) -> Metric:
+    """The metric in the runtime that was asked for, or in the fastest one; in torch if that cannot be used."""
+    for name in _runtimes(args):
+        try:
+            return CompiledScore(metric, name, cache_folder())
+        except Exception as error:  # a broken installation may raise anything, and torch is always there
+            warn(f"{RUNTIMES[name]} cannot be used ({str(error).strip().partition(chr(10))[0]})")
+    return metric
+
+
+def _runtimes(args: argparse.Namespace) -> list[str]:
+    """What to try before torch."""
+    if args.runtime != "auto":
+        return [args.runtime] if args.runtime in RUNTIMES else []
+    if args.device.split(":")[0] != "cpu" or args.engine == "ray" or args.map or args.dtype != "float32":
+        return []
+    if args.resume and (begun := read_settings(Path(args.output)).get("runtime")):
+        return [name for name, title in RUNTIMES.items() if title == begun]
+    everything = Scan(args.paths, args.recursive, args.map, quiet=True)
+    if "-" not in args.paths and not is_worth_it(everything):
+        return []
+    return [name for name in RUNTIMES if not missing_packages(name)]
 
 
 def write(args: argparse.Namespace, metric: Metric, progress: Progress) -> Done:
@@ -86,8 +103,9 @@ def write(args: argparse.Namespace, metric: Metric, progress: Progress) -> Done:
 
 def settings(args: argparse.Namespace, metric: Metric) -> dict[str, Any]:
     """What decides the rows of a run; one that is gone on with must have the same."""
-    named = {name: getattr(args, name) for name in ("format", "tile", "dtype", "map", "onnx")}
-    return {"signature": metric.signature, "weights_sha256": metric.weights_sha256, **named}
+    named = {name: getattr(args, name) for name in ("format", "tile", "dtype", "map")}
+    scored_by = {"signature": metric.signature, "weights_sha256": metric.weights_sha256, "runtime": metric.runtime}
+    return scored_by | named
 
 
 def score(args: argparse.Namespace, metric: Metric, done: Done) -> Iterator[Row]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import __version__
 from ..folder.formats import FORMATS, UNPRINTABLE
-from ..folder.options import BATCH_SIZE, DTYPES, check_options, check_runtime
+from ..folder.options import BATCH_SIZE, DTYPES, RUNTIMES, check_options, check_runtime
 from ..folder.row import COLUMNS
 from . import ray
 from .options import add_metric_options, limit_threads, refusing
@@ -75,11 +75,11 @@ def build_parser() -> Parser:
     add_metric_options(parser)
     add("--dtype", choices=DTYPES, default="float32", help="precision of the network; only float32 gives exact scores")
     add(
-        "--onnx",
-        action="store_true",
-        default=None,  # as in FILE.run.json of a run without it
-        help="the network in ONNX Runtime, on a CPU: 0.4 of the time, scores within 1e-4 (measured: 1e-5); takes about "
-        "a minute to start (pip install 'qfm-metric[onnx]')",
+        "--runtime",
+        choices=("auto", "torch", *RUNTIMES),
+        default="auto",
+        help="what computes the network on a CPU; auto: the fastest that is installed (pip install 'qfm-metric[fast]') "
+        "for 64 pictures or more, with scores within 1e-5 of torch's",
     )
     add("--batch-size", type=int, default=BATCH_SIZE, metavar="N", help="pictures at a time, on a GPU (default: 64)")
     add("--engine", choices=("local", "ray"), default="local", help="score on a Ray cluster (docs/clusters.md)")
@@ -94,14 +94,14 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     """Refuse options that are out of range or contradict each other, before anything is loaded or written."""
     with refusing(refuse, maps="map"):
         check_options(**{name: getattr(args, name) for name in NUMBERS})
-        check_runtime("ONNX Runtime" if args.onnx else "torch", args.dtype, args.tile, args.map)
+        check_runtime(RUNTIMES.get(args.runtime, "torch"), args.dtype, args.tile, args.map)
     if args.top is not None and args.top < 1:
         refuse(f"--top: expected at least 1, got {args.top}")
     if args.fail_under is not None and not 0 <= args.fail_under <= 1:
         refuse(f"--fail-under: expected a score from 0 to 1, got {args.fail_under}")
     check_output(args, refuse)
-    if args.onnx and args.device.split(":")[0] != "cpu":
-        refuse(f"--onnx: expected --device cpu, got {args.device}; leave one of the two out")
+    if args.runtime in RUNTIMES and args.device.split(":")[0] != "cpu":
+        refuse(f"--runtime {args.runtime}: expected --device cpu, got {args.device}; leave one of the two out")
     ray.check(args, refuse)
 
 

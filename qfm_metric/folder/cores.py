@@ -17,6 +17,11 @@ def workers_for(paths: Iterable[str]) -> tuple[Iterator[str], int]:
     return chain(first, paths), allowed_workers() if len(first) == WORTH else 1
 
 
+def is_worth_it(paths: Iterable[str]) -> bool:
+    """Whether there are so many that what has to be started first pays; no more are taken."""
+    return len(list(islice(paths, WORTH))) == WORTH
+
+
 def allowed_workers(root: Path = Path("/")) -> int:
     """As many as there are cores that this process may use, and memory for.
 

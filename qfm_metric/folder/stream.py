@@ -33,8 +33,8 @@ def score_files(
     Args:
         paths: Files, or `EncodedImage` for those in memory; may be an iterator without end. A folder is not looked
             into.
-        metric: Scores, on the device where it is: a `QFMScore`, a `GuardedScore`, an `OnnxScore` (0.4 of the time, on
-            the CPU), or anything with the methods of `qfm_metric.score.Metric`. Default: `QFMScore()`.
+        metric: Scores, on the device where it is: a `QFMScore`, a `GuardedScore`, a `CompiledScore` (another
+            runtime, on the CPU), or anything with the methods of `qfm_metric.score.Metric`. Default: `QFMScore()`.
         workers: 1: everything happens in this process. More, on the CPU: so many processes, each of which takes some
             seconds to start and some 550 MB; the calling script needs `if __name__ == "__main__":`, and the metric has
             to be picklable. More, on a GPU: so many threads that decode.

@@ -243,9 +243,9 @@ def test_command_writes_what_the_local_engine_writes(cluster, folder, paths, wei
 @pytest.mark.slow
 def test_command_hands_its_metric_to_the_workers(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr("qfm_metric.cli.metric.QFMScore", Mean())
-    monkeypatch.setattr("qfm_metric.cli.run.OnnxScore", lambda metric: Half())
+    monkeypatch.setattr("qfm_metric.cli.run.CompiledScore", lambda *arguments: Half())
     paths = grey(tmp_path, [8] * 6)
-    assert main([*paths, "--engine", "ray", "--onnx", "--jsonl", "-o", str(tmp_path / "out")]) == 0
+    assert main([*paths, "--engine", "ray", "--runtime", "onnx", "--jsonl", "-o", str(tmp_path / "out")]) == 0
     rows = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
     assert [row["path"] for row in rows] == paths
     assert [row["score"] for row in rows] == [round(i / 510, 4) for i in range(6)]

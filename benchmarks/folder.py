@@ -29,9 +29,10 @@ import torch
 from PIL import Image
 
 from qfm_metric import QFMScore, load_image, score_files
+from qfm_metric.compiled import CompiledScore
 from qfm_metric.export import ExportError
+from qfm_metric.folder.options import RUNTIMES
 from qfm_metric.images import open_image, read_pixels
-from qfm_metric.onnx import OnnxScore
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -55,15 +56,15 @@ def stages(args: argparse.Namespace) -> None:
         "score_files": lambda i: next(score_files([paths[i]], metric)),
         "load_image, QFMScore": lambda i: metric(load_image(paths[i])),
     }
-    with suppress(ExportError):  # the packages of qfm-metric[onnx] are missing
-        started = time.process_time()
-        onnx = OnnxScore(metric)
-        took = f"OnnxScore: made in {time.process_time() - started:.0f} s, scores within {onnx.difference:.0e}; "
-        print(took, end="")
-        steps |= {
-            "network, ONNX Runtime": lambda i: onnx.rate([views[i]]),
-            "score_files, ONNX Runtime": lambda i: next(score_files([paths[i]], onnx)),
-        }
+    for runtime, title in RUNTIMES.items():
+        with suppress(ExportError):  # its packages are missing
+            started = time.process_time()
+            compiled = CompiledScore(metric, runtime)
+            print(f"{title}: made in {time.process_time() - started:.1f} s, scores within {compiled.difference:.0e}")
+            steps |= {
+                f"network, {title}": lambda i, compiled=compiled: compiled.rate([views[i]]),
+                f"score_files, {title}": lambda i, compiled=compiled: next(score_files([paths[i]], compiled)),
+            }
     times: dict[str, list[float]] = {name: [] for name in steps}
     with torch.inference_mode():
         for run in range(args.rounds + 1):  # the first warms up

@@ -25,6 +25,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -105,22 +106,51 @@ def workers(args: argparse.Namespace) -> None:
         print(f"| {number} | {median(found_rates):.2f} | {ratio:.2f} |")
 
 
-def peers(args: argparse.Namespace) -> None:
-    """Pictures a second, from files to scores, and ratios to each of our weights within a round."""
+def build_way(name: str) -> Callable[[list[str]], object]:
+    """What scores files, by the name of a peer: one of `WAYS`, else a network of pyiqa with random weights."""
+    if name in WAYS:
+        return WAYS[name]()
     import speed
 
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    paths = sorted(map(str, args.pictures))
-    ours = {weights or "default": QFMScore.from_pretrained(weights) for weights in args.weights or [None]}
-    ways: dict[str, Callable[[list[str]], object]] = {
-        name: lambda part, metric=metric: [row.score for row in score_files(part, metric)]
-        for name, metric in ours.items()
-    }
-    for name in args.peers:
-        peer = speed.build_peer(name)
-        ways[name] = lambda part, peer=peer: [peer(load_image(path)[None]).item() for path in part]
-    parts = [paths[start :: args.rounds] for start in range(min(args.rounds, len(paths)))]
+    peer = speed.build_peer(name)
+    return lambda part: [peer(load_image(path)[None]).item() for path in part]
+
+
+def laplacian() -> Callable[[list[str]], object]:
+    """OpenCV's: the variance of the Laplacian, which many use for focus."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    return lambda part: [cv2.Laplacian(cv2.imread(path, cv2.IMREAD_GRAYSCALE), cv2.CV_64F).var() for path in part]
+
+
+def brisque() -> Callable[[list[str]], object]:
+    """The package `brisque`."""
+    from brisque import BRISQUE
+
+    found = BRISQUE(url=False)
+    return lambda part: [found.score(np.asarray(Image.open(path).convert("RGB"))) for path in part]
+
+
+def cleanvision() -> Callable[[list[str]], object]:
+    """cleanvision's checks of single pictures: all but those for duplicates and odd sizes within a set."""
+    from cleanvision import Imagelab
+
+    checks = ("dark", "light", "blurry", "low_information", "odd_aspect_ratio", "grayscale")
+    return lambda part: Imagelab(filepaths=part).find_issues({key: {} for key in checks}, n_jobs=1, verbose=False)
+
+
+WAYS = {
+    "decode": lambda: lambda part: [decode(path).shape for path in part],
+    "laplacian": laplacian,
+    "brisque": brisque,
+    "cleanvision": cleanvision,
+}
+
+
+def time_ways(ways: dict[str, Callable[[list[str]], object]], paths: list[str], rounds: int) -> dict[str, list[float]]:
+    """Processor seconds of each way in each round, which is some of the paths; the order is shuffled."""
+    parts = [paths[start::rounds] for start in range(min(rounds, len(paths)))]
     times: dict[str, list[float]] = {name: [] for name in ways}
     with torch.inference_mode():
         for way in ways.values():
@@ -130,11 +160,31 @@ def peers(args: argparse.Namespace) -> None:
                 started = time.process_time()
                 ways[name](part)
                 times[name].append(time.process_time() - started)
-    print(f"{len(paths)} pictures in {len(parts)} rounds, one thread, float32, torch {torch.__version__}")
-    print("| | pictures a second |", " | ".join(f"times as long as {name}" for name in ours), "|")
-    print("|---" + "|--:" * (1 + len(ours)) + "|")
+    return times
+
+
+def ours(weights: str | None) -> Callable[[list[str]], object]:
+    metric = QFMScore.from_pretrained(weights)
+    return lambda part: [row.score for row in score_files(part, metric)]
+
+
+def peers(args: argparse.Namespace) -> None:
+    """Pictures a second, from files to scores, and ratios to each of our weights within a round."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    paths, mine = sorted(map(str, args.pictures)), [weights or "default" for weights in args.weights or [None]]
+    ways = {name: ours(None if name == "default" else name) for name in mine}
+    for name in args.peers:
+        try:
+            ways[name] = build_way(name)
+        except Exception as error:  # whatever an installation lacks costs its row, not the table
+            print(f"{name}: not built: {error}", file=sys.stderr)
+    times = time_ways(ways, paths, args.rounds)
+    print(f"{len(paths)} pictures in {args.rounds} rounds, one thread, float32, torch {torch.__version__}")
+    print("| | pictures a second |", " | ".join(f"times as long as {name}" for name in mine), "|")
+    print("|---" + "|--:" * (1 + len(mine)) + "|")
     for name, found in times.items():
-        ratios = [median(one / own for one, own in zip(found, times[mine], strict=True)) for mine in ours]
+        ratios = [median(one / own for one, own in zip(found, times[other], strict=True)) for other in mine]
         print(f"| {name} | {len(paths) / sum(found):.2f} |", " | ".join(f"{ratio:.2f}" for ratio in ratios), "|")
 
 
@@ -146,18 +196,10 @@ def resident() -> dict[str, int]:
 
 def large(args: argparse.Namespace) -> None:
     """Peak memory of one large picture."""
-    from helpers.generated_files import picture
-
     metric = QFMScore()
     with tempfile.TemporaryDirectory() as folder:
-        side = round((args.megapixels * 1e6 / 1.5) ** 0.5)
-        path = Path(folder, "large.jpg")
-        tile = picture(1024, 1024, 0)
-        whole = Image.new("RGB", (side * 3 // 2, side))
-        for left, top in grid(whole.size, 1024):
-            whole.paste(tile, (left, top))
-        whole.save(path, quality=90)
-        del whole
+        side, path = round((args.megapixels * 1e6 / 1.5) ** 0.5), Path(folder, "large.jpg")
+        write_jpeg(path, side * 3 // 2, side, 0)
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
         before = resident()
         row = next(score_files([path], metric))
@@ -165,6 +207,16 @@ def large(args: argparse.Namespace) -> None:
         if args.whole:
             Path("/proc/self/clear_refs").write_text("5")
             print(json.dumps({"load_image": metric(load_image(path)).item(), "after": resident()}))
+
+
+def write_jpeg(path: Path, width: int, height: int, seed: int) -> None:
+    """A generated picture: the same square again and again."""
+    from helpers.generated_files import picture
+
+    tile, whole = picture(1024, 1024, seed), Image.new("RGB", (width, height))
+    for left, top in grid(whole.size, 1024):
+        whole.paste(tile, (left, top))
+    whole.save(path, quality=90)
 
 
 def grid(size: tuple[int, int], side: int) -> Iterator[tuple[int, int]]:
@@ -188,7 +240,11 @@ def main() -> None:
     sub.add_argument("--rounds", type=int, default=10, help="parts that the pictures are shared out to, as in a deck")
     sub.add_argument("--weights", action="append", help="id, file or saved folder; repeatable (default: the default)")
     sub.add_argument(
-        "--peers", nargs="+", metavar="NAME", default=["topiq_nr", "arniqa", "musiq", "nima"], help="of pyiqa's metrics"
+        "--peers",
+        nargs="+",
+        metavar="NAME",
+        default=[*WAYS, "topiq_nr", "arniqa", "musiq", "nima"],
+        help=f"{', '.join(WAYS)}, or a network of pyiqa",
     )
     sub.set_defaults(run=peers)
     sub = commands.add_parser("large", help=large.__doc__)

@@ -6,9 +6,9 @@
 
 `start`: processor time of processes, beside an empty Python and beside `import torch`. `network`: a score of 512 x 384
 px beside the weights and the runtime of before. `folder`: pictures a second of all workers beside those of one, by the
-clock. `peers`: from files to results, on generated JPEGs of 1024 x 768 and of 12 megapixels. Each is the median of the
-ratios within a round. Exit status 1: a ratio is beyond its limit; what is not installed has none. Leave the machine
-alone meanwhile.
+clock. `peers`: from files to results, on generated JPEGs of 1024 x 768 and of 12 megapixels, ours in the runtime that
+the command takes. Each is the median of the ratios within a round. Exit status 1: a ratio is beyond its limit; what is
+not installed has none. Leave the machine alone meanwhile.
 """
 
 import argparse
@@ -26,9 +26,10 @@ import folder
 import torch
 
 from qfm_metric import QFMScore, score_files
-from qfm_metric.compiled import CompiledScore
+from qfm_metric.compiled import CompiledScore, missing_packages
 from qfm_metric.folder.cores import allowed_workers
 from qfm_metric.folder.options import RUNTIMES
+from qfm_metric.score import Metric
 
 ROOT = Path(__file__).resolve().parent.parent
 BEFORE = "qfm-lite0-v4"  # the weights that the network's limits were set beside, in torch
@@ -148,7 +149,7 @@ def workers(args: argparse.Namespace) -> Ratios:
             for _ in range(args.small * count):
                 next(rows)
             rates[count] = args.small * count / (time.perf_counter() - started)
-            rows.close()  # type: ignore[attr-defined]
+            del rows  # ends the processes
     return {"all workers, of so many times one": rates[number] / (number * rates[1])}
 
 
@@ -159,8 +160,20 @@ def write_jpegs(here: Path, count: int, width: int, height: int) -> list[str]:
     return list(map(str, paths))
 
 
+def as_the_command(metric: QFMScore) -> Metric:
+    """In the runtime in which the command scores a folder."""
+    for runtime in RUNTIMES:
+        if not missing_packages(runtime):
+            return CompiledScore(metric, runtime)
+    return metric
+
+
 def peers(args: argparse.Namespace) -> Ratios:
-    ways, result = {"ours": folder.ours(None)}, {}
+    metric, result = as_the_command(QFMScore()), {}
+    print(f"peers: {metric.signature}", file=sys.stderr)
+    ways: dict[str, Callable[[list[str]], object]] = {
+        "ours": lambda part: [row.score for row in score_files(part, metric)]
+    }
     for name in folder.WAYS:
         try:
             ways[name] = folder.build_way(name)

@@ -13,10 +13,9 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile
 
@@ -27,11 +26,10 @@ from .decoding.quiet import no_warnings
 from .decoding.tiff import correct_tiff
 from .decoding.tiff_directories import check_exif
 
-Pixels: TypeAlias = NDArray[Any]
+if TYPE_CHECKING:
+    from torch import Tensor
 
-_SUFFIXES = "jpg jpeg jpe jfif mpo png apng webp avif heic heif hif tif tiff bmp dib gif ppm pgm pbm pnm jp2 j2k tga"
-IMAGE_SUFFIXES: frozenset[str] = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
-"""Lower-case suffixes of the files that a scan of a folder takes as pictures."""
+Pixels: TypeAlias = NDArray[Any]
 
 _STRIP = 2**20  # pixels that are converted at once: Pillow makes several copies of what it converts
 
@@ -49,7 +47,7 @@ _COLOUR_MODES = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}  # what is left 
 _FULL_SCALE = {1: 255, 2: 65535}  # by the bytes of an unsigned sample
 
 
-def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> torch.Tensor:
+def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> "Tensor":
     """Read one picture.
 
     Transparent pixels are laid over white, because that is what web pages and most viewers show behind them.
@@ -135,7 +133,7 @@ def _name(source: object) -> str:
     instead = "convert it to one of them"
     if isinstance(source, (bytes, bytearray, memoryview)):
         instead = "for an encoded file in memory, pass PIL.Image.open(io.BytesIO(data))"
-    elif isinstance(source, torch.Tensor):
+    elif hasattr(source, "permute"):  # a tensor
         instead = "give a tensor to the metric itself, or pass tensor.permute(1, 2, 0).numpy()"
     elif hasattr(source, "read"):
         instead = "for an open file, pass PIL.Image.open(file)"
@@ -276,8 +274,15 @@ def _check_range(pixels: Pixels) -> None:
     raise ImageError(f"expected floating-point values in [0, 1], got {low:g}..{high:g}; {hint}")
 
 
-def to_unit(pixels: Pixels) -> torch.Tensor:
+def to_unit(pixels: Pixels) -> "Tensor":
     """What `read_pixels` gave, or some rows of it, as `load_image` returns it."""
+    from torch import from_numpy  # slow to import; pages of pictures do without
+
+    return from_numpy(unit_array(pixels))
+
+
+def unit_array(pixels: Pixels) -> NDArray[np.float32]:
+    """`to_unit` as an array."""
     if pixels.size == 0:
         raise ImageError(f"expected at least one pixel, got shape {pixels.shape}")
     if pixels.dtype.kind == "f":
@@ -294,4 +299,4 @@ def to_unit(pixels: Pixels) -> torch.Tensor:
         unit[:colours] *= alpha  # over white; not in 8 bits, so opaque pixels keep their value
         unit[:colours] += 1 - alpha
     unit[colours:] = unit[0]
-    return torch.from_numpy(unit)
+    return unit

@@ -1,4 +1,4 @@
-"""Commands on a weights file: evaluate, severity, gate, golden, export, publish."""
+"""Commands on a weights file: fold, evaluate, severity, gate, golden, export, publish."""
 
 import argparse
 import json
@@ -11,6 +11,11 @@ from ...weights import manifest_path, read_manifest
 from .. import evaluate, release, severity_check, travel
 from . import options
 from .options import Command, say
+
+
+def fold(args: argparse.Namespace) -> None:
+    """Fold BatchNorm into the convolutions, the form that is released; prints by how much scores moved at most."""
+    print(args.out, f"{release.fold_weights(args.weights, args.out):.1e}", sep="\t")
 
 
 def evaluate_command(args: argparse.Namespace) -> None:
@@ -69,6 +74,10 @@ def publish(args: argparse.Namespace) -> None:
 def add_commands(command: Command) -> None:
     """Add them, with their options."""
     shipped = read_manifest()["default"]
+    sub = command("fold", fold)
+    options.add(sub, "--weights")
+    sub.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
+
     sub = command("evaluate", evaluate_command)
     sub.add_argument("table", type=Path, help="CSV image,mos,... as `prepare` writes it (all.csv)")
     sub.add_argument("--split", default="val", help="train, val or test")

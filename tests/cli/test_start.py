@@ -21,6 +21,11 @@ WORDS = {
     "report scores.csv": NO_TABLE,  # of pictures that are gone
     "compare --help": NO_TABLE,
     "compare scores.csv scores.csv": {"PIL"},
+    "cull --help": NO_TABLE,
+    "cull scores.csv": NO_TABLE,
+    "watch --help": NO_TABLE,
+    "export --help": NO_TABLE,
+    "clip.mp4 --help": NO_TABLE,
     "no.png --top 0": NO_TABLE,  # what makes no sense is refused at once
 }
 
@@ -52,7 +57,9 @@ def processor_seconds(*words):
     return min(found)
 
 
-@pytest.mark.parametrize("words", ["--help", "weights list", "report scores.csv", "compare scores.csv scores.csv"])
+@pytest.mark.parametrize(
+    "words", ["--help", "weights list", "report scores.csv", "compare scores.csv scores.csv", "cull scores.csv"]
+)
 def test_a_start_takes_less_than_twenty_empty_ones(words):
     """Measured: 6 to 9; numpy alone, which `compare` needs, 7. With torch it was 170. Clocks of busy machines vary."""
     assert processor_seconds("-m", "qfm_metric", *words.split()) < 20 * processor_seconds("-c", "pass")

@@ -32,11 +32,8 @@ def check_runtime(runtime: str, dtype: str, tile: int | None = None, maps: str |
         dtype: One of `DTYPES`.
 
     Raises:
-        ValueError: a precision that is none of `DTYPES`; maps of tiles; maps or another precision from a metric that
-            has only scores. Names the option.
+        ValueError: maps of tiles; maps or another precision from a metric that has only scores. Names the option.
     """
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype}")
     if maps is not None and tile is not None:
         raise ValueError("maps: expected whole pictures, got tiles; leave one of the two out")
     if runtime != "torch" and maps is not None:

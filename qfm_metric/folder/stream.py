@@ -7,7 +7,7 @@ import torch
 
 from ..score import Metric, QFMScore
 from .one_file import EncodedImage, OneFile, Source
-from .options import BATCH_SIZE, ROOM, check_options, check_runtime
+from .options import BATCH_SIZE, DTYPES, ROOM, check_options, check_runtime
 from .pool import in_processes, on_gpu
 from .row import Row
 
@@ -91,11 +91,14 @@ def check_metric(metric: Metric, dtype: torch.dtype, tile: int | None = None, ma
 
     Raises:
         TypeError: the metric lacks what `Metric` has.
-        ValueError: see `check_runtime`.
+        ValueError: a precision that is none of `DTYPES`; see `check_runtime`, too.
     """
     if not isinstance(metric, Metric):
         raise TypeError(
             f"metric: expected a QFMScore or another metric with the methods of qfm_metric.score.Metric, got "
             f"{type(metric).__name__}; score images from load_image with it"
         )
+    dtypes = [getattr(torch, name) for name in DTYPES]
+    if dtype not in dtypes:
+        raise ValueError(f"dtype: expected one of {', '.join(map(str, dtypes))}, got {dtype!r}")
     check_runtime(metric.runtime, str(dtype).removeprefix("torch."), tile, maps)

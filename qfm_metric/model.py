@@ -31,6 +31,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .backbone import build_backbone
+
 CELL = 32  # px of a view per token side; view sides are multiples of it
 SHORTEST_SIDE = 2 * CELL  # a view has at least 2 x 2 tokens
 
@@ -40,8 +42,8 @@ class QFMConfig:
     """Everything that determines the network's shape and its preprocessing; stored beside the weights.
 
     Attributes:
-        backbone: A timm model name that supports `features_only`.
-        depths: Indices of the timm feature maps that the tokens see, shallow to deep.
+        backbone: One of `backbone.VARIANTS`, or a timm model name that supports `features_only`.
+        depths: Indices of the feature maps that the tokens see, shallow to deep.
         view_pixels: Area budget of a view, in pixels.
         native_views: Number of native-resolution views beside the whole picture, spread along its longer side: they
             have the whole view's shape, so the cost is bounded whatever the picture's size.
@@ -160,7 +162,8 @@ def pool_cells(features: Tensor, grid: tuple[int, int]) -> Tensor:
     """Mean and standard deviation of `(N, C, h, w)` features in each cell of `grid`: `(N, 2C, *grid)`."""
     if features.shape[-2:] == grid:
         return features  # one position a cell: no spread to speak of
-    stride = (features.shape[-2] // grid[0], features.shape[-1] // grid[1])  # exact: view sides are multiples of 32
+    # Exact: view sides are multiples of 32. Numbers: tracers take no others.
+    stride = (int(features.shape[-2] // grid[0]), int(features.shape[-1] // grid[1]))
     mean, square = F.avg_pool2d(features, stride), F.avg_pool2d(features.square(), stride)
     # The floor keeps the root's gradient finite where a cell is constant (black, white, flat pictures).
     return torch.cat([mean, (square - mean.square()).clamp(min=1e-4).sqrt()], dim=1)
@@ -200,11 +203,13 @@ class Decoder(nn.Module):
 
     def __init__(self, dim: int, queries: int, heads: int, mixers: int = 0, dropout: float = 0.1) -> None:
         super().__init__()
-        from timm.models.vision_transformer import Block  # takes longer to import than torch itself
+        self.mixers = nn.Sequential()
+        if mixers:
+            from timm.models.vision_transformer import Block  # takes longer to import than torch itself
 
-        blocks = [Block(dim, heads, mlp_ratio=2, qkv_bias=True, proj_drop=dropout) for _ in range(mixers)]
-        self.mixers = nn.Sequential(*blocks)
-        self.queries = nn.Parameter(torch.randn(queries, dim) * 0.5)
+            for _ in range(mixers):
+                self.mixers.append(Block(dim, heads, mlp_ratio=2, qkv_bias=True, proj_drop=dropout))
+        self.queries = nn.Parameter(nn.init.normal_(torch.empty(queries, dim), std=0.5))
         self.norm_tokens = nn.LayerNorm(dim)
         self.norm_queries = nn.LayerNorm(dim)
         self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)
@@ -265,7 +270,7 @@ class QFMNet(nn.Module):
 
     mean: Tensor
     std: Tensor
-    backbone: Any  # timm gives its feature extractors no useful type
+    backbone: Any  # ours, or timm's, which have no useful type
     uncertainty: nn.Sequential
     standardize_context: Standardize
     project_context: nn.Sequential
@@ -277,20 +282,10 @@ class QFMNet(nn.Module):
 
     def __init__(self, config: QFMConfig, *, pretrained: bool = False) -> None:
         super().__init__()
-        import timm  # takes longer to import than torch itself
-
         self.config = config
         self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(3, 1, 1), persistent=False)
-        # A vision transformer must be told that views come in many shapes.
-        options: dict[str, Any] = {"dynamic_img_size": True} if config.backbone.startswith("vit") else {}
-        self.backbone = timm.create_model(
-            config.backbone, pretrained=pretrained, features_only=True, out_indices=config.depths, **options
-        )
-        last = self.backbone.feature_info.get_dicts()[-1]["module"]
-        if last.startswith("blocks.") and hasattr(self.backbone, "blocks"):
-            # timm builds and runs EfficientNets to their end, wherever the last map lies.
-            self.backbone.blocks = self.backbone.blocks[: int(last.split(".")[1]) + 1]
+        self.backbone = build_backbone(config.backbone, config.depths, pretrained=pretrained)
         *shallow, deepest = self.backbone.feature_info.channels()
         channels = 2 * sum(shallow) + deepest
         self.standardize = Standardize(channels)

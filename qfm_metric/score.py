@@ -18,7 +18,7 @@ from .hub import load_weights
 from .images import Pixels
 from .inputs import as_batch, check_list, check_range
 from .model import QFMConfig, QFMNet, resize
-from .torch_defaults import torch_defaults
+from .torch_defaults import NothingDrawn, torch_defaults
 from .views import preprocess_pixels, together
 from .weights import FILE, Weights, WeightsError, check_fit, read_manifest, save_weights
 
@@ -418,10 +418,10 @@ def _build(weights: Weights) -> QFMNet:
     try:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in weights.config.items()}
         config = QFMConfig(**values)
-        with torch.device("meta"):  # takes no memory, whatever backbone a foreign file names
+        with torch.device("meta"), NothingDrawn():  # takes no memory, whatever backbone a foreign file names
             wanted = QFMNet(config).state_dict()
         check_fit(weights, {name: tensor for name, tensor in wanted.items() if tensor.is_floating_point()})
-        with torch.random.fork_rng(devices=[]):  # the initial values are drawn, and then replaced
+        with torch.random.fork_rng(devices=[]), NothingDrawn():  # foreign backbones may draw in other ways
             net = QFMNet(config)
     except WeightsError:
         raise

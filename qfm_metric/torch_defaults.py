@@ -36,6 +36,26 @@ def torch_defaults() -> Iterator[None]:
         yield
 
 
+class NothingDrawn(TorchFunctionMode):
+    """Inside, networks are built without the initial values of `torch.nn.init`, for those that get stored ones.
+
+    Drawing them takes as long as reading the stored ones; on the meta device torch would import its compiler for it,
+    which takes as long as torch itself.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 class _Float32(TorchFunctionMode):
     """Makes float32 what torch would make of another default dtype."""
 

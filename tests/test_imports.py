@@ -26,19 +26,22 @@ MAY_IMPORT = {
     ),
     "__main__": ({"cli"}, set()),
     "cli": (
-        {"__init__", "atomic", "compare", "cull", "export", "facts", "folder", "html", "hub", "images"}
-        | {"onnx", "ratings", "requirements", "score", "video", "weights"},
-        {"adapters"},
+        {"__init__", "atomic", "compiled", "cull", "decoding", "export", "folder", "html", "hub", "images"}
+        | {"ratings", "requirements", "score", "video", "weights"},
+        {"adapters", "compare"},
     ),
     "adapters": ({"__init__", "folder", "score"}, set()),
-    "cull": ({"atomic", "folder", "images", "requirements", "scale"}, set()),
-    "ratings": ({"atomic", "folder", "images", "scale"}, set()),
-    "html": ({"atomic", "compare", "cull", "folder", "images", "overlay", "scale"}, set()),
+    "cull": ({"atomic", "decoding", "folder", "requirements", "scale"}, set()),
+    "ratings": ({"atomic", "decoding", "folder", "scale"}, set()),
+    "html": ({"atomic", "cull", "decoding", "folder", "scale"}, {"images", "overlay"}),
     "video": ({"folder", "images", "score"}, set()),
-    "folder": ({"atomic", "facts", "images", "overlay", "score"}, set()),
+    "folder": ({"atomic", "decoding", "facts", "images", "overlay", "score"}, set()),
     "facts": ({"decoding"}, {"images"}),
-    "onnx": ({"export", "images", "model", "score", "torch_defaults"}, set()),
-    "export": ({"model", "score", "torch_defaults"}, set()),
+    "compiled": (
+        {"atomic", "export", "folder", "images", "model", "score", "torch_defaults"},
+        {"__init__"},
+    ),
+    "export": ({"backbone", "model", "score", "torch_defaults"}, set()),
     "loss": ({"guard", "inputs", "score", "torch_defaults"}, set()),
     "guard": ({"images", "score"}, set()),
     "score": (
@@ -57,26 +60,18 @@ MAY_IMPORT = {
         },
         {"__init__"},
     ),
+    "model": ({"backbone"}, set()),
     "views": ({"images", "model"}, set()),
     "hub": ({"weights"}, set()),
-    "weights": ({"atomic", "torch_defaults"}, set()),
+    "weights": ({"atomic"}, {"torch_defaults"}),
     "images": ({"decoding"}, set()),
     "assessment": ({"defects", "scale"}, set()),
 }
 MAY_IMPORT |= dict.fromkeys(
-    [
-        "atomic",
-        "card",
-        "compare",
-        "decoding",
-        "defects",
-        "inputs",
-        "model",
-        "overlay",
-        "requirements",
-        "scale",
-        "torch_defaults",
-    ],
+    (
+        *("atomic", "backbone", "card", "compare", "decoding", "defects", "inputs", "overlay", "requirements"),
+        *("scale", "torch_defaults"),
+    ),
     (set(), set()),
 )
 # Modules that import what a variable names, and which of ours that may be.
@@ -189,7 +184,7 @@ def test_no_modules_wait_for_each_other_while_they_are_loaded():
     assert graph["html.document"] == {"folder.__init__", "folder.formats", "folder.row", "scale"}
     assert graph["folder.tiles"] == {"images"}
     TopologicalSorter(graph).prepare()  # CycleError names them
-    for name, target in (("images", "html.thumbnails.thumbnail"), ("score", "folder.row.Row")):
+    for name, target in (("images", "views.together"), ("score", "folder.stream.score_files")):
         with pytest.raises(CycleError):
             TopologicalSorter(graph | {name: loads(name, {f"qfm_metric.{target}"})}).prepare()
 

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..folder import check_metric, check_options, score_files
 from ..folder.one_file import EncodedImage
+from ..folder.options import check_options
 from ..folder.row import Row, arrow_schema, columns_with
+from ..folder.stream import check_metric, score_files
 from ..folder.uris import read_image
 from ..score import GPU_BATCH, Metric, QFMScore
 

@@ -17,17 +17,18 @@ from ..cull.apply import Outcome, apply_plan, undo_plan
 from ..cull.decide import NUMBERS, PRESETS, Decide, Decision, by_preset, by_requirement
 from ..cull.plan import HEAD, PlanError, Planned, make_plan, read_plan, write_plan
 from ..cull.undo_file import UndoError
-from ..folder import check_options, score_files
+from ..folder.cores import workers_for
 from ..folder.formats import FORMATS, UNPRINTABLE
 from ..folder.journal import read_table, suffixes
+from ..folder.options import check_options
 from ..folder.row import DECIMALS, Row
 from ..html.decisions import write_decisions
 from ..html.document import common_folder, shown
 from ..requirements import Requirement, RequirementError, parse_requirement
-from .options import add_metric_options, check_device, load_metric, refusing
-from .output import with_progress
+from .options import add_metric_options, limit_threads, refusing
 from .parser import Parser, warn
 from .paths import Scan
+from .progress import Progress
 from .targets import check_target, is_page
 
 PLAN = "cull-plan.csv"
@@ -180,10 +181,16 @@ def _rows(args: argparse.Namespace, refuse: Callable[[str], Any]) -> tuple[list[
             return read_table(args.source)
         except (OSError, ValueError) as error:
             refuse(str(error))
-    check_device(args, refuse)
-    metric = load_metric(args, refuse, args.device)
-    rows = score_files(Scan([args.source], args.recursive), metric)
-    return list(with_progress(rows) if sys.stderr.isatty() else rows), metric.signature
+    limit_threads(args.threads or 1)
+    with Progress(Scan([args.source], args.recursive, quiet=True)) as progress:
+        from ..folder.stream import score_files  # imports torch, which a plan of scores does without
+        from .metric import check_device, load_metric
+
+        check_device(args, refuse)
+        metric = load_metric(args, refuse, args.device)
+        paths, workers = workers_for(Scan([args.source], args.recursive))
+        rows = score_files(paths, metric, workers=workers if metric.device.type == "cpu" else 1)
+        return list(progress.counted(rows)), metric.signature
 
 
 def _decide(

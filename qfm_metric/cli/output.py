@@ -3,7 +3,6 @@
 import heapq
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 from ..folder.formats import FORMATS, TEXT, Format
 from ..folder.journal import Done
@@ -33,12 +32,6 @@ def write_rows(
 def format_of(name: str | None) -> Format:
     """Of the option that was given, if any."""
     return TEXT if name is None else FORMATS[name]
-
-
-def to_screen(text: str) -> None:
-    """Write to standard output, at once."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
 
 
 def counted(rows: Iterable[Row], done: Done) -> Iterator[Row]:
@@ -83,11 +76,3 @@ def ranked(rows: Iterable[Row], first: str, top: int | None) -> Iterator[Row]:
     yield from failed
     if stopped:
         raise stopped
-
-
-def with_progress(rows: Iterable[Row]) -> Iterator[Row]:
-    """Count on standard error, on one line."""
-    from huggingface_hub import utils  # slow to import
-
-    progress: Any = utils.tqdm  # type: ignore[attr-defined]  # as the Hub's own downloads show theirs
-    yield from progress(rows, unit=" pictures", file=sys.stderr)

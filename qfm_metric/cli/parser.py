@@ -15,4 +15,5 @@ class Parser(argparse.ArgumentParser):
 
 def warn(message: str) -> None:
     """Say something on standard error."""
-    print(f"qfm-metric: {message}", file=sys.stderr)
+    clear = "\r\x1b[K" if sys.stderr.isatty() else ""  # of the line that shows the progress
+    print(f"{clear}qfm-metric: {message}", file=sys.stderr)

@@ -215,6 +215,15 @@ def run_file(path: Path) -> Path:
     return Path(f"{path}.run.json")
 
 
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings that a file of rows was begun with; none if they are not known."""
+    try:
+        found = json.loads(run_file(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def skip_done(paths: Iterable[str], done: "Counter[bytes]") -> Iterator[str]:
     """The paths that have no row yet; one that is given twice needs two."""
     for path in paths:

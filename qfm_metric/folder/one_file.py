@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from ..facts import facts_columns, facts_of, jpeg_bytes, read_encoding
+from ..facts import Facts, facts_of, jpeg_bytes, read_encoding
 from ..images import ImageError, Pixels, file_bytes, is_blank, naming, open_image, read_pixels
 from ..overlay import draw_overlay, save_overlay
 from ..score import GPU_BATCH, Metric, Rating, Views
-from .row import Row, Value
+from .row import FACT_COLUMNS, Row, Value
 from .tiles import split_tiles
 
 Wait = Callable[[int], AbstractContextManager[object]]  # for room for so many pixels
@@ -133,3 +133,9 @@ def _without_score(path: str, pixels: Pixels) -> Row:
 
 def path_of(source: Source) -> str:
     return source.path if isinstance(source, EncodedImage) else source
+
+
+def facts_columns(facts: Facts) -> dict[str, Value]:
+    """The facts by the names in `FACT_COLUMNS`."""
+    values = {name: getattr(facts, name) for name in FACT_COLUMNS}
+    return values | {"recompressed": None if facts.recompressed is None else int(facts.recompressed)}

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from ..facts import FACT_COLUMNS
-
 Value: TypeAlias = str | float | int | None
 
 DECIMALS = 4  # the fifth may differ with the batch
@@ -20,6 +18,17 @@ COLUMNS: Mapping[str, type] = {
     "note": str,
 }
 """Name and type of the columns that every table has, in their order: the fields of `Row`."""
+FACT_COLUMNS: Mapping[str, type] = {
+    "jpeg_quality": int,
+    "jpeg_tables": str,
+    "recompressed": int,
+    "earlier_quality": int,
+    "enlarged": float,
+    "shadows": float,
+    "highlights": float,
+    "bits": int,
+}
+"""Name and type of the columns that `qfm_metric.facts` add to a table; `recompressed` is 1 or 0."""
 EXTRA_COLUMNS: Mapping[str, type] = {"lowest": float, **FACT_COLUMNS, "map": str}
 """Columns that a table has where they were asked for: keys of `Row.extra`."""
 
@@ -36,7 +45,7 @@ class Row:
         error: None if there is a score.
         note: What to bear in mind about the score, such as `blank`; None: nothing.
         extra: Named columns that were asked for: `lowest`, the lowest score of a tile; those of
-            `qfm_metric.facts.FACT_COLUMNS`; `map`, the path of the overlay that was written, see `qfm_metric.overlay`.
+            `FACT_COLUMNS`; `map`, the path of the overlay that was written, see `qfm_metric.overlay`.
     """
 
     path: str

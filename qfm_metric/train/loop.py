@@ -23,10 +23,10 @@ from ..atomic import whole_file
 from ..model import QFMNet
 from ..weights import save_weights
 from . import losses
+from .batchnorm import run_folded
 from .datasets.table import DataError, Decoded
 from .defects import TYPES
 from .evaluate import figures_to_choose_by
-from .folded import fold
 from .matching import Memory
 from .material import Material
 from .step import Objective, Student, step_losses
@@ -104,7 +104,7 @@ def train(
     student = Student(net.to(memory_format=torch.channels_last), len(TYPES), config.bf16).to(net.mean.device)
     state = _State(student, deepcopy(student), _optimizer(student, config), Memory(objective.memory))
     for network in (student.net, state.average.net):
-        fold(network.backbone)
+        run_folded(network.backbone)
     state.resume(folder / "checkpoint.pt")
     metrics = Metrics(folder) if rank == 0 else None
     started, first = time.monotonic(), state.step

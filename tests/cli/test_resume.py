@@ -16,9 +16,9 @@ from helpers.generated_files import generate
 from helpers.processes import NOT_TEXT, command
 from PIL import Image
 
+from qfm_metric import score_files
 from qfm_metric.cli import main
-from qfm_metric.cli import score as cli
-from qfm_metric.folder import score_files
+from qfm_metric.cli import run as cli
 from qfm_metric.folder.formats import FORMATS, key
 from qfm_metric.folder.journal import Journal, ResumeError, RowFile, read_table, run_file
 

@@ -16,12 +16,11 @@ from helpers.processes import NOT_TEXT
 from PIL import Image
 
 import qfm_metric
-from qfm_metric import load_image
+from qfm_metric import load_image, score_files
 from qfm_metric.cli import main
-from qfm_metric.cli import score as cli
+from qfm_metric.cli import run as cli
 from qfm_metric.cli.output import format_of, write_rows
 from qfm_metric.cli.paths import Scan
-from qfm_metric.folder import score_files
 from qfm_metric.folder.formats import FORMATS
 from qfm_metric.folder.journal import RowFile, read_table
 from qfm_metric.folder.row import COLUMNS, Row
@@ -99,7 +98,7 @@ def test_rows_come_in_the_order_given(mean, monkeypatch, capsys):
     for name, level in (("z.png", 51), ("f/b.png", 102), ("f/a.png", 153), ("line.png", 204), ("y.png", 255)):
         grey(name, level)
     feed(monkeypatch, b"line.png\r\n")
-    assert main(["z.png", "f", "-", "y*.png", "z.png", "--batch-size", "2"]) == 0
+    assert main(["z.png", "f", "-", "y*.png", "z.png", "--batch-size", "2", "--runtime", "torch"]) == 0
     rows = ["0.2000\tz.png", "0.6000\tf/a.png", "0.4000\tf/b.png", "0.8000\tline.png", "1.0000\ty.png", "0.2000\tz.png"]
     out, err = capsys.readouterr()
     assert out.replace(os.sep, "/").splitlines() == rows
@@ -348,23 +347,3 @@ def test_version(capsys):
         main(["--version"])
     assert exit.value.code == 0
     assert capsys.readouterr() == (f"qfm-metric {qfm_metric.__version__}\n", "")
-
-
-@pytest.mark.parametrize(
-    ("options", "out_is_tty", "err_is_tty", "shown"),
-    [
-        ([], False, True, True),
-        (["-o", "out"], True, True, True),
-        ([], True, True, False),  # the rows would share their line with it
-        (["--quiet"], False, True, False),
-    ],
-)
-def test_when_progress_is_shown(mean, monkeypatch, capsys, options, out_is_tty, err_is_tty, shown):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: out_is_tty)
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: err_is_tty)
-    monkeypatch.setattr(sys.modules["huggingface_hub.utils.tqdm"], "HF_HUB_DISABLE_PROGRESS_BARS", None)
-    assert main([*options, grey("a.png"), grey("b.png")]) == 0
-    out, err = capsys.readouterr()
-    assert (re.search(r"\r2 pictures \[.*pictures/s\]\n$", err) is not None) == shown, err
-    assert shown or err == ""
-    assert out == ("" if "-o" in options else "0.2000\ta.png\n0.2000\tb.png\n")

@@ -1,4 +1,4 @@
-"""Commands on a weights file: evaluate, severity, gate, golden, export, publish."""
+"""Commands on a weights file: fold, evaluate, severity, gate, golden, export, publish."""
 
 import argparse
 import json
@@ -12,6 +12,11 @@ from .. import evaluate, release, severity_check, travel
 from ..left_out import left_out
 from . import options
 from .options import Command, say
+
+
+def fold(args: argparse.Namespace) -> None:
+    """Fold BatchNorm into the convolutions, the form that is released; prints by how much scores moved at most."""
+    print(args.out, f"{release.fold_weights(args.weights, args.out):.1e}", sep="\t")
 
 
 def evaluate_command(args: argparse.Namespace) -> None:
@@ -84,6 +89,10 @@ def publish(args: argparse.Namespace) -> None:
 def add_commands(command: Command) -> None:
     """Add them, with their options."""
     shipped = read_manifest()["default"]
+    sub = command("fold", fold)
+    options.add(sub, "--weights")
+    sub.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
+
     sub = command("evaluate", evaluate_command)
     sub.add_argument("table", type=Path, help="CSV image,mos,... as `prepare` writes it (all.csv)")
     sub.add_argument("--split", default="val", help="train, val or test")

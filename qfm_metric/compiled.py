@@ -113,7 +113,13 @@ class CompiledScore:
             )
         if self._session is None:
             self._session = self._start(self.graph)
-        return [Rating(*self._session(looked[0].numpy())[0].tolist()) for looked in views]
+        return [self._rating(self._session(looked[0].numpy())[0].tolist()) for looked in views]
+
+    def _rating(self, values: list[float]) -> Rating:
+        config = self.metric.net.config
+        score, *rest = values
+        std = rest.pop(0) if config.uncertainty else None
+        return Rating(score, std, defects=self.metric.named(rest) if config.defects else None)
 
     def show(self, views: Tensor, size: tuple[int, int]) -> Tensor:
         """The whole picture as it was looked at, see `qfm_metric.score.Metric`."""
@@ -167,7 +173,10 @@ def _cached(metric: QFMScore, cache: str | os.PathLike[str] | None) -> Path | No
 
 
 class _OneRating(nn.Module):
-    """`QFMNet.judge_views` of one picture: `(V, 3, h, w)` to score and, if there is one, deviation `(1, 1 or 2)`."""
+    """`QFMNet.judge_views` of one picture: `(V, 3, h, w)` to score, deviation and costs of defects, if there are any.
+
+    All of them side by side, `(1, 1 to 2 + K)`.
+    """
 
     def __init__(self, net: QFMNet) -> None:
         super().__init__()
@@ -176,7 +185,12 @@ class _OneRating(nn.Module):
 
     def forward(self, views: Tensor) -> Tensor:
         found = self.net.judge_views(views[None])
-        return torch.stack([found.scores] if found.stds is None else [found.scores, found.stds], dim=1)
+        columns = [found.scores[:, None]]
+        if found.stds is not None:
+            columns.append(found.stds[:, None])
+        if found.defects is not None:
+            columns.append(found.defects[..., 0])
+        return torch.cat(columns, dim=1)
 
 
 class _Attention(nn.Module):

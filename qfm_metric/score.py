@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -34,11 +34,13 @@ class Rating(NamedTuple):
         score: In [0, 1]; higher is better.
         std: Expected standard deviation of people's mean opinion about it; None if it is not known.
         quality_map: `(1, h, w)` in [0, 1]; None unless it was asked for.
+        defects: By name, the share of the quality that a defect takes, in [0, 1]; None if the metric names none.
     """
 
     score: float
     std: float | None = None
     quality_map: Tensor | None = None
+    defects: Mapping[str, float] | None = None
 
 
 @runtime_checkable
@@ -355,8 +357,13 @@ class QFMScore(nn.Module):
             nothing = [None] * len(batch)
             stds = nothing if found.stds is None else found.stds.tolist()
             quality_maps = nothing if found.maps is None else found.maps
-            ratings |= zip(places, map(Rating, found.scores.tolist(), stds, quality_maps), strict=True)
+            defects = nothing if found.defects is None else map(self.named, found.defects[..., 0].tolist())
+            ratings |= zip(places, map(Rating, found.scores.tolist(), stds, quality_maps, defects), strict=True)
         return [ratings[i] for i in range(len(views))]
+
+    def named(self, costs: Sequence[float]) -> dict[str, float]:
+        """What each defect costs, by name."""
+        return dict(zip(self.net.config.defects, costs, strict=True))
 
     def show(self, views: Tensor, size: tuple[int, int]) -> Tensor:
         """The whole picture as it was looked at, see `Metric`."""

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from ..cull.apply import Outcome, apply_plan, undo_plan
-from ..cull.decide import NUMBERS, PRESETS, Decide, Decision, by_preset, by_requirement
+from ..cull.decide import PRESETS, Decide, Decision, by_preset, by_requirement
 from ..cull.plan import HEAD, PlanError, Planned, make_plan, read_plan, write_plan
 from ..cull.undo_file import UndoError
 from ..folder.cores import workers_for
 from ..folder.formats import FORMATS, UNPRINTABLE
 from ..folder.journal import read_table, suffixes
 from ..folder.options import check_options
-from ..folder.row import DECIMALS, Row
+from ..folder.row import DECIMALS, DEFECT_COLUMNS, FACT_COLUMNS, NUMBERS, Row
 from ..html.decisions import write_decisions
 from ..html.document import common_folder, shown
 from ..requirements import Requirement, RequirementError, parse_requirement
@@ -33,6 +33,7 @@ from .targets import check_target, is_page
 
 PLAN = "cull-plan.csv"
 SHOWN = 20  # problems that are listed
+ASKED = {"explain": DEFECT_COLUMNS.keys(), "facts": FACT_COLUMNS.keys()}  # columns that are looked for on request
 
 
 def main(argv: Sequence[str]) -> int:
@@ -121,7 +122,7 @@ def is_plan(path: Path) -> bool:
 def plan(args: argparse.Namespace, refuse: Callable[[str], Any]) -> int:
     """Score, decide, write the plan and show it."""
     requirement = _requirement(args, refuse)
-    rows, signature = _rows(args, refuse)
+    rows, signature = _rows(args, requirement, refuse)
     decide = _decide(args, requirement, rows, refuse)
     base = args.source if os.path.isdir(args.source) else common_folder(row.path for row in rows)
     found = list(make_plan(rows, decide, base))
@@ -174,7 +175,9 @@ def _requirement(args: argparse.Namespace, refuse: Callable[[str], Any]) -> Requ
         raise
 
 
-def _rows(args: argparse.Namespace, refuse: Callable[[str], Any]) -> tuple[list[Row], str]:
+def _rows(
+    args: argparse.Namespace, requirement: Requirement | None, refuse: Callable[[str], Any]
+) -> tuple[list[Row], str]:
     """Score a folder, or read scores."""
     if not os.path.isdir(args.source):
         try:
@@ -189,7 +192,11 @@ def _rows(args: argparse.Namespace, refuse: Callable[[str], Any]) -> tuple[list[
         check_device(args, refuse)
         metric = load_metric(args, refuse, args.device)
         paths, workers = workers_for(Scan([args.source], args.recursive))
-        rows = score_files(paths, metric, workers=workers if metric.device.type == "cpu" else 1)
+        asked = {name for name, columns in ASKED.items() if requirement and requirement.columns & columns}
+        if "explain" in asked and not metric.net.config.defects:
+            refuse(f"--require: expected weights that name defects, {metric.weights_id} do not; choose others")
+        workers = workers if metric.device.type == "cpu" else 1
+        rows = score_files(paths, metric, workers=workers, explain="explain" in asked, facts="facts" in asked)
         return list(progress.counted(rows)), metric.signature
 
 

@@ -4,9 +4,11 @@ import heapq
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ..folder.formats import FORMATS, TEXT, Format
+from ..folder.formats import FORMATS, TEXT, Format, printable
 from ..folder.journal import Done
 from ..folder.row import DECIMALS, Row
+from ..requirements import Requirement
+from .parser import warn
 
 Write = Callable[[str], object]
 
@@ -41,6 +43,18 @@ def counted(rows: Iterable[Row], done: Done) -> Iterator[Row]:
         yield row
 
 
+def required(rows: Iterable[Row], requirement: Requirement, done: Done) -> Iterator[Row]:
+    """Count rows that are not as required as they pass; a line on standard error says what each of them lacks."""
+    for row in rows:
+        verdict = requirement.check(row.value)
+        lacks = [f"expected {condition}, got {row.value(condition.column)}" for condition in verdict.unmet]
+        lacks += [f"expected {condition}, which is not known" for condition in verdict.unknown]
+        if lacks and row.score is not None:  # what could not be scored has failed already
+            done.lacking += 1
+            warn(f"{printable(row.path)}: {'; '.join(lacks)}")
+        yield row
+
+
 def status_of(done: Done, fail_under: float | None) -> int:
     """Say what went wrong; the exit status."""
     total = done.paths.total()
@@ -50,6 +64,9 @@ def status_of(done: Done, fail_under: float | None) -> int:
         print(f"qfm-metric: {done.failed} of {total} failed", file=sys.stderr)
     if done.failed or not total:
         return 1
+    if done.lacking:
+        print(f"qfm-metric: {done.lacking} of {total} are not as required", file=sys.stderr)
+        return 3
     if fail_under is not None and done.lowest < fail_under:
         print(f"qfm-metric: the lowest score is {done.lowest:.{DECIMALS}f}", file=sys.stderr)
         return 3

@@ -101,6 +101,7 @@ def _rows(
         batch_size=args.batch_size,
         tile=args.tile,
         dtype=getattr(torch, args.dtype),
+        explain=bool(args.explain),
         facts=bool(args.facts),
     )
     for table in scored.iter_batches(batch_size=None, batch_format="pyarrow"):

@@ -22,7 +22,7 @@ from ..html.scores import ReportWriter
 from ..score import Metric, QFMScore
 from . import ray, xmp
 from .metric import check_device, load_metric
-from .output import counted, format_of, ranked, write_rows
+from .output import counted, format_of, ranked, required, write_rows
 from .parser import warn
 from .paths import Scan
 from .progress import Progress
@@ -35,6 +35,8 @@ def run(args: argparse.Namespace, progress: Progress, refuse: Callable[[str], An
     if args.engine != "ray":  # the device is the workers'
         check_device(args, refuse)
     loaded = load_metric(args, refuse, "cpu" if args.engine == "ray" else args.device)
+    if args.explain and not loaded.net.config.defects:
+        refuse(f"--explain: expected weights that name defects, {loaded.weights_id} do not; choose others by --weights")
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the error above twice that size stays
     try:
         metric = choose_runtime(args, loaded)  # before FILE is emptied: it may have been begun with another
@@ -70,7 +72,8 @@ def _runtimes(args: argparse.Namespace) -> list[str]:
 
 def write(args: argparse.Namespace, metric: Metric, progress: Progress) -> Done:
     """Score and write what was asked for."""
-    columns = columns_with(tiles=bool(args.tile), facts=bool(args.facts), maps=bool(args.map))
+    asked = {name: bool(getattr(args, name)) for name in ("explain", "facts")}
+    columns = columns_with(tiles=bool(args.tile), maps=bool(args.map), **asked)
     form = format_of(args.format)
     journal = Journal(Path(args.output), form) if args.output else None
     done, put, report = Done(), progress.write_above, None
@@ -84,6 +87,10 @@ def write(args: argparse.Namespace, metric: Metric, progress: Progress) -> Done:
             file, done = journal.begin(settings(args, metric), args.resume)
             put = opened.enter_context(file).write
         rows = progress.counted(counted(score(args, metric, done), done), done.paths.total())
+        if args.require:
+            for _ in required(journal.rows() if journal and done.end else (), args.require, done):
+                pass  # rows that the file has already
+            rows = required(rows, args.require, done)
         if args.xmp:
             rows = xmp.with_sidecars(rows, args, metric.signature, done)
         if report:
@@ -105,7 +112,7 @@ def write(args: argparse.Namespace, metric: Metric, progress: Progress) -> Done:
 
 def settings(args: argparse.Namespace, metric: Metric) -> dict[str, Any]:
     """What decides the rows of a run; one that is gone on with must have the same."""
-    named = {name: getattr(args, name) for name in ("format", "tile", "dtype", "map", "facts")}
+    named = {name: getattr(args, name) for name in ("format", "tile", "dtype", "map", "explain", "facts")}
     scored_by = {"signature": metric.signature, "weights_sha256": metric.weights_sha256, "runtime": metric.runtime}
     return scored_by | named
 
@@ -127,6 +134,7 @@ def score(args: argparse.Namespace, metric: Metric, done: Done) -> Iterator[Row]
         dtype=getattr(torch, args.dtype),
         tile=args.tile,
         maps=args.map,
+        explain=bool(args.explain),
         facts=bool(args.facts),
     )
 

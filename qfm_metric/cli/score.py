@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import __version__
+from ..defects import NAMES
 from ..folder.formats import FORMATS, UNPRINTABLE
 from ..folder.options import BATCH_SIZE, DTYPES, RUNTIMES, check_options, check_runtime
-from ..folder.row import COLUMNS, FACT_COLUMNS
+from ..folder.row import COLUMNS, DEFECT_COLUMNS, FACT_COLUMNS, NUMBERS
+from ..requirements import RequirementError, parse_requirement
 from . import COMMANDS, ray, xmp
 from .options import add_metric_options, limit_threads, refusing
 from .output import format_of, status_of
@@ -20,7 +22,7 @@ from .paths import Scan
 from .progress import Progress
 from .targets import check_target, is_page, is_table, output_file
 
-NUMBERS = ("batch_size", "workers", "threads", "tile")
+WHOLE = ("batch_size", "workers", "threads", "tile")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -47,8 +49,8 @@ def build_parser() -> Parser:
         prog="qfm-metric",
         description="How good does each picture look? A score from 0 (bad) to 1 (excellent), no reference needed.",
         epilog="A folder stands for the pictures in it. Exit status: 0 all scored, 1 some failed, 2 wrong usage, "
-        "3 below --fail-under. See also: qfm-metric weights, report, compare, cull, watch or export --help; folders "
-        "of these names are ./weights and so on",
+        "3 below --fail-under or not as --require asks. See also: qfm-metric weights, report, compare, cull, watch or "
+        "export --help; folders of these names are ./weights and so on",
     )
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="files, folders, globs, or - for a path per line on stdin")
@@ -66,6 +68,14 @@ def build_parser() -> Parser:
     add("--top", type=int, metavar="N", help="only the first N rows of --sort (default: best)")
     add("--fail-under", type=float, metavar="X", help="exit with 3 if a score is below X")
     add("--tile", type=int, metavar="PX", help="score tiles of about PX x PX; the mean, and the lowest")
+    add(
+        "--explain",
+        action="store_true",
+        default=None,  # as in FILE.run.json of a run without it
+        help="what is wrong with each picture: the columns top_defect, and what each defect costs, from 0 to 1: "
+        + ", ".join(NAMES),
+    )
+    add("--require", metavar="TEXT", help='exit with 3 unless every picture is so, as in "score >= .5, noise < .2"')
     add(
         "--facts",
         action="store_true",
@@ -103,17 +113,31 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
         if not os.path.lexists(name):
             refuse(f"{name}: expected this command before all options, or a file or folder of that name")
     with refusing(refuse, maps="map"):
-        check_options(**{name: getattr(args, name) for name in NUMBERS})
+        check_options(**{name: getattr(args, name) for name in WHOLE})
         check_runtime(RUNTIMES.get(args.runtime, "torch"), args.dtype, args.tile, args.map)
     if args.top is not None and args.top < 1:
         refuse(f"--top: expected at least 1, got {args.top}")
     if args.fail_under is not None and not 0 <= args.fail_under <= 1:
         refuse(f"--fail-under: expected a score from 0 to 1, got {args.fail_under}")
+    check_requirement(args, refuse)
     check_output(args, refuse)
     if args.runtime in RUNTIMES and args.device.split(":")[0] != "cpu":
         refuse(f"--runtime {args.runtime}: expected --device cpu, got {args.device}; leave one of the two out")
     ray.check(args, refuse)
     xmp.check(args, refuse)
+
+
+def check_requirement(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
+    """Read what is required; what is asked about is looked for without a further option."""
+    if args.require is not None:
+        try:
+            args.require = parse_requirement(args.require, NUMBERS)
+        except RequirementError as error:
+            refuse(f"--require: {error}")
+        args.explain = args.explain or bool(args.require.columns & DEFECT_COLUMNS.keys()) or None
+        args.facts = args.facts or bool(args.require.columns & FACT_COLUMNS.keys()) or None
+    if args.explain and args.tile:
+        refuse("--explain: expected whole pictures, got --tile; leave one of the two out")
 
 
 def check_output(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:

@@ -83,7 +83,15 @@ def build_parser() -> Parser:
     add_metric_options(parser)
     # The same settings as of a run of `qfm-metric` without options: either goes on with the other's file.
     parser.set_defaults(
-        engine="local", resume=True, runtime="auto", tile=None, dtype="float32", map=None, null=False, facts=None
+        engine="local",
+        resume=True,
+        runtime="auto",
+        tile=None,
+        dtype="float32",
+        map=None,
+        null=False,
+        explain=None,
+        facts=None,
     )
     return parser
 

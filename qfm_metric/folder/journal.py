@@ -35,12 +35,14 @@ class Done:
         paths: How often each path (see `key`) has a row.
         failed: Rows with an error.
         lowest: The lowest score; 1 if there is none.
+        lacking: Rows that are not as required.
         end: Where the last whole row ends.
     """
 
     paths: "Counter[bytes]" = field(default_factory=Counter)
     failed: int = 0
     lowest: float = 1.0
+    lacking: int = 0
     end: int = 0
 
     def count(self, row: Row) -> None:

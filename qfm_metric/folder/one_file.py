@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from ..defects import top_defect
 from ..facts import Facts, facts_of, jpeg_bytes, read_encoding
 from ..images import ImageError, Pixels, file_bytes, is_blank, naming, open_image, read_pixels
 from ..overlay import draw_overlay, save_overlay
@@ -44,7 +45,7 @@ class OneFile:
     """Scores files one by one, or some at a time: `look` at each, then `finish` them together.
 
     Attributes:
-        metric, tile, dtype, maps, facts: See `score_files`.
+        metric, tile, dtype, maps, explain, facts: See `score_files`.
         wait: For room to decode a picture.
     """
 
@@ -52,6 +53,7 @@ class OneFile:
     tile: int | None = None
     dtype: torch.dtype = torch.float32
     maps: str | None = None
+    explain: bool = False
     facts: bool = False
     wait: Wait = no_wait
 
@@ -88,6 +90,8 @@ class OneFile:
             if views is not None:
                 rating = next(found)
                 row = replace(row, score=rating.score, std=rating.std)
+                if self.explain:
+                    row = replace(row, extra={**row.extra, **defect_columns(rating)})
                 if rating.quality_map is not None:
                     row = replace(row, extra={**row.extra, "map": self._save_map(row, views, rating)})
             yield row
@@ -133,6 +137,17 @@ def _without_score(path: str, pixels: Pixels) -> Row:
 
 def path_of(source: Source) -> str:
     return source.path if isinstance(source, EncodedImage) else source
+
+
+def defect_columns(rating: Rating) -> dict[str, Value]:
+    """What is wrong by the names in `DEFECT_COLUMNS`.
+
+    Raises:
+        ValueError: the metric names no defects.
+    """
+    if rating.defects is None:
+        raise ValueError("explain: expected a metric that names defects, this one does not; load other weights")
+    return {"top_defect": top_defect(rating.defects), **rating.defects}
 
 
 def facts_columns(facts: Facts) -> dict[str, Value]:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from ..defects import NAMES
+
 Value: TypeAlias = str | float | int | None
 
 DECIMALS = 4  # the fifth may differ with the batch
@@ -29,8 +31,12 @@ FACT_COLUMNS: Mapping[str, type] = {
     "bits": int,
 }
 """Name and type of the columns that `qfm_metric.facts` add to a table; `recompressed` is 1 or 0."""
-EXTRA_COLUMNS: Mapping[str, type] = {"lowest": float, **FACT_COLUMNS, "map": str}
+DEFECT_COLUMNS: Mapping[str, type] = {"top_defect": str, **dict.fromkeys(NAMES, float)}
+"""Name and type of the columns that say what is wrong: what costs most, and what each of `qfm_metric.defects` costs."""
+EXTRA_COLUMNS: Mapping[str, type] = {"lowest": float, **DEFECT_COLUMNS, **FACT_COLUMNS, "map": str}
 """Columns that a table has where they were asked for: keys of `Row.extra`."""
+NUMBERS = frozenset(name for name, kind in {**COLUMNS, **EXTRA_COLUMNS}.items() if kind in (int, float))
+"""Columns of which something can be required (`qfm_metric.requirements`)."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,9 @@ class Row:
         width, height: Of the upright picture in pixels; None if there is an error.
         error: None if there is a score.
         note: What to bear in mind about the score, such as `blank`; None: nothing.
-        extra: Named columns that were asked for: `lowest`, the lowest score of a tile; those of
-            `FACT_COLUMNS`; `map`, the path of the overlay that was written, see `qfm_metric.overlay`.
+        extra: Named columns that were asked for: `lowest`, the lowest score of a tile; those of `DEFECT_COLUMNS`, of
+            which `top_defect` is empty where nothing stands out; those of `FACT_COLUMNS`; `map`, the path of the
+            overlay that was written, see `qfm_metric.overlay`.
     """
 
     path: str
@@ -63,9 +70,12 @@ class Row:
         return round(found, DECIMALS) if isinstance(found, float) else found
 
 
-def columns_with(*, tiles: bool = False, facts: bool = False, maps: bool = False) -> tuple[str, ...]:
+def columns_with(
+    *, tiles: bool = False, explain: bool = False, facts: bool = False, maps: bool = False
+) -> tuple[str, ...]:
     """Names of the columns of a table, of which these are asked for."""
-    wanted = {"lowest": tiles, **dict.fromkeys(FACT_COLUMNS, facts), "map": maps}
+    told, found = dict.fromkeys(DEFECT_COLUMNS, explain), dict.fromkeys(FACT_COLUMNS, facts)
+    wanted = {"lowest": tiles, **told, **found, "map": maps}
     return (*COLUMNS, *(name for name in EXTRA_COLUMNS if wanted[name]))
 
 

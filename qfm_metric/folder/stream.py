@@ -22,6 +22,7 @@ def score_files(
     dtype: torch.dtype = torch.float32,
     tile: int | None = None,
     maps: str | os.PathLike[str] | None = None,
+    explain: bool = False,
     facts: bool = False,
     room: int = ROOM,
 ) -> Iterator[Row]:
@@ -47,6 +48,7 @@ def score_files(
         maps: Folder for an overlay of each picture and its quality map, drawn from the pass that gives the score. The
             folders of the picture's path stand in it again: `a/b/cat.jpg` gives `maps/a/b/cat-map.png`. No file is
             overwritten: the next one is `cat-map-2.png`; `extra["map"]` says which.
+        explain: Add to `extra` what is wrong with each picture, see `row.DEFECT_COLUMNS`; not with tiles.
         facts: Add to `extra` what each file says of itself, see `qfm_metric.facts`.
         room: Pixels that may be decoded at the same time; a picture takes three quarters of it at most, also one that
             is larger, and small ones go on beside it.
@@ -67,7 +69,9 @@ def score_files(
     check_options(workers=workers, threads=threads, batch_size=batch_size, room=room, tile=tile)
     metric, folder = QFMScore() if metric is None else metric, None if maps is None else os.fsdecode(maps)
     check_metric(metric, dtype, tile, folder)
-    one_file = OneFile(metric, tile, dtype, folder, facts)
+    if explain and tile is not None:
+        raise ValueError("explain: expected whole pictures, got tiles; leave one of the two out")
+    one_file = OneFile(metric, tile, dtype, folder, explain, facts)
     if isinstance(paths, str | bytes | os.PathLike | EncodedImage):
         raise TypeError(f"paths: expected several, got {paths!r} alone; pass [path]")
     names = map(_source, paths)

@@ -24,7 +24,7 @@ SLOW = {"docs/folders.md", "docs/own-data.md"}  # start processes
 
 
 @pytest.mark.parametrize(
-    "name", [f"qfm_metric{part}" for part in ("", ".folder", ".guard", ".loss", ".scale", ".score")]
+    "name", [f"qfm_metric{part}" for part in ("", ".folder.stream", ".guard", ".loss", ".scale", ".score")]
 )
 def test_docstring_examples(name, metric):
     module = importlib.import_module(name)

@@ -69,8 +69,8 @@ def build_parser() -> Parser:
         "--workers",
         type=int,
         metavar="N",
-        help="processes (default: 128 pictures or more get one for each core that may be used; a list on stdin one); on "
-        "a GPU threads that decode (default: 1)",
+        help="processes (default: 128 pictures or more get one for each core that may be used; a list on stdin one); "
+        "on a GPU threads that decode (default: 1)",
     )
     add_metric_options(parser)
     add("--dtype", choices=DTYPES, default="float32", help="precision of the network; only float32 gives exact scores")

@@ -60,11 +60,12 @@ class Block(nn.Module):
             self.conv_pw = Convolution(channels, wide)
         self.conv_dw = Convolution(wide, wide, kernel, stride, groups=wide)
         self.conv_pwl = Convolution(wide, out, linear=True)
-        self.expands, self.adds = expansion > 1, stride == 1 and channels == out
+        self.expands, self.has_skip = expansion > 1, stride == 1 and channels == out
+        self.drop_path = nn.Identity()  # in training, what leaves the branch out at random
 
     def forward(self, x: Tensor) -> Tensor:
         found = self.conv_pwl(self.conv_dw(self.conv_pw(x) if self.expands else x))
-        return found + x if self.adds else found  # type: ignore[no-any-return]
+        return self.drop_path(found) + x if self.has_skip else found  # type: ignore[no-any-return]
 
 
 class MapInfo(NamedTuple):

@@ -22,6 +22,7 @@ _MAKERS = {
     *(torch.empty, torch.zeros, torch.ones, torch.full, torch.eye, torch.tensor, torch.as_tensor, torch.scalar_tensor),
     *(torch.rand, torch.randn, torch.normal, torch.arange, torch.linspace, torch.logspace, torch.empty_strided),
 }
+_DRAWS = {Tensor.uniform_, Tensor.normal_}
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def torch_defaults() -> Iterator[None]:
 
 
 class NothingDrawn(TorchFunctionMode):
-    """Inside, networks are built without the initial values of `torch.nn.init`, for those that get stored ones.
+    """Inside, networks are built without initial values, for those that get stored ones.
 
     Drawing them takes as long as reading the stored ones; on the meta device torch would import its compiler for it,
     which takes as long as torch itself.
@@ -51,7 +52,7 @@ class NothingDrawn(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init":
+        if func in _DRAWS or getattr(func, "__module__", None) == "torch.nn.init":
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)
 

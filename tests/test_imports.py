@@ -26,9 +26,9 @@ MAY_IMPORT = {
     ),
     "__main__": ({"cli"}, set()),
     "cli": (
-        {"__init__", "atomic", "compiled", "cull", "decoding", "export", "folder", "html", "hub", "images"}
+        {"__init__", "atomic", "compiled", "cull", "decoding", "folder", "html", "hub", "images"}
         | {"ratings", "requirements", "score", "video", "weights"},
-        {"adapters", "compare"},
+        {"adapters", "compare", "export"},
     ),
     "adapters": ({"__init__", "folder", "score"}, set()),
     "cull": ({"atomic", "decoding", "folder", "requirements", "scale"}, set()),

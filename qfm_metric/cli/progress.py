@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TypeVar
 
+from .parser import CLEAR
+
 T = TypeVar("T")
 TICK = 0.5  # seconds between two lines on a terminal
 LOG_TICK = 60.0  # seconds between two lines elsewhere
 SPAN = 30.0  # seconds, or two ticks if they are longer, over which the rate is taken
-CLEAR = "\r\x1b[K"
 
 
 class Progress:
@@ -32,6 +33,7 @@ class Progress:
         self._tick = TICK if self._on_terminal else LOG_TICK
         self._seen: deque[tuple[float, int]] = deque(maxlen=max(2, int(SPAN / self._tick)))
         self._done, self._before, self._listed, self._total = 0, 0, 0, False
+        self._above = False  # whether rows were written above the line
         self._lock, self._ended = threading.Lock(), threading.Event()
 
     def __enter__(self) -> "Progress":
@@ -45,7 +47,8 @@ class Progress:
         self._ended.set()
         with self._lock:
             if not self._quiet and self._on_terminal:
-                sys.stderr.write(f"{CLEAR}{self.line(time.monotonic())}\n" if self._done else CLEAR)
+                stays = self._done and not self._above  # rows are their own summary
+                sys.stderr.write(f"{CLEAR}{self.line(time.monotonic())}\n" if stays else CLEAR)
                 sys.stderr.flush()
 
     def counted(self, rows: Iterable[T], before: int = 0) -> Iterator[T]:
@@ -63,6 +66,7 @@ class Progress:
         shares = not self._quiet and self._on_terminal and sys.stdout.isatty()
         with self._lock:
             if shares:
+                self._above = True
                 sys.stderr.write(CLEAR)
                 sys.stderr.flush()
             sys.stdout.write(text)

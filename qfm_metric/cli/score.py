@@ -86,8 +86,8 @@ def build_parser() -> Parser:
         "--workers",
         type=int,
         metavar="N",
-        help="processes (default: 64 pictures or more get one for each core that may be used; a list on stdin one); on "
-        "a GPU threads that decode (default: 1)",
+        help="processes (default: 128 pictures or more get one for each core that may be used; a list on stdin one); "
+        "on a GPU threads that decode (default: 1)",
     )
     add_metric_options(parser)
     add("--dtype", choices=DTYPES, default="float32", help="precision of the network; only float32 gives exact scores")
@@ -96,7 +96,7 @@ def build_parser() -> Parser:
         choices=("auto", "torch", *RUNTIMES),
         default="auto",
         help="what computes the network on a CPU; auto: the fastest that is installed (pip install 'qfm-metric[fast]') "
-        "for 64 pictures or more, with scores within 1e-5 of torch's",
+        "for 128 pictures or more, with scores within 1e-5 of torch's",
     )
     add("--batch-size", type=int, default=BATCH_SIZE, metavar="N", help="pictures at a time, on a GPU (default: 64)")
     add("--engine", choices=("local", "ray"), default="local", help="score on a Ray cluster (docs/clusters.md)")

@@ -6,7 +6,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 MEMORY = 2**30  # bytes for a worker: the network takes half of it, a large picture the rest
-WORTH = 64  # pictures from which on worker processes pay: one takes as long to start as some 30 to be scored
+WORTH = 128  # pictures from which on two worker processes pay: one takes as long to start as some 30 to 50 to be scored
 _UNLIMITED = 2**60  # as cgroup v1 writes it, or more
 
 

@@ -269,7 +269,7 @@ class OnCpu(Mean):
     ("metric", "options", "message"),
     [
         (OnCpu(), {"num_gpus": 1}, "num_gpus: expected 0 of a metric that runs in ONNX Runtime, got 1"),
-        (OnCpu(), {"dtype": torch.bfloat16}, "dtype: expected torch.float32 of a metric that runs in ONNX Runtime"),
+        (OnCpu(), {"dtype": torch.bfloat16}, "dtype: expected float32 of a metric that runs in ONNX Runtime"),
         (Mean(), {"tile": 63}, "tile: expected at least 64, got 63"),
         (Mean(), {"num_gpus": -1}, "num_gpus: expected 0 or more, got -1"),
         (Mean(), {"workers": (3, 2)}, "workers: expected at least 1"),

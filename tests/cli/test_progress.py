@@ -38,7 +38,8 @@ def test_a_terminal_shows_count_total_rate_and_time_left(mean, terminal, capsys,
     assert main([*options, *names]) == 0
     printed = capsys.readouterr()
     shown = printed.err.split(CLEAR)[1:]
-    assert LINE.fullmatch(shown[-1].rstrip())["done"] == "2", shown
+    assert LINE.fullmatch([line.rstrip() for line in shown if line][-1])["done"] == "2", shown
+    assert (shown[-1] == "") == (out and "-o" not in options)  # rows on the screen are left alone at the end
     assert all(not line or LINE.fullmatch(line.rstrip()) for line in shown), shown
     assert CLEAR not in printed.out
     assert len(printed.out.splitlines()) == (0 if "-o" in options else 1 if "--top" in options else 2)
@@ -87,3 +88,11 @@ def test_what_is_passed_over_while_counting_is_not_said_twice(mean, terminal, ca
     terminal(False)
     assert main(["f"]) == 0
     assert capsys.readouterr().err.count("passed over") == 1
+
+
+def test_a_refusal_takes_the_line_away(terminal, capsys):
+    terminal(False)
+    with pytest.raises(SystemExit):
+        main(["a.png", "--weights", "nothing"])
+    told = capsys.readouterr().err
+    assert f"{CLEAR}qfm-metric: unknown weights 'nothing'" in told

@@ -48,7 +48,8 @@ def test_a_command_called_where_torch_is_there_changes_no_environment(mean):
 
 
 @pytest.mark.parametrize(
-    ("count", "options", "workers"), [(63, [], 1), (64, [], 3), (64, ["--workers", "2"], 2), (2, ["--workers", "2"], 2)]
+    ("count", "options", "workers"),
+    [(127, [], 1), (128, [], 3), (128, ["--workers", "2"], 2), (2, ["--workers", "2"], 2)],
 )
 def test_a_folder_that_is_worth_it_gets_a_worker_for_each_core(mean, monkeypatch, count, options, workers):
     asked = []

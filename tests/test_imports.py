@@ -26,7 +26,7 @@ MAY_IMPORT = {
     ),
     "__main__": ({"cli"}, set()),
     "cli": (
-        {"__init__", "atomic", "compiled", "cull", "decoding", "folder", "html", "hub", "images"}
+        {"__init__", "atomic", "compiled", "cull", "decoding", "defects", "folder", "html", "hub", "images"}
         | {"ratings", "requirements", "score", "video", "weights"},
         {"adapters", "compare", "export"},
     ),
@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "ratings": ({"atomic", "decoding", "folder", "scale"}, set()),
     "html": ({"atomic", "cull", "decoding", "folder", "scale"}, {"images", "overlay"}),
     "video": ({"folder", "images", "score"}, set()),
-    "folder": ({"atomic", "decoding", "facts", "images", "overlay", "score"}, set()),
+    "folder": ({"atomic", "decoding", "defects", "facts", "images", "overlay", "score"}, set()),
     "facts": ({"decoding"}, {"images"}),
     "compiled": (
         {"atomic", "export", "folder", "images", "model", "score", "torch_defaults"},

@@ -41,6 +41,7 @@ class Batch:
         subsets: `(N,)` of the data set, of each photograph; "" in series.
         defects: `(N, K)` quality that each of `qfm_metric.defects.NAMES` takes, in [0, 1]; NaN: not known.
         types: `(N,)` place in `defects.TYPES`, or `defects.CLEAN`; -1: not known, or several.
+        cells: `(N * V, C, rows, columns)`, what a backbone made of the views, in their place; None: nothing is made.
     """
 
     views: NDArray[np.uint8]
@@ -51,6 +52,7 @@ class Batch:
     subsets: NDArray[np.str_]
     defects: NDArray[np.float32]
     types: NDArray[np.int64]
+    cells: NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def ladders_command(args: argparse.Namespace) -> None:
 
 
 def cells_command(args: argparse.Namespace) -> None:
-    """Draw batches and keep what a backbone makes of them, for a head that learns behind it; goes on if it was stopped."""
+    """Draw batches and keep what a backbone makes of them, for a head that learns behind it; can be stopped."""
     material = Material.open(args.data, args.severity, args.ladders, (), options.recipe(args).material)
     net = QFMScore.from_pretrained(args.weights).net
     store(net, material, args.out, args.count, args.seed, args.workers, say)

@@ -1,7 +1,7 @@
 """Drawn pictures whose cells are kept: behind a backbone that stays as it is, a head learns thousands of steps.
 
-A store is a folder with a file for each of some batches that `Material.draw` gave, with what the backbone makes of their
-views, in half precision, in their place.
+A store is a folder with a file for each of some batches that `Material.draw` gave. In the place of their views it has
+what the backbone makes of them, in half precision.
 """
 
 import hashlib
@@ -68,7 +68,7 @@ def _store_one(number: int) -> None:
     batch = material.draw((seed, number), 0, joint=True)
     views = torch.from_numpy(batch.views).permute(0, 1, 4, 2, 3) / 255
     views = ((views - net.mean) / net.std).flatten(0, 1)
-    cells = torch.cat([net.cells(net.backbone(view)) for view in views.split(1)]).half().numpy()
+    cells = torch.cat([net.cells(net.backbone(view)) for view in torch.split(views, 1)]).half().numpy()
     kept = replace(batch, views=batch.views[:, :, :0], cells=cells)
     with whole_file(_file(folder, number), "wb") as file:
         np.savez(file, **{field.name: getattr(kept, field.name) for field in fields(Batch)})

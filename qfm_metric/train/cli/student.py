@@ -1,4 +1,4 @@
-"""Commands from a data set to a weights file: prepare, ladders, cells, teacher, label, student, calibrate."""
+"""Commands from a data set to a weights file: prepare, ladders, cells, teacher, label, student, average, calibrate."""
 
 import argparse
 import hashlib
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...score import QFMScore
 from .. import datasets
+from ..average import average
 from ..calibrate import calibrate_weights
 from ..material import Material, ladders
 from ..material.stored import store
@@ -54,6 +55,12 @@ def student(args: argparse.Namespace) -> None:
     path = train_student(options.recipe(args), args.data, args.out, **known, say=say)
     if os.environ.get("RANK", "0") == "0":  # of torchrun's processes the one that wrote the file
         _print_weights(path)
+
+
+def average_command(args: argparse.Namespace) -> None:
+    """Write the mean of weights that began as one network; calibrate it afterwards."""
+    average(args.sources, args.out, args.shares)
+    _print_weights(args.out)
 
 
 def calibrate(args: argparse.Namespace) -> None:
@@ -112,6 +119,11 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--cells", type=Path, help="what `cells` wrote, in the place of pictures, for a head alone")
     sub.add_argument("--id", dest="name", default="student", help="name of the weights file")
     sub.add_argument("--device", default="cpu", help="cpu, or cuda (under torchrun one GPU a process)")
+
+    sub = command("average", average_command)
+    sub.add_argument("sources", nargs="+", metavar="WEIGHTS", help="ids or .safetensors files of one shape")
+    sub.add_argument("--shares", type=float, nargs="+", help="of each; default: alike")
+    sub.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
 
     sub = command("calibrate", calibrate)
     options.add(sub, "--data", "--members", "--weights")

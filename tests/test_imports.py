@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "adapters": ({"__init__", "folder", "score"}, set()),
     "cull": ({"atomic", "decoding", "folder", "requirements", "scale"}, set()),
     "ratings": ({"atomic", "decoding", "folder", "scale"}, set()),
-    "html": ({"atomic", "cull", "decoding", "folder", "scale"}, {"images", "overlay"}),
+    "html": ({"atomic", "cull", "decoding", "defects", "folder", "scale"}, {"images", "overlay"}),
     "video": ({"folder", "images", "score"}, set()),
     "folder": ({"atomic", "decoding", "defects", "facts", "images", "overlay", "score"}, set()),
     "facts": ({"decoding"}, {"images"}),

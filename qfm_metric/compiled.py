@@ -97,6 +97,11 @@ class CompiledScore:
         """The metric's."""
         return self.metric.weights_sha256
 
+    @property
+    def defects(self) -> tuple[str, ...]:
+        """The metric's."""
+        return self.metric.defects
+
     def look(self, pixels: Pixels) -> Tensor:
         """Views `(1, V, 3, h, w)` of one picture, see `qfm_metric.score.Metric`."""
         return self.metric.look(pixels)
@@ -119,7 +124,7 @@ class CompiledScore:
         config = self.metric.net.config
         score, *rest = values
         std = rest.pop(0) if config.uncertainty else None
-        return Rating(score, std, defects=self.metric.named(rest) if config.defects else None)
+        return Rating(score, std, defects=self.metric.named(rest) if self.defects else None)
 
     def show(self, views: Tensor, size: tuple[int, int]) -> Tensor:
         """The whole picture as it was looked at, see `qfm_metric.score.Metric`."""

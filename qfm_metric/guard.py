@@ -110,6 +110,11 @@ class GuardedScore(nn.Module):
         return self.accurate.device
 
     @property
+    def defects(self) -> tuple[str, ...]:
+        """Names of the defects that the accurate network tells of."""
+        return self.accurate.defects
+
+    @property
     def weights_id(self) -> str:
         return f"{self.accurate.weights_id} guarded by {self.robust.weights_id}"
 

@@ -51,6 +51,7 @@ class Metric(Protocol):
         signature: What to state beside published scores.
         weights_sha256: Of the weights; runs with different ones do not share a file of rows.
         device: Where ratings are computed.
+        defects: Names of the defects that ratings tell of; none if it tells of none.
         runtime: What computes them: "torch", or another that has only scores and deviations in float32.
     """
 
@@ -62,6 +63,8 @@ class Metric(Protocol):
     def weights_sha256(self) -> str: ...
     @property
     def device(self) -> torch.device: ...
+    @property
+    def defects(self) -> tuple[str, ...]: ...
 
     def look(self, pixels: Pixels) -> Views:
         """What the network looks at, of one picture as `images.read_pixels` gives it; little memory beside `pixels`."""
@@ -331,6 +334,11 @@ class QFMScore(nn.Module):
         return self.net.mean.device
 
     @property
+    def defects(self) -> tuple[str, ...]:
+        """Names of the defects that the weights tell of, of `qfm_metric.defects.NAMES`; none if they tell of none."""
+        return self.net.config.defects
+
+    @property
     def _batch(self) -> int:
         # Larger batches of feature maps fall out of a CPU's cache: 8 at a time take 2-4x as long as 8 times one.
         return 1 if self.device.type == "cpu" else GPU_BATCH
@@ -363,7 +371,7 @@ class QFMScore(nn.Module):
 
     def named(self, costs: Sequence[float]) -> dict[str, float]:
         """What each defect costs, by name."""
-        return dict(zip(self.net.config.defects, costs, strict=True))
+        return dict(zip(self.defects, costs, strict=True))
 
     def show(self, views: Tensor, size: tuple[int, int]) -> Tensor:
         """The whole picture as it was looked at, see `Metric`."""

@@ -5,6 +5,7 @@ import pickle
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers.generated_files import generate
@@ -101,6 +102,22 @@ def test_a_network_that_predicts_no_deviation_has_none():
     (found,) = CompiledScore(small).rate([views])
     assert found.std is None
     assert found.score == pytest.approx(small.rate([views])[0].score, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("uncertainty", [False, True])
+@pytest.mark.parametrize("size", [(96, 96), (300, 200), (900, 700)])
+def test_defects_are_torchs(uncertainty, size):
+    """Of networks with mean tokens, for pictures of one view, of two, and larger than the working size."""
+    torch.manual_seed(0)
+    names = ("blur", "noise", "dark")
+    config = CONFIG | {"context": 0, "working_pixels": 2**18, "mean_tokens": True, "defects": names}
+    small = QFMScore(QFMNet(QFMConfig(**config | {"uncertainty": uncertainty})))
+    compiled, pixels = CompiledScore(small), np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    assert compiled.defects == names
+    (found,), (expected,) = (metric.rate([metric.look(pixels)]) for metric in (compiled, small))
+    assert found.score == pytest.approx(expected.score, abs=1e-5)
+    assert (found.std is None) == (not uncertainty)
+    assert found.defects == pytest.approx(expected.defects, abs=1e-5)
 
 
 def test_a_copy_for_another_process_scores_the_same(network):

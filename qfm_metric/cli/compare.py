@@ -19,7 +19,7 @@ from ..folder.formats import FORMATS, key
 from ..folder.journal import read_table, suffixes
 from ..folder.options import check_options
 from ..folder.row import Row
-from ..html.comparison import facts, left_out, write_comparison
+from ..html.comparison import defect_facts, facts, left_out, write_comparison
 from ..html.document import common_folder, shown
 from .options import add_metric_options, limit_threads, refusing
 from .parser import Parser
@@ -74,7 +74,10 @@ def main(argv: Sequence[str]) -> int:
     comparison = compare_scores(a.scores, b.scores, pair=not args.unpaired, seed=args.seed)
     titles, signature = (a.title, b.title), a.signature or b.signature
     with whole_file(args.output) if args.output else nullcontext(sys.stdout) as file:
-        file.write(to_json(comparison, titles, signature) if args.json else to_text(comparison, titles, args.top))
+        if args.json:
+            file.write(to_json(comparison, titles, signature))
+        else:
+            file.write(to_text(comparison, titles, args.top, defect_facts(a.rows, b.rows)))
     if args.html:
         write_comparison(comparison, a.rows, b.rows, args.html, titles=titles, signature=signature)
     if comparison.difference is None:
@@ -106,9 +109,11 @@ def build_parser() -> Parser:
     return parser
 
 
-def to_text(comparison: "Comparison", titles: tuple[str, str], top: int) -> str:
-    """The figures, what was left out, and the `top` pairs that differ most, as lines."""
-    rows = facts(comparison, titles)
+def to_text(
+    comparison: "Comparison", titles: tuple[str, str], top: int, further: Sequence[tuple[str, str]] = ()
+) -> str:
+    """The figures, `further` ones, what was left out, and the `top` pairs that differ most, as lines."""
+    rows = [*facts(comparison, titles), *further]
     width = max(len(name) for name, _ in rows)
     lines = [f"{name:{width}}  {value}" for name, value in rows]
     for why, names in left_out(comparison):
@@ -143,7 +148,8 @@ def _read(source: str, metric: "Metric | None", recursive: bool) -> Side:
 
         paths, workers = workers_for(Scan([source], recursive))
         with Progress(Scan([source], recursive, quiet=True)) as progress:
-            scored = score_files(paths, metric, workers=workers if metric.device.type == "cpu" else 1)
+            workers, explain = workers if metric.device.type == "cpu" else 1, bool(metric.defects)
+            scored = score_files(paths, metric, workers=workers, explain=explain)
             rows, signature = list(progress.counted(scored)), metric.signature
         base = os.path.join(source, "")
     else:

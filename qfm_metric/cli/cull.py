@@ -193,7 +193,7 @@ def _rows(
         metric = load_metric(args, refuse, args.device)
         paths, workers = workers_for(Scan([args.source], args.recursive))
         asked = {name for name, columns in ASKED.items() if requirement and requirement.columns & columns}
-        if "explain" in asked and not metric.net.config.defects:
+        if "explain" in asked and not metric.defects:
             refuse(f"--require: expected weights that name defects, {metric.weights_id} do not; choose others")
         workers = workers if metric.device.type == "cpu" else 1
         rows = score_files(paths, metric, workers=workers, explain="explain" in asked, facts="facts" in asked)

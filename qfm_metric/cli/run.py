@@ -35,7 +35,7 @@ def run(args: argparse.Namespace, progress: Progress, refuse: Callable[[str], An
     if args.engine != "ray":  # the device is the workers'
         check_device(args, refuse)
     loaded = load_metric(args, refuse, "cpu" if args.engine == "ray" else args.device)
-    if args.explain and not loaded.net.config.defects:
+    if args.explain and not loaded.defects:
         refuse(f"--explain: expected weights that name defects, {loaded.weights_id} do not; choose others by --weights")
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the error above twice that size stays
     try:

@@ -140,13 +140,8 @@ def path_of(source: Source) -> str:
 
 
 def defect_columns(rating: Rating) -> dict[str, Value]:
-    """What is wrong by the names in `DEFECT_COLUMNS`.
-
-    Raises:
-        ValueError: the metric names no defects.
-    """
-    if rating.defects is None:
-        raise ValueError("explain: expected a metric that names defects, this one does not; load other weights")
+    """What is wrong by the names in `DEFECT_COLUMNS`."""
+    assert rating.defects is not None  # the metric has `defects`
     return {"top_defect": top_defect(rating.defects), **rating.defects}
 
 

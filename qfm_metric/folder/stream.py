@@ -71,6 +71,8 @@ def score_files(
     check_metric(metric, dtype, tile, folder)
     if explain and tile is not None:
         raise ValueError("explain: expected whole pictures, got tiles; leave one of the two out")
+    if explain and not metric.defects:
+        raise ValueError("explain: expected a metric that names defects, this one does not; load other weights")
     one_file = OneFile(metric, tile, dtype, folder, explain, facts)
     if isinstance(paths, str | bytes | os.PathLike | EncodedImage):
         raise TypeError(f"paths: expected several, got {paths!r} alone; pass [path]")

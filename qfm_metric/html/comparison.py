@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..atomic import whole_file
+from ..defects import NAMES as DEFECTS
 from ..folder.row import Row
 from .document import (
     BINS,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 LIMIT = 5_000  # cards of a page
 LARGE_LIMIT = 50  # the first ones have large pictures
 NAMES = 1_000  # listed of those that were left out
+TOLD = 0.01  # a difference in what a defect costs that is told
+MOST_DEFECTS = 3  # that are told
 WINNERS = {"A": ("A better", 1), "B": ("B better", 4), "": ("equal", 5)}  # word and colour
 SIDES = {"A": ("A", 1), "B": ("B", 4)}
 RANGES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of differences in a histogram
@@ -83,7 +86,7 @@ def write_comparison(
         sorts=PAIR_SORTS if comparison.paired else SINGLE_SORTS,
         total=len(cards),
         kept="those that differ most" if comparison.paired else "the worst",
-        summary=table(facts(comparison, titles)) + _left_out(comparison),
+        summary=table([*facts(comparison, titles), *defect_facts(a, b)]) + _left_out(comparison),
         footer=paragraph(signature) if signature else "",
     )
     with whole_file(path, newline="\n") as file:
@@ -110,6 +113,19 @@ def facts(comparison: "Comparison", titles: tuple[str, str]) -> list[tuple[str, 
         found.append(("B wins", f"{comparison.win_rate:.1%} of {of}, ties counted half"))
     how = f"by name: {len(comparison.pairs):,} pairs" if comparison.paired else "no: all of A with all of B"
     return [*found, ("paired", how)]
+
+
+def defect_facts(a: Mapping[str, Row], b: Mapping[str, Row]) -> list[tuple[str, str]]:
+    """The defects whose mean cost differs most between the sides, as names and values to show; none if not known."""
+    sides = [[row for row in rows.values() if row.score is not None] for rows in (a, b)]
+    found = []
+    for name in DEFECTS:
+        costs = [[cost for row in side if isinstance(cost := row.value(name), float)] for side in sides]
+        if all(costs):
+            mean_a, mean_b = (sum(side) / len(side) for side in costs)
+            found.append((abs(mean_b - mean_a), name, mean_a, mean_b))
+    most = [entry for entry in sorted(found, reverse=True) if entry[0] >= TOLD][:MOST_DEFECTS]
+    return [(name.replace("_", " "), f"costs {before:.3f} in A, {after:.3f} in B") for _, name, before, after in most]
 
 
 def left_out(comparison: "Comparison") -> Iterator[tuple[str, list[str]]]:

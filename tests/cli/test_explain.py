@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import asdict
 
 import pytest
@@ -101,8 +102,25 @@ def test_wrong_uses_are_refused(words, says, capsys):
 
 
 def test_a_metric_that_names_nothing_is_refused_in_python():
-    rows = score_files(save("a.png"), QFMScore(QFMNet(QFMConfig(**TINY))), explain=True)
     with pytest.raises(ValueError, match="explain: expected a metric that names defects"):
-        next(rows)
+        score_files([], QFMScore(QFMNet(QFMConfig(**TINY))), explain=True)
     with pytest.raises(ValueError, match="explain: expected whole pictures, got tiles"):
         score_files([], explain=True, tile=64)
+
+
+def test_a_comparison_says_which_defects_differ(tmp_path, capsys):
+    for name, costs in (("a", {"noise": 0.05, "dark": 0.1}), ("b", {"noise": 0.31, "dark": 0.105})):
+        lines = ["path,score,noise,dark", *(f"{i}.png,0.5,{costs['noise']},{costs['dark']}" for i in range(3))]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    assert main(["compare", "a.csv", "b.csv", "--html", "page.html"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^noise +costs 0\.050 in A, 0\.310 in B$", out, re.M)
+    assert "dark" not in out  # too little to tell
+    assert "costs 0.050 in A, 0.310 in B" in (tmp_path / "page.html").read_text()
+
+
+def test_folders_are_compared_with_what_is_wrong(weights, tmp_path, capsys):
+    for folder in ("f", "g"):
+        grey(tmp_path / folder / "x.png")
+    assert main(["compare", "f", "g", "--weights", weights]) == 0
+    assert "costs" not in capsys.readouterr().out  # the same pictures

@@ -134,7 +134,9 @@ def working_size(height: int, width: int, pixels: int) -> tuple[int, int]:
 
     A crop of a photograph of 12 megapixels shows blur and grain without their context, and hardly a part of it.
     """
-    scale = min(1.0, math.sqrt(pixels / (height * width))) if pixels else 1.0
+    if not pixels or height * width <= pixels:
+        return height, width
+    scale = math.sqrt(pixels / (height * width))
     return max(1, operator.index(round(height * scale))), max(1, operator.index(round(width * scale)))
 
 

@@ -145,7 +145,13 @@ def test_json_reads_back(mean, capsys):
     out = capsys.readouterr().out
     assert out.isascii()  # so that it is JSON whatever the encoding of stdout
     good, bad = json.loads(out)["results"]
-    assert good == dict.fromkeys(COLUMNS) | {"path": "größe.png", "score": 0.2, "width": 8, "height": 8}
+    assert good == dict.fromkeys(COLUMNS) | {
+        "path": "größe.png",
+        "score": 0.2,
+        "width": 8,
+        "height": 8,
+        "note": "blank",
+    }
     assert bad == dict.fromkeys(COLUMNS) | {"path": "gone.png", "error": bad["error"]}
     assert "gone.png" in bad["error"]
 
@@ -181,7 +187,7 @@ def test_output_goes_to_the_file_alone(mean, capsys, form):
     Path("out").write_text(before)
     assert main([*[f"--{form}"] * bool(form), "-o", "out", grey("ä.png")]) == 0
     assert capsys.readouterr() == ("", "")
-    assert Path("out").read_bytes().decode() == text_of([Row("ä.png", 0.2, width=8, height=8)], form)
+    assert Path("out").read_bytes().decode() == text_of([Row("ä.png", 0.2, width=8, height=8, note="blank")], form)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +273,7 @@ def test_options_in_any_place_and_paths_that_look_like_something_else(mean, caps
     grey("a.png")
     grey("-b.png", 102)
     assert main(["a.png", "--csv", "./-b.png"]) == 0
-    lines = ["path,score,std,width,height,error,note", "a.png,0.2000,,8,8,,", "./-b.png,0.4000,,8,8,,"]
+    lines = ["path,score,std,width,height,error,note", "a.png,0.2000,,8,8,,blank", "./-b.png,0.4000,,8,8,,blank"]
     assert capsys.readouterr().out.splitlines() == lines
     assert main(["--quiet", "--", "-b.png", "a.png"]) == 0
     assert capsys.readouterr().out == "0.4000\t-b.png\n0.2000\ta.png\n"

@@ -218,7 +218,7 @@ class _Attention(nn.Module):
 
 @torch_defaults()
 def onnx_graph(metric: QFMScore) -> bytes:
-    """An ONNX file of `views` `(V, 3, h, w)` to `ratings` `(1, 1 or 2)`.
+    """An ONNX file of `views` `(V, 3, h, w)` to `ratings`, see `_OneRating`.
 
     Raises:
         ExportError: torch cannot trace this network.

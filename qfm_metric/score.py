@@ -280,7 +280,7 @@ class QFMScore(nn.Module):
         defects = None
         if "defects" in found:
             costs, stds = _in_order(found["defects"]).unbind(dim=2)
-            defects = Defects(self.net.config.defects, costs, stds, together("defect_maps"))
+            defects = Defects(self.defects, costs, stds, together("defect_maps"))
         return Assessment(
             score=_in_order(found["scores"]),
             std=_in_order(found["stds"]) if "stds" in found else None,

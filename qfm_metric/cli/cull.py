@@ -5,9 +5,7 @@ some file not moved, 2 wrong usage.
 """
 
 import argparse
-import io
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +16,7 @@ from ..cull.decide import PRESETS, Decide, Decision, by_preset, by_requirement
 from ..cull.plan import HEAD, PlanError, Planned, make_plan, read_plan, write_plan
 from ..cull.undo_file import UndoError
 from ..folder.cores import workers_for
-from ..folder.formats import FORMATS, UNPRINTABLE
+from ..folder.formats import FORMATS
 from ..folder.journal import read_table, suffixes
 from ..folder.options import check_options
 from ..folder.row import DECIMALS, DEFECT_COLUMNS, FACT_COLUMNS, NUMBERS, Row
@@ -26,6 +24,7 @@ from ..html.decisions import write_decisions
 from ..html.document import common_folder, shown
 from ..requirements import Requirement, RequirementError, parse_requirement
 from .options import add_metric_options, limit_threads, refusing
+from .output import take_any_name
 from .parser import Parser, warn
 from .paths import Scan
 from .progress import Progress
@@ -41,8 +40,7 @@ def main(argv: Sequence[str]) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     check(args, parser.error)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors=UNPRINTABLE)
+    take_any_name()
     try:
         if args.undo:
             return told(undo_plan(args.source), "brought back")

@@ -3,9 +3,11 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+
+from ..folder.formats import Format
 
 WEIGHTS_HELP = "weights id, file, saved folder or org/name[@revision]"
 
@@ -17,6 +19,13 @@ def add_metric_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=int, metavar="N", help="CPU threads of the network in each process (default: 1)"
     )
+
+
+def add_format_options(parser: argparse.ArgumentParser, formats: Mapping[str, Format]) -> None:
+    """Add a flag for each format, of which one may be given, as `format`."""
+    form = parser.add_mutually_exclusive_group()
+    for name, kind in formats.items():
+        form.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=kind.help)
 
 
 @contextmanager

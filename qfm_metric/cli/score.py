@@ -2,21 +2,19 @@
 
 import argparse
 import importlib.util
-import io
 import os
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import __version__
 from ..defects import NAMES
-from ..folder.formats import FORMATS, UNPRINTABLE
+from ..folder.formats import FORMATS
 from ..folder.options import BATCH_SIZE, DTYPES, RUNTIMES, check_options, check_runtime
 from ..folder.row import COLUMNS, DEFECT_COLUMNS, FACT_COLUMNS, NUMBERS
 from ..requirements import RequirementError, parse_requirement
 from . import COMMANDS, ray, xmp
-from .options import add_metric_options, limit_threads, refusing
-from .output import format_of, status_of
+from .options import add_format_options, add_metric_options, limit_threads, refusing
+from .output import format_of, status_of, take_any_name
 from .parser import Parser
 from .paths import Scan
 from .progress import Progress
@@ -31,8 +29,7 @@ def main(argv: Sequence[str]) -> int:
     # Paths and options in any order. Python 3.11 loses the paths after a `--` then, so that asks for options first.
     args = parser.parse_args(argv) if "--" in argv else parser.parse_intermixed_args(argv)
     check(args, parser.error)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors=UNPRINTABLE)
+    take_any_name()
     limit_threads(args.threads or 1)
     known = args.engine == "local" and "-" not in args.paths
     everything = Scan(args.paths, args.recursive, args.map, quiet=True) if known else None
@@ -54,9 +51,7 @@ def build_parser() -> Parser:
     )
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="files, folders, globs, or - for a path per line on stdin")
-    form = parser.add_mutually_exclusive_group()
-    for name, kind in FORMATS.items():
-        form.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=kind.help)
+    add_format_options(parser, FORMATS)
     add("-0", "--null", action="store_true", help="paths on stdin end with NUL, as those of find -print0")
     add("-o", "--output", type=output_file, metavar="FILE", help=f"write results to FILE; columns: {','.join(COLUMNS)}")
     add("--html", metavar="FILE", help="write a self-contained page of the pictures, worst first, too")

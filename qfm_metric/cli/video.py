@@ -6,17 +6,15 @@ Exit status: 0 all is well, 1 a film could not be read or has damaged parts, 2 w
 
 import argparse
 import importlib.util
-import io
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..folder.formats import FORMATS, UNPRINTABLE
+from ..folder.formats import FORMATS
 from ..folder.journal import UsageError
 from ..folder.options import check_options
 from . import FILMS
-from .options import add_metric_options, limit_threads, refusing
-from .output import format_of
+from .options import add_format_options, add_metric_options, limit_threads, refusing
+from .output import format_of, take_any_name
 from .parser import Parser
 from .progress import Progress
 from .targets import check_target, is_page, is_table, never, output_file
@@ -27,8 +25,7 @@ def main(argv: Sequence[str]) -> int:
     parser = build_parser()
     args = parser.parse_intermixed_args(argv)
     check(args, parser.error)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors=UNPRINTABLE)
+    take_any_name()
     limit_threads(args.threads or 1)
     with Progress(None) as progress:
         from .films import score_films  # imports torch, which is slow; whoever asks for help does not wait for it
@@ -48,9 +45,7 @@ def build_parser() -> Parser:
     )
     add = parser.add_argument
     add("paths", nargs="+", metavar="CLIP", help=f"films: {', '.join(FILMS)}")
-    form = parser.add_mutually_exclusive_group()
-    for name, kind in FORMATS.items():
-        form.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=kind.help)
+    add_format_options(parser, FORMATS)
     add("-o", "--output", type=output_file, metavar="FILE", help="write rows to FILE")
     add("--fps", type=float, default=1.0, metavar="X", help="frames a second, and the first of each scene (default: 1)")
     add("--best-frame", metavar="FILE", help="write the frame with the highest score as a PNG, too")

@@ -4,21 +4,19 @@ Rows go to standard output or `-o FILE`, with which the next run goes on. Exit s
 """
 
 import argparse
-import io
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..folder.arrivals import arrivals
-from ..folder.formats import FORMATS, UNPRINTABLE
+from ..folder.formats import FORMATS
 from ..folder.journal import Done, Journal, UsageError
 from ..folder.options import check_options
 from ..folder.row import COLUMNS, Row
-from .options import add_metric_options, limit_threads, refusing
-from .output import counted, format_of, write_rows
+from .options import add_format_options, add_metric_options, limit_threads, refusing
+from .output import counted, format_of, take_any_name, write_rows
 from .parser import Parser
 from .paths import Scan
 from .progress import Progress
@@ -35,8 +33,7 @@ def main(argv: Sequence[str]) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     check(args, parser.error)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors=UNPRINTABLE)
+    take_any_name()
     limit_threads(args.threads or 1)
     from .metric import check_device, load_metric  # import torch, which is slow
     from .run import choose_runtime
@@ -59,9 +56,7 @@ def build_parser() -> Parser:
     )
     add = parser.add_argument
     add("paths", metavar="FOLDER", nargs="+", help="a folder; it may be missing, and come and go")
-    form = parser.add_mutually_exclusive_group()
-    for name, kind in GROWING.items():
-        form.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=kind.help)
+    add_format_options(parser, GROWING)
     add(
         "-o",
         "--output",

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..model import QFMNet
+from ..model import QFMNet, semantic_descriptor
 from . import losses
 from .matching import Memory, match, perturb, share
 from .material import LENGTH, Batch
@@ -126,7 +126,7 @@ class Student(nn.Module):
         # What is learned of deviations must not change what is scored.
         stds = net.forward_std(answers.detach()) if net.config.uncertainty else None
         deepest = cells[:: len(cells) // pictures, -net.backbone.feature_info.channels()[-1] :]
-        semantics = F.normalize(deepest[:photos].detach().mean((2, 3)), dim=1)
+        semantics = semantic_descriptor(deepest[:photos].detach())
         noisy = noise(tokens[:photos], semantics) if noise else None
         return Outputs(
             net.calibration(net.forward_readers(answers, tokens)),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .export import TOLERANCE, ExportError, exportable_net, half_noise, need_packages, to_onnx, trace
 from .images import Pixels
 from .model import CELL, QFMNet
-from .score import QFMScore, Rating
+from .score import QFMScore, Rating, note
 from .torch_defaults import torch_defaults
 
 RUNTIME = "ONNX Runtime"
@@ -86,7 +86,12 @@ class OnnxScore:
             )
         if self._session is None:
             self._session = _start(self.model)
-        return [Rating(*self._session.run(None, {"views": looked[0].numpy()})[0][0].tolist()) for looked in views]
+        return [self._rating(self._session.run(None, {"views": looked[0].numpy()})[0][0].tolist()) for looked in views]
+
+    def _rating(self, values: list[float]) -> Rating:
+        config, (score, *others) = self.metric.net.config, values
+        std = others.pop(0) if config.uncertainty else None
+        return Rating(score, std, note=note(others[0]) if config.photograph else None)
 
     def show(self, views: Tensor, size: tuple[int, int]) -> Tensor:
         """The whole picture as it was looked at, see `qfm_metric.score.Metric`."""
@@ -108,7 +113,10 @@ class OnnxScore:
 
 
 class _OneRating(nn.Module):
-    """`QFMNet.judge_views` of one picture: `(V, 3, h, w)` to score and, if there is one, deviation `(1, 1 or 2)`."""
+    """`QFMNet.judge_views` of one picture: `(V, 3, h, w)` to `(1, 1 to 3)`.
+
+    These are the score, and where the network has them, the deviation and the logit of being a photograph.
+    """
 
     def __init__(self, net: QFMNet) -> None:
         super().__init__()
@@ -116,12 +124,13 @@ class _OneRating(nn.Module):
 
     def forward(self, views: Tensor) -> Tensor:
         found = self.net.judge_views(views[None])
-        return torch.stack([found.scores] if found.stds is None else [found.scores, found.stds], dim=1)
+        known = (found.scores, found.stds, found.photographs)
+        return torch.stack([values for values in known if values is not None], dim=1)
 
 
 @torch_defaults()
 def onnx_network(metric: QFMScore) -> Any:
-    """The `onnx.ModelProto` that `OnnxScore` runs: `views` `(V, 3, h, w)` to `ratings` `(1, 1 or 2)`."""
+    """The `onnx.ModelProto` that `OnnxScore` runs: `views` `(V, 3, h, w)` to `ratings` `(1, 1 to 3)`."""
     from torch.export import Dim
 
     example = torch.rand(2, 3, 2 * CELL, 3 * CELL, generator=torch.Generator().manual_seed(0))

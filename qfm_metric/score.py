@@ -22,6 +22,7 @@ from .torch_defaults import torch_defaults
 from .views import preprocess_pixels, together
 from .weights import FILE, Weights, WeightsError, check_fit, read_manifest, save_weights
 
+NOT_A_PHOTOGRAPH = "not a photograph"
 GPU_BATCH = 32  # views a forward pass; bounds the memory that many images take
 
 Views: TypeAlias = Any  # what a metric's network looks at; tensors
@@ -34,11 +35,18 @@ class Rating(NamedTuple):
         score: In [0, 1]; higher is better.
         std: Expected standard deviation of people's mean opinion about it; None if it is not known.
         quality_map: `(1, h, w)` in [0, 1]; None unless it was asked for.
+        note: `not a photograph` of what the network takes for none; None: nothing is to be said.
     """
 
     score: float
     std: float | None = None
     quality_map: Tensor | None = None
+    note: str | None = None
+
+
+def note(photograph: float) -> str | None:
+    """The note of a picture with this logit of being a photograph."""
+    return None if photograph > 0 else NOT_A_PHOTOGRAPH
 
 
 @runtime_checkable
@@ -49,7 +57,7 @@ class Metric(Protocol):
         signature: What to state beside published scores.
         weights_sha256: Of the weights; runs with different ones do not share a file of rows.
         device: Where ratings are computed.
-        runtime: What computes them: "torch", or another that has only scores and deviations in float32.
+        runtime: What computes them: "torch", or another that gives no maps and computes in float32.
     """
 
     runtime: str
@@ -281,6 +289,7 @@ class QFMScore(nn.Module):
             std=_in_order(found["stds"]) if "stds" in found else None,
             quality_map=together("maps"),
             defects=defects,
+            photograph=_in_order(found["photographs"]) > 0 if "photographs" in found else None,
         )
 
     def quality_map(self, images: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
@@ -355,7 +364,8 @@ class QFMScore(nn.Module):
             nothing = [None] * len(batch)
             stds = nothing if found.stds is None else found.stds.tolist()
             quality_maps = nothing if found.maps is None else found.maps
-            ratings |= zip(places, map(Rating, found.scores.tolist(), stds, quality_maps), strict=True)
+            notes = nothing if found.photographs is None else [*map(note, found.photographs.tolist())]
+            ratings |= zip(places, map(Rating, found.scores.tolist(), stds, quality_maps, notes), strict=True)
         return [ratings[i] for i in range(len(views))]
 
     def show(self, views: Tensor, size: tuple[int, int]) -> Tensor:

@@ -11,7 +11,7 @@ from ..model import QFMConfig, QFMNet
 from ..score import QFMScore
 from ..weights import check_fit, read_manifest
 
-LATER = ("uncertainty.", "defects.")
+LATER = ("uncertainty.", "defects.", "photograph.")
 
 
 def build(config: QFMConfig, init: str) -> QFMNet:

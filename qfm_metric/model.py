@@ -343,7 +343,7 @@ class QFMNet(nn.Module):
         tokens = self.embed(cells, n=len(views))
         answers = self.decoder(tokens)
         logits = self.forward_logits(answers, tokens)
-        whole = cells[:: views.shape[1]]  # the first view
+        whole = torch.unflatten(cells, 0, views.shape[:2])[:, 0]  # the first view
         return Judgement(
             self.calibration(logits),
             self.forward_std(answers) if self.config.uncertainty else None,

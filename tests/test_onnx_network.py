@@ -3,6 +3,7 @@
 import json
 import pickle
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,25 +11,31 @@ import torch
 from helpers.generated_files import generate
 from helpers.torch_state import unusual_torch
 
-from qfm_metric import QFMScore, cli, score_files
+from qfm_metric import ImageError, QFMScore, cli, load_image, score_files
 from qfm_metric.export import ExportError
 from qfm_metric.model import QFMConfig, QFMNet
 from qfm_metric.onnx import OnnxScore
 from qfm_metric.weights import save_weights
 
 CONFIG = {"backbone": "test_efficientnet", "native_views": 1, "view_pixels": 20480, "dim": 16, "queries": 2, "heads": 2}
-CONFIG |= {"mixers": 1, "context": 16, "uncertainty": True}
+CONFIG |= {"mixers": 1, "context": 16, "uncertainty": True, "mean_tokens": True, "photograph": True}
 SIZES = [(64, 64), (96, 128), (128, 96), (160, 128), (200, 150), (64, 300), (400, 90), (97, 61), (640, 427)]
 TOLERANCE = 1e-5
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
+def weights(folder, tmp_path_factory):
     """A network of random weights whose scores differ from picture to picture."""
     torch.manual_seed(0)
     net = QFMNet(QFMConfig(**CONFIG))
     net.calibration.slope.fill_(5.0)
+    logits = []
+    with torch.no_grad():
+        for file in folder:
+            with suppress(ImageError):
+                logits.append(net.eval().judge_views(net.distinct_views(load_image(file)[None])).photographs.item())
+        net.photograph.bias.sub_(sum(sorted(logits)[12:14]) / 2)  # about half of 27 are noted, none of them narrowly
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     save_weights(path, CONFIG, net.state_dict(), torch.float32)
     return path
@@ -57,8 +64,8 @@ def expected(folder, small):
 
 
 def assert_near(found, expected):
-    assert [(row.path, row.error, row.width, row.height) for row in found] == [
-        (row.path, row.error, row.width, row.height) for row in expected
+    assert [(row.path, row.error, row.width, row.height, row.note) for row in found] == [
+        (row.path, row.error, row.width, row.height, row.note) for row in expected
     ]
     for of in (lambda row: row.score, lambda row: row.std, lambda row: row.extra.get("lowest")):
         assert [of(row) for row in found] == [
@@ -71,6 +78,7 @@ def test_rows_are_those_of_torch(folder, small, network, expected):
     for values in ([row.score for row in expected if not row.error], [row.std for row in expected if not row.error]):
         assert len(values) == 27
         assert torch.tensor(values).std() > 100 * TOLERANCE  # pictures can be told apart
+    assert {row.note for row in expected if not row.error} == {None, "not a photograph"}
 
 
 def test_tiles_in_worker_processes(folder, small, network):

@@ -14,6 +14,7 @@ COMMANDS = [
     "label --data OUT --out OUT/member.csv",
     "student quick --data OUT --out OUT",
     "photograph --data OUT --out OUT.safetensors",
+    "fit none.csv -o OUT.safetensors",
     "evaluate none.csv",
     "severity none.csv --data OUT",
     "gate none",

@@ -23,7 +23,7 @@ from .export import OPSET, ExportError, exportable_net, half_noise
 from .folder.options import RUNTIMES
 from .images import Pixels
 from .model import CELL, QFMNet
-from .score import QFMScore, Rating
+from .score import QFMScore, Rating, note
 from .torch_defaults import torch_defaults
 
 TOLERANCE = 1e-5  # of a score, between a runtime and torch
@@ -124,7 +124,8 @@ class CompiledScore:
         config = self.metric.net.config
         score, *rest = values
         std = rest.pop(0) if config.uncertainty else None
-        return Rating(score, std, defects=self.metric.named(rest) if self.defects else None)
+        told = note(rest.pop(0)) if config.photograph else None
+        return Rating(score, std, defects=self.metric.named(rest) if self.defects else None, note=told)
 
     def show(self, views: Tensor, size: tuple[int, int]) -> Tensor:
         """The whole picture as it was looked at, see `qfm_metric.score.Metric`."""
@@ -178,9 +179,10 @@ def _cached(metric: QFMScore, cache: str | os.PathLike[str] | None) -> Path | No
 
 
 class _OneRating(nn.Module):
-    """`QFMNet.judge_views` of one picture: `(V, 3, h, w)` to score, deviation and costs of defects, if there are any.
+    """`QFMNet.judge_views` of one picture: `(V, 3, h, w)` to what is known of it, side by side, `(1, 1 to 3 + K)`.
 
-    All of them side by side, `(1, 1 to 2 + K)`.
+    These are the score, and where the network has them, the deviation, the logit of being a photograph, and what each
+    defect costs.
     """
 
     def __init__(self, net: QFMNet) -> None:
@@ -190,12 +192,9 @@ class _OneRating(nn.Module):
 
     def forward(self, views: Tensor) -> Tensor:
         found = self.net.judge_views(views[None])
-        columns = [found.scores[:, None]]
-        if found.stds is not None:
-            columns.append(found.stds[:, None])
-        if found.defects is not None:
-            columns.append(found.defects[..., 0])
-        return torch.cat(columns, dim=1)
+        known = (found.scores, found.stds, found.photographs)
+        columns = [values[:, None] for values in known if values is not None]
+        return torch.cat(columns if found.defects is None else [*columns, found.defects[..., 0]], dim=1)
 
 
 class _Attention(nn.Module):

@@ -10,6 +10,7 @@
       -> calibration       monotone map to the MOS scale                         (N,) in (0, 1)
       (-> uncertainty      how far the MOS may be from the score, if trained     (N,) in units of the MOS)
       (-> defects          what each named defect costs, if trained              (N, K) in [0, 1])
+      (-> photograph       is it a photograph at all, if trained                 (N,) logits)
 
 What is unusual: besides the reduced picture the network sees a crop of it with more detail, where focus, noise and
 compression show; views are never upscaled; a token holds the mean and the spread of each depth inside its cell, so that
@@ -57,7 +58,8 @@ class QFMConfig:
         mixers: Layers in which tokens attend to each other before the queries do.
         mean_tokens: Each view has a token of its mean cell, too, and a second reader takes a linear map of those alone.
         uncertainty: Also predict how far the MOS may be from the score.
-        defects: Names of defects whose cost is predicted from the same tokens.
+        defects: Names of defects whose cost is predicted from the views' mean cells.
+        photograph: Also tell photographs from other pictures, by the views' mean cells.
     """
 
     backbone: str = "tf_efficientnet_lite0"
@@ -75,6 +77,7 @@ class QFMConfig:
     mean_tokens: bool = False
     uncertainty: bool = False
     defects: tuple[str, ...] = ()
+    photograph: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what a foreign weights file could ask for: downloads by name, absurd sizes, divisions by zero."""
@@ -94,11 +97,13 @@ class QFMConfig:
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= largest:
                 raise ValueError(f"{name}: expected an integer from {least} to {largest}, got {value!r}")
-        for name in ("mean_tokens", "uncertainty"):
+        for name in ("mean_tokens", "uncertainty", "photograph"):
             if type(getattr(self, name)) is not bool:
                 raise ValueError(f"{name}: expected true or false, got {getattr(self, name)!r}")
         if not isinstance(self.defects, tuple) or not all(isinstance(name, str) for name in self.defects):
             raise ValueError(f"defects: expected names, got {self.defects!r}")
+        if (self.defects or self.photograph) and not self.mean_tokens:
+            raise ValueError("mean_tokens: expected true, since defects and photograph are told by them; got false")
         if self.dim % self.heads:
             raise ValueError(f"heads: expected a divisor of dim {self.dim}, got {self.heads}")
         depths = self.depths
@@ -251,6 +256,7 @@ class Judgement(NamedTuple):
         stds: `(N,)`, expected standard deviation of the MOS about the score; None without `config.uncertainty`.
         defects: `(N, K, 2)` in (0, 1), what each of `config.defects` costs of the quality, and the expected standard
             deviation of that; None if there are none.
+        photographs: `(N,)` logits, above 0 for what is a photograph; None without `config.photograph`.
         maps: `(N, 1, rows, columns)`, local quality in (0, 1); None unless asked for.
         defect_maps: `(N, K, rows, columns)` in (0, 1), what each defect costs where; None unless asked for.
     """
@@ -258,6 +264,7 @@ class Judgement(NamedTuple):
     scores: Tensor
     stds: Tensor | None
     defects: Tensor | None
+    photographs: Tensor | None
     maps: Tensor | None
     defect_maps: Tensor | None
 
@@ -281,6 +288,7 @@ class QFMNet(nn.Module):
     kinds: nn.Parameter
     means: nn.Linear
     defects: nn.Linear
+    photograph: nn.Linear
 
     def __init__(self, config: QFMConfig, *, pretrained: bool = False) -> None:
         super().__init__()
@@ -310,6 +318,8 @@ class QFMNet(nn.Module):
             self.uncertainty = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, 1))
         if config.defects:
             self.defects = nn.Linear(views * config.dim, 2 * len(config.defects))
+        if config.photograph:
+            self.photograph = nn.Linear(views * config.dim, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """`(N, 3, H, W)` in [0, 1] to calibrated scores `(N,)` in (0, 1)."""
@@ -335,6 +345,7 @@ class QFMNet(nn.Module):
             self.calibration(logits),
             self.forward_std(answers) if self.config.uncertainty else None,
             self.forward_defects(tokens) if self.config.defects else None,
+            self.forward_photograph(tokens) if self.config.photograph else None,
             self.calibration(self.forward_local(whole, logits)) if maps else None,
             self.forward_local_defects(whole) if maps and self.config.defects else None,
         )
@@ -404,6 +415,10 @@ class QFMNet(nn.Module):
     def forward_defects(self, tokens: Tensor) -> Tensor:
         """Tokens `(N, L, D)` to what each of `config.defects` costs, and its deviation: `(N, K, 2)` in (0, 1)."""
         return torch.sigmoid(self.defects(self.view_means(tokens))).view(len(tokens), -1, 2)
+
+    def forward_photograph(self, tokens: Tensor) -> Tensor:
+        """Tokens `(N, L, D)` to logits `(N,)`, above 0 for what is a photograph. Ours."""
+        return self.photograph(self.view_means(tokens)).squeeze(1)  # type: ignore[no-any-return]
 
     def view_means(self, tokens: Tensor) -> Tensor:
         """The tokens of the views' mean cells, side by side: `(N, L, D)` to `(N, V * D)`."""

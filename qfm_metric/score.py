@@ -22,6 +22,7 @@ from .torch_defaults import NothingDrawn, torch_defaults
 from .views import preprocess_pixels, together
 from .weights import FILE, Weights, WeightsError, check_fit, read_manifest, save_weights
 
+NOT_A_PHOTOGRAPH = "not a photograph"
 GPU_BATCH = 32  # views a forward pass; bounds the memory that many images take
 
 Views: TypeAlias = Any  # what a metric's network looks at; tensors
@@ -35,12 +36,19 @@ class Rating(NamedTuple):
         std: Expected standard deviation of people's mean opinion about it; None if it is not known.
         quality_map: `(1, h, w)` in [0, 1]; None unless it was asked for.
         defects: By name, the share of the quality that a defect takes, in [0, 1]; None if the metric names none.
+        note: `not a photograph` of what the network takes for none; None: nothing is to be said.
     """
 
     score: float
     std: float | None = None
     quality_map: Tensor | None = None
     defects: Mapping[str, float] | None = None
+    note: str | None = None
+
+
+def note(photograph: float) -> str | None:
+    """The note of a picture with this logit of being a photograph."""
+    return None if photograph > 0 else NOT_A_PHOTOGRAPH
 
 
 @runtime_checkable
@@ -52,7 +60,7 @@ class Metric(Protocol):
         weights_sha256: Of the weights; runs with different ones do not share a file of rows.
         device: Where ratings are computed.
         defects: Names of the defects that ratings tell of; none if it tells of none.
-        runtime: What computes them: "torch", or another that has only scores and deviations in float32.
+        runtime: What computes them: "torch", or another that gives no maps and computes in float32.
     """
 
     runtime: str
@@ -286,6 +294,7 @@ class QFMScore(nn.Module):
             std=_in_order(found["stds"]) if "stds" in found else None,
             quality_map=together("maps"),
             defects=defects,
+            photograph=_in_order(found["photographs"]) > 0 if "photographs" in found else None,
         )
 
     def quality_map(self, images: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
@@ -366,7 +375,9 @@ class QFMScore(nn.Module):
             stds = nothing if found.stds is None else found.stds.tolist()
             quality_maps = nothing if found.maps is None else found.maps
             defects = nothing if found.defects is None else map(self.named, found.defects[..., 0].tolist())
-            ratings |= zip(places, map(Rating, found.scores.tolist(), stds, quality_maps, defects), strict=True)
+            notes = nothing if found.photographs is None else map(note, found.photographs.tolist())
+            scores = found.scores.tolist()
+            ratings |= zip(places, map(Rating, scores, stds, quality_maps, defects, notes), strict=True)
         return [ratings[i] for i in range(len(views))]
 
     def named(self, costs: Sequence[float]) -> dict[str, float]:

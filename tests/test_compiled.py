@@ -110,7 +110,7 @@ def test_defects_are_torchs(uncertainty, size):
     """Of networks with mean tokens, for pictures of one view, of two, and larger than the working size."""
     torch.manual_seed(0)
     names = ("blur", "noise", "dark")
-    config = CONFIG | {"context": 0, "working_pixels": 2**18, "mean_tokens": True, "defects": names}
+    config = CONFIG | {"context": 0, "working_pixels": 2**18, "mean_tokens": True, "defects": names, "photograph": True}
     small = QFMScore(QFMNet(QFMConfig(**config | {"uncertainty": uncertainty})))
     compiled, pixels = CompiledScore(small), np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     assert compiled.defects == names
@@ -118,6 +118,7 @@ def test_defects_are_torchs(uncertainty, size):
     assert found.score == pytest.approx(expected.score, abs=1e-5)
     assert (found.std is None) == (not uncertainty)
     assert found.defects == pytest.approx(expected.defects, abs=1e-5)
+    assert found.note == expected.note
 
 
 def test_a_copy_for_another_process_scores_the_same(network):

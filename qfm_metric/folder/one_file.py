@@ -69,8 +69,11 @@ class OneFile:
                 for i in range(0, len(tiles), GPU_BATCH):  # the views of all tiles would take 8 times the pixels
                     found += self._rate([self._views(path, tile) for tile in tiles[i : i + GPU_BATCH]])
                 scores = [rating.score for rating in found]
-                row = replace(_without_score(path, pixels), score=sum(scores) / len(scores))
-                return replace(row, extra={"lowest": min(scores), **facts})
+                row = _without_score(path, pixels)
+                notes = {rating.note for rating in found}
+                note = row.note or (notes.pop() if len(notes) == 1 else None)  # a tile may be of sky alone
+                mean = sum(scores) / len(scores)
+                return replace(row, score=mean, note=note, extra={"lowest": min(scores), **facts})
         except ImageError as error:
             return Row(path, error=str(error))
 
@@ -89,7 +92,7 @@ class OneFile:
         for row, views in looked:
             if views is not None:
                 rating = next(found)
-                row = replace(row, score=rating.score, std=rating.std)
+                row = replace(row, score=rating.score, std=rating.std, note=row.note or rating.note)
                 if self.explain:
                     row = replace(row, extra={**row.extra, **defect_columns(rating)})
                 if rating.quality_map is not None:

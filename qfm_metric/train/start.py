@@ -14,7 +14,7 @@ from ..score import QFMScore
 from ..weights import check_fit, read_manifest
 from .batchnorm import fold, fold_backbone
 
-LATER = ("uncertainty.", "defects.")
+LATER = ("uncertainty.", "defects.", "photograph.")
 
 
 def build(config: QFMConfig, init: str) -> QFMNet:

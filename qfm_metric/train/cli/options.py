@@ -1,6 +1,7 @@
 """What commands share: options that mean the same in each, and progress on stderr."""
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -39,3 +40,8 @@ def recipe(args: argparse.Namespace) -> Recipe:
 def say(text: str) -> None:
     """Print a line of progress."""
     print(text, file=sys.stderr, flush=True)
+
+
+def print_weights(path: Path) -> None:
+    """Print where a weights file is, and its SHA-256."""
+    print(f"{path}  sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")

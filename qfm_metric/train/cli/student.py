@@ -1,7 +1,6 @@
 """Commands from a data set to a weights file: prepare, ladders, cells, teacher, label, student, average, calibrate."""
 
 import argparse
-import hashlib
 import os
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from ..material.stored import store
 from ..student import train_student
 from ..teacher import label, train_teacher
 from . import options
-from .options import Command, say
+from .options import Command, print_weights, say
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -54,24 +53,20 @@ def student(args: argparse.Namespace) -> None:
     known = {name: getattr(args, name) for name in names}
     path = train_student(options.recipe(args), args.data, args.out, **known, say=say)
     if os.environ.get("RANK", "0") == "0":  # of torchrun's processes the one that wrote the file
-        _print_weights(path)
+        print_weights(path)
 
 
 def average_command(args: argparse.Namespace) -> None:
     """Write the mean of weights that began as one network; calibrate it afterwards."""
     average(args.sources, args.out, args.shares)
-    _print_weights(args.out)
+    print_weights(args.out)
 
 
 def calibrate(args: argparse.Namespace) -> None:
     """Fit a weights file's calibration and deviations to MOS of decoded pictures; no order changes. Writes a file."""
     known = {"split": args.split, "members": args.members, "keep_scores": args.keep_scores}
     calibrate_weights(args.weights, args.data, args.out, **known)
-    _print_weights(args.out)
-
-
-def _print_weights(path: Path) -> None:
-    print(f"{path}  sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
+    print_weights(args.out)
 
 
 def add_commands(command: Command) -> None:

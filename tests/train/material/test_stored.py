@@ -83,7 +83,7 @@ def test_a_head_learns_and_the_backbone_stays(world, stored, tmp_path):
     loop.train(net, stored, OBJECTIVE, config, tmp_path, lambda text: None)
     moved = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}
     assert not [name for name in moved if name.startswith("backbone.")]
-    assert {"project.weight", "means.weight", "defects.weight"} <= moved
+    assert {"project.weight", "means.weight", "defects.0.weight"} <= moved
 
 
 def test_what_is_there_is_not_made_again(world, folder):

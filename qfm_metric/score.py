@@ -423,10 +423,12 @@ class QFMScore(nn.Module):
             clamped = clamped.detach() + (images - images.detach())
         return clamped.to(target.device, target.dtype)
 
+    def __repr__(self) -> str:
+        """Without the network's layers, which nobody asks a metric for: `print(metric.net)` has them."""
+        return f"{type(self).__name__}({self.extra_repr()})"
+
     def extra_repr(self) -> str:
-        return (
-            f"weights_id={self.weights_id!r}, score_range={self.score_range}, higher_is_better={self.higher_is_better}"
-        )
+        return f"{self.weights_id!r}, device={str(self.device)!r}"
 
     @property
     def signature(self) -> str:

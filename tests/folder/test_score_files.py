@@ -226,7 +226,7 @@ def test_a_folder_alone_stands_for_the_pictures_in_it(tmp_path):
 
 
 def test_rows_turn_into_frames_in_one_call(tmp_path):
-    rows = [*score_files([grey(tmp_path / "a.png"), "missing.png"], Mean(), tile=8)]
+    rows = [*score_files([grey(tmp_path / "a.png"), "missing.png"], Mean(), tile=64)]
     for frame in (pandas.DataFrame(as_table(rows)), polars.DataFrame(as_table(rows))):
         assert [*frame.columns] == [*COLUMNS, "lowest"]
         assert len(frame) == 2

@@ -17,6 +17,7 @@ COMMANDS = [
     "fit none.csv -o OUT.safetensors",
     "evaluate none.csv",
     "severity none.csv --data OUT",
+    "defects none.csv --data OUT",
     "gate none",
     "export none.safetensors",
 ]

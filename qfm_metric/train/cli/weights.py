@@ -1,4 +1,4 @@
-"""Commands on a weights file: fold, evaluate, severity, gate, golden, export, publish."""
+"""Commands on a weights file: fold, evaluate, severity, defects, travel, gate, golden, export, publish."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ import numpy as np
 
 from ...card import model_card
 from ...weights import manifest_path, read_manifest
-from .. import evaluate, release, severity_check, travel
+from .. import defects_check, evaluate, release, severity_check, travel
 from ..left_out import left_out
 from . import options
 from .options import Command, say
@@ -34,6 +34,15 @@ def severity(args: argparse.Namespace) -> None:
     names = ("pictures", "split", "floor_mos", "seed", "workers", "out")
     known = {name: getattr(args, name) for name in names}
     print(json.dumps(severity_check.check(args.table, args.data, args.weights, **known, say=say), indent=2))
+
+
+def defects(args: argparse.Namespace) -> None:
+    """Distort clean held-out photographs; is what was done named, what does it cost, and how sure is that?"""
+    names = ("pictures", "seed", "workers")
+    known = {name: getattr(args, name) for name in names}
+    found = defects_check.check(args.table, args.data, args.weights, **known, say=say)
+    print(json.dumps({name: value for name, value in found.items() if name not in ("types", "confusion")}, indent=2))
+    print(defects_check.markdown(found), end="")
 
 
 def travel_command(args: argparse.Namespace) -> None:
@@ -109,6 +118,12 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--floor-mos", type=float, default=0.75, help="a photograph this good is clean")
     sub.add_argument("--seed", type=int, default=0, help="of the choice of photographs")
     sub.add_argument("--out", type=Path, help="folder for levels.csv, severity.md and severity.png")
+
+    sub = command("defects", defects)
+    sub.add_argument("table", type=Path, help="CSV of human means per type and level")
+    options.add(sub, "--data", "--weights", "--workers")
+    sub.add_argument("--pictures", type=int, default=12, help="clean photographs to distort")
+    sub.add_argument("--seed", type=int, default=0, help="of the choice of photographs and pairs")
 
     sub = command("travel", travel_command)
     sub.add_argument("weights_file", metavar="WEIGHTS", nargs="?", help="id or .safetensors file; default: the shipped")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .guard import GuardedScore
     from .images import ImageError, load_image
     from .loss import QFMLoss
+    from .panorama.score import score_360
     from .score import QFMScore
     from .video import VideoError, score_video
     from .weights import WeightsError
@@ -34,6 +35,7 @@ __all__ = [
     "WeightsError",
     "file_facts",
     "load_image",
+    "score_360",
     "score_files",
     "score_table",
     "score_video",
@@ -51,6 +53,7 @@ _MODULES = {
     "WeightsError": "weights",
     "file_facts": "facts",
     "load_image": "images",
+    "score_360": "panorama.score",
     "score_files": "folder",
     "score_table": "folder.table",
     "score_video": "video",

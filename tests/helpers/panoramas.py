@@ -1,0 +1,58 @@
+"""Equirectangular pictures made of scikit-image's photographs, whose edges run into each other."""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from helpers.photographs import photograph
+
+# Photographs in front, to the right, behind, to the left, above and below; each is seen over 104 degrees.
+SCENES = (
+    ("astronaut.png", "coffee.png", "rocket.jpg", "chelsea.png", "hubble_deep_field.jpg", "gravel.png"),
+    ("motorcycle_left.png", "chelsea.png", "astronaut.png", "ihc.png", "moon.png", "grass.png"),
+    ("coffee.png", "camera.png", "motorcycle_right.png", "astronaut.png", "rocket.jpg", "brick.png"),
+)
+EDGE = math.tan(math.radians(52))
+
+
+def directions(height, width):
+    """Right, up and forward of the pixels of an equirectangular picture, `(3, H, W)`, float64."""
+    longitude = ((torch.arange(width, dtype=torch.float64) + 0.5) / width - 0.5) * 2 * math.pi
+    latitude = (0.5 - (torch.arange(height, dtype=torch.float64) + 0.5) / height) * math.pi
+    latitude, longitude = torch.meshgrid(latitude, longitude, indexing="ij")
+    return torch.stack([longitude.sin() * latitude.cos(), latitude.sin(), longitude.cos() * latitude.cos()])
+
+
+def make_panorama(width, scene=SCENES[0]):
+    """`(3, width / 2, width)`, float32 in [0, 1]."""
+    right, up, forward = directions(width // 2, width)
+    axes = [
+        *((right, up, forward), (-forward, up, right), (-right, up, -forward), (forward, up, -right)),
+        *((right, -forward, up), (right, forward, -up)),
+    ]
+    total, counted = torch.zeros(3, width // 2, width), torch.zeros(width // 2, width)
+    for name, (across, above, ahead) in zip(scene, axes, strict=True):
+        x, y = across / ahead / EDGE, -above / ahead / EDGE
+        far = torch.maximum(x.abs(), y.abs())
+        weight = ((1 - far) / (1 - 1 / EDGE)).clamp(0, 1) * (ahead > 0)  # photographs melt where they overlap
+        grid = torch.stack([x, y], dim=-1).clamp(-2, 2)[None].float()
+        seen = F.grid_sample(_square(name, width), grid, padding_mode="border", align_corners=False)[0]
+        total, counted = total + seen * weight, counted + weight
+    return (total / counted).float().clamp(0, 1)
+
+
+def turned(panorama, degrees):
+    """About its axis, by whole pixels."""
+    return panorama.roll(round(degrees / 360 * panorama.shape[-1]), -1)
+
+
+def _square(name, width):
+    """The middle of a photograph, with the pixels that a panorama of this width has for it."""
+    pixels = torch.from_numpy(np.array(photograph(name))).permute(2, 0, 1)[None].float() / 255
+    side = min(pixels.shape[-2:])
+    top, left = ((length - side) // 2 for length in pixels.shape[-2:])
+    square = pixels[..., top : top + side, left : left + side]
+    wanted = min(side, round(width / math.pi * EDGE))
+    return F.interpolate(square, (wanted, wanted), mode="bilinear", antialias=True)

@@ -22,7 +22,7 @@ MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for p
 MAY_IMPORT = {
     "__init__": (
         set(),
-        {"assessment", "facts", "folder", "guard", "images", "loss", "score", "video", "weights"},
+        {"assessment", "facts", "folder", "guard", "images", "loss", "panorama", "score"} | {"video", "weights"},
     ),
     "__main__": ({"cli"}, set()),
     "cli": (
@@ -32,10 +32,11 @@ MAY_IMPORT = {
     ),
     "adapters": ({"__init__", "folder", "score"}, set()),
     "cull": ({"atomic", "folder", "images", "requirements", "scale"}, set()),
-    "ratings": ({"atomic", "folder", "images", "scale"}, set()),
+    "ratings": ({"atomic", "folder", "images", "scale", "xmp_packet"}, set()),
     "html": ({"atomic", "compare", "cull", "folder", "images", "overlay", "scale"}, set()),
     "video": ({"folder", "images", "score"}, set()),
-    "folder": ({"atomic", "facts", "images", "overlay", "score"}, set()),
+    "folder": ({"atomic", "facts", "images", "overlay", "panorama", "score"}, set()),
+    "panorama": ({"decoding", "images", "inputs", "score", "xmp_packet"}, set()),
     "facts": ({"decoding"}, {"images"}),
     "onnx": ({"export", "images", "model", "score", "torch_defaults"}, set()),
     "export": ({"model", "score", "torch_defaults"}, set()),
@@ -76,6 +77,7 @@ MAY_IMPORT |= dict.fromkeys(
         "requirements",
         "scale",
         "torch_defaults",
+        "xmp_packet",
     ],
     (set(), set()),
 )

@@ -99,6 +99,7 @@ def _rows(
         tile=args.tile,
         dtype=DTYPES[args.dtype],
         facts=bool(args.facts),
+        projection=args.projection,
     )
     for table in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
         yield from map(read_row, table.to_pylist())

@@ -20,6 +20,7 @@ from ..facts import FACT_COLUMNS
 from ..folder import DTYPES, check_options, check_runtime, score_files
 from ..folder.formats import FORMATS, UNPRINTABLE
 from ..folder.journal import Done, Journal, UsageError, skip_done
+from ..folder.projections import PROJECTIONS, check_projection
 from ..folder.row import COLUMNS, Row, columns_with
 from ..html.scores import ReportWriter
 from ..onnx import RUNTIME, OnnxScore
@@ -80,6 +81,13 @@ def build_parser() -> Parser:
     add("--fail-under", type=float, metavar="X", help="exit with 3 if a score is below X")
     add("--tile", type=int, metavar="PX", help="score tiles of about PX x PX; the mean, and the lowest")
     add(
+        "--projection",
+        choices=PROJECTIONS,
+        default="auto",
+        help="equirect: panoramas of the whole sphere, scored through viewports (docs/panoramas.md); auto (default): "
+        "those whose GPano tags say so, unless there are tiles",
+    )
+    add(
         "--facts",
         action="store_true",
         default=None,  # as in FILE.run.json of a run without it
@@ -111,6 +119,7 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
             refuse(f"{name}: expected this command before all options, or a file or folder of that name")
     with refusing(refuse, maps="map"):
         check_options(**{name: getattr(args, name) for name in NUMBERS})
+        check_projection(args.projection, args.tile)
         check_runtime(RUNTIME if args.onnx else "torch", DTYPES[args.dtype], args.tile, args.map)
     if args.top is not None and args.top < 1:
         refuse(f"--top: expected at least 1, got {args.top}")
@@ -199,7 +208,7 @@ def run(args: argparse.Namespace, metric: Metric) -> Done:
 
 def settings(args: argparse.Namespace, metric: Metric) -> dict[str, Any]:
     """What decides the rows of a run; one that is gone on with must have the same."""
-    named = {name: getattr(args, name) for name in ("format", "tile", "dtype", "map", "onnx", "facts")}
+    named = {name: getattr(args, name) for name in ("format", "tile", "dtype", "map", "onnx", "facts", "projection")}
     return {"signature": metric.signature, "weights_sha256": metric.weights_sha256, **named}
 
 
@@ -219,6 +228,7 @@ def score(args: argparse.Namespace, metric: Metric, done: Done) -> Iterator[Row]
         tile=args.tile,
         maps=args.map,
         facts=bool(args.facts),
+        projection=args.projection,
     )
 
 

@@ -18,6 +18,7 @@ import torch
 from ..score import GPU_BATCH, Metric, QFMScore
 from .one_file import EncodedImage, OneFile, Source
 from .pool import in_processes, on_gpu
+from .projections import check_projection
 from .row import Row
 
 ROOM = 2**27  # pixels that are decoded at the same time, over all workers
@@ -37,6 +38,7 @@ def score_files(
     tile: int | None = None,
     maps: str | os.PathLike[str] | None = None,
     facts: bool = False,
+    projection: str = "flat",
     room: int = ROOM,
 ) -> Iterator[Row]:
     """Score files as they come: a row per path, in the order of the paths, whatever is wrong with a file.
@@ -62,6 +64,8 @@ def score_files(
             folders of the picture's path stand in it again: `a/b/cat.jpg` gives `maps/a/b/cat-map.png`. No file is
             overwritten: the next one is `cat-map-2.png`; `extra["map"]` says which.
         facts: Add to `extra` what each file says of itself, see `qfm_metric.facts`.
+        projection: `equirect`: score each picture as a panorama of the whole sphere, see `score_360`. `auto`: those
+            whose GPano properties say so and that can be placed on it, unless there are tiles; `note` tells.
         room: Pixels that may be decoded at the same time; a picture that is larger is decoded alone.
 
     Yields:
@@ -78,9 +82,10 @@ def score_files(
         []
     """
     check_options(workers=workers, threads=threads, batch_size=batch_size, room=room, tile=tile)
+    check_projection(projection, tile)
     metric, folder = QFMScore() if metric is None else metric, None if maps is None else os.fsdecode(maps)
     check_metric(metric, dtype, tile, folder)
-    one_file = OneFile(metric, tile, dtype, folder, facts)
+    one_file = OneFile(metric, tile, dtype, folder, facts, projection)
     if isinstance(paths, str | bytes | os.PathLike | EncodedImage):
         raise TypeError(f"paths: expected several, got {paths!r} alone; pass [path]")
     names = map(_source, paths)

@@ -34,7 +34,7 @@ class Row:
         std: Expected standard deviation of people's mean opinion about the score, in its units; None: not known.
         width, height: Of the upright picture in pixels; None if there is an error.
         error: None if there is a score.
-        note: What to bear in mind about the score, such as `blank`; None: nothing.
+        note: What to bear in mind about the score, such as `blank` or `equirectangular`; None: nothing.
         extra: Named columns that were asked for: `lowest`, the lowest score of a tile; those of
             `qfm_metric.facts.FACT_COLUMNS`; `map`, the path of the overlay that was written, see `qfm_metric.overlay`.
     """

@@ -1,5 +1,7 @@
 """What a file says of itself as a panorama: Google's GPano properties in its XMP, which cameras and stitchers write."""
 
+from collections.abc import Mapping
+
 from PIL import Image
 
 from ..decoding.errors import ImageError
@@ -27,7 +29,7 @@ def projection_of(image: Image.Image) -> dict[str, str]:
     return values if values.get("ProjectionType", "").lower() == "equirectangular" else {}
 
 
-def place(width: int, height: int, properties: dict[str, str]) -> Placement:
+def place(width: int, height: int, properties: Mapping[str, str]) -> Placement:
     """Where a picture lies on the sphere.
 
     Args:

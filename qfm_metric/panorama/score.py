@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -91,7 +91,7 @@ def score_360(
         image: What `load_image` takes, or a tensor `(3, H, W)`, float in [0, 1] or uint8, detached; twice as wide as
             high, unless it is placed.
         metric: Scores, on the device where it is. Default: `QFMScore()`.
-        viewports: `fixed`: 22, the same for every picture. `entropy`: at most 12, where there is most to see.
+        viewports: `fixed`: 26, the same for every picture. `entropy`: at most 12, where there is most to see.
         fov: Of a viewport from side to side, from 90 to 110 degrees.
         side: Pixels of a viewport's side at most, 64 or more.
         placement: The part of the sphere that the picture shows; viewports that look beyond it are left out. Default:
@@ -118,6 +118,16 @@ def score_360(
     with torch.inference_mode():
         sphere = _to_sphere(image, placement, float(fov), side)
         return rate_around(metric, look_around(metric, sphere, viewports), maps=metric.runtime == "torch")
+
+
+def around(metric: Metric, pixels: Pixels, properties: Mapping[str, str]) -> Surroundings:
+    """As `look_around`, at what `read_pixels` and `projection_of` gave of a file, with the default options.
+
+    Raises:
+        ImageError: it cannot be placed on the sphere, or shows too little of it.
+    """
+    placement = place(pixels.shape[1], pixels.shape[0], properties)
+    return look_around(metric, Sphere.of_pixels(pixels, placement, FOV))
 
 
 def look_around(metric: Metric, sphere: Sphere, choice: Choice = "fixed") -> Surroundings:

@@ -90,15 +90,15 @@ def smooth_rows(image: Tensor, placement: Placement = WHOLE) -> Tensor:
     """Smooth each row along itself as far as its pixels are narrower on the sphere than those of the horizon.
 
     At a latitude they are narrower by its cosine, and a viewport that has the pixels of the horizon would skip some.
-    The kernel is the discrete Gaussian, which is nowhere negative: with the variance that a box of 1 / cos pixels has
-    more than one pixel. At the horizon it does nothing.
+    The kernel is the discrete Gaussian, which is nowhere negative, with the variance of the triangle that antialiased
+    bilinear reduction by 1 / cos takes, less that of one pixel's. At the horizon it does nothing.
     """
     height, width = image.shape[-2:]
     if not placement.goes_round:
         image = torch.cat([image, image.flip(-1)], dim=-1)  # its edges are no neighbours
     shares = (torch.arange(height, dtype=torch.float64, device="cpu") + 0.5) / height
     latitude = math.pi * (0.5 - placement.top - shares * placement.height)
-    variance = latitude.tan().square() / 12
+    variance = latitude.tan().square() / 6
     waves = torch.fft.rfftfreq(image.shape[-1], dtype=torch.float64, device="cpu")
     kept = torch.exp(variance[:, None] * (torch.cos(2 * math.pi * waves) - 1))
     smooth = torch.fft.irfft(torch.fft.rfft(image) * kept.to(image), n=image.shape[-1])
@@ -169,7 +169,8 @@ class Sphere:
         down = (2 * rows - 1) * (height / (height + 2 * MARGIN))
         grid = torch.stack([across, down], dim=-1).to(self.padded)
         seen = F.grid_sample(self.padded[None], grid[None], mode="bicubic", padding_mode="border", align_corners=False)
-        return seen[0].clamp(0, 1)  # bicubic interpolation overshoots at edges
+        # Bicubic interpolation overshoots at edges. The gradient passes, so that black and white can be moved.
+        return seen[0] + (seen[0].clamp(0, 1) - seen[0]).detach()
 
     def holds(self, yaw: float, pitch: float) -> bool:
         """Whether the picture shows all that a viewport in this direction sees."""

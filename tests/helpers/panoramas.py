@@ -48,6 +48,25 @@ def turned(panorama, degrees):
     return panorama.roll(round(degrees / 360 * panorama.shape[-1]), -1)
 
 
+def damaged(panorama, yaw, pitch, radius=30):
+    """With noise within so many degrees of a direction: the same on the sphere wherever it is."""
+    height, width = panorama.shape[-2:]
+    right, up, forward = directions(height, width)
+    right, forward = _rotated(right, forward, yaw)
+    up, forward = _rotated(up, forward, pitch)
+    half = math.tan(math.radians(radius))
+    side = round(width / math.pi * half)
+    noise = 0.5 * torch.randn(3, side, side, generator=torch.Generator().manual_seed(0))
+    grid = torch.stack([right / forward, -up / forward], dim=-1)[None].clamp(-2, 2).float() / half
+    seen = F.grid_sample(noise[None], grid, align_corners=False)[0]
+    return torch.where(forward > math.cos(math.radians(radius)), panorama + seen, panorama).clamp(0, 1)
+
+
+def _rotated(across, forward, degrees):
+    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    return across * cosine - forward * sine, forward * cosine + across * sine
+
+
 def _square(name, width):
     """The middle of a photograph, with the pixels that a panorama of this width has for it."""
     pixels = torch.from_numpy(np.array(photograph(name))).permute(2, 0, 1)[None].float() / 255

@@ -91,7 +91,7 @@ def score_360(
         image: What `load_image` takes, or a tensor `(3, H, W)`, float in [0, 1] or uint8, detached; twice as wide as
             high, unless it is placed.
         metric: Scores, on the device where it is. Default: `QFMScore()`.
-        viewports: `fixed`: 26, the same for every picture. `entropy`: at most 12, where there is most to see.
+        viewports: `fixed`: 30, the same for every picture. `entropy`: at most 12, where there is most to see.
         fov: Of a viewport from side to side, from 90 to 110 degrees.
         side: Pixels of a viewport's side at most, 64 or more.
         placement: The part of the sphere that the picture shows; viewports that look beyond it are left out. Default:

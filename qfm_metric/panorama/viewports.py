@@ -12,7 +12,7 @@ from torch import Tensor
 from .sphere import Sphere
 
 # Pitch of a row of viewports, how many there are in it, and what they count together.
-ROWS = ((90, 1, 0.03), (45, 6, 0.17), (0, 12, 0.6), (-45, 6, 0.17), (-90, 1, 0.03))
+ROWS = ((90, 1, 0.03), (45, 8, 0.17), (0, 12, 0.6), (-45, 8, 0.17), (-90, 1, 0.03))
 # The directions that entropy chooses from, every so many degrees, and what it is measured in.
 PITCHES = range(60, -61, -15)
 YAW_STEP = 5
@@ -37,7 +37,7 @@ class Viewport(NamedTuple):
 
 
 def fixed_viewports() -> list[Viewport]:
-    """The same 26 for every picture: 12 about the horizon, 6 above and below, one at each pole."""
+    """The same 30 for every picture: 12 about the horizon, 8 above and below, one at each pole."""
     return [
         Viewport(_turn(360 * i / count), pitch, weight / count) for pitch, count, weight in ROWS for i in range(count)
     ]

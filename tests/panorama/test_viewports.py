@@ -28,7 +28,7 @@ def test_the_horizon_counts_most_and_weights_come_to_one():
     assert sum(viewport.weight for viewport in viewports) == pytest.approx(1)
     counts = {pitch: sum(v.weight for v in viewports if v.pitch == pitch) for pitch in (90, 45, 0, -45, -90)}
     assert counts[0] > 0.5 > counts[45] == counts[-45] > counts[90] == counts[-90]
-    assert len({viewport[:2] for viewport in viewports}) == len(viewports) == 26
+    assert len({viewport[:2] for viewport in viewports}) == len(viewports) == 30
     assert all(-180 <= viewport.yaw < 180 for viewport in viewports)
 
 

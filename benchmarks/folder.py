@@ -31,9 +31,10 @@ import torch
 from PIL import Image
 
 from qfm_metric import QFMScore, load_image, score_files
+from qfm_metric.compiled import CompiledScore
 from qfm_metric.export import ExportError
+from qfm_metric.folder.options import RUNTIMES
 from qfm_metric.images import open_image, read_pixels
-from qfm_metric.onnx import OnnxScore
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -57,15 +58,15 @@ def stages(args: argparse.Namespace) -> None:
         "score_files": lambda i: next(score_files([paths[i]], metric)),
         "load_image, QFMScore": lambda i: metric(load_image(paths[i])),
     }
-    with suppress(ExportError):  # the packages of qfm-metric[onnx] are missing
-        started = time.process_time()
-        onnx = OnnxScore(metric)
-        took = f"OnnxScore: made in {time.process_time() - started:.0f} s, scores within {onnx.difference:.0e}; "
-        print(took, end="")
-        steps |= {
-            "network, ONNX Runtime": lambda i: onnx.rate([views[i]]),
-            "score_files, ONNX Runtime": lambda i: next(score_files([paths[i]], onnx)),
-        }
+    for runtime, title in RUNTIMES.items():
+        with suppress(ExportError):  # its packages are missing
+            started = time.process_time()
+            compiled = CompiledScore(metric, runtime)
+            print(f"{title}: made in {time.process_time() - started:.1f} s, scores within {compiled.difference:.0e}")
+            steps |= {
+                f"network, {title}": lambda i, compiled=compiled: compiled.rate([views[i]]),
+                f"score_files, {title}": lambda i, compiled=compiled: next(score_files([paths[i]], compiled)),
+            }
     times: dict[str, list[float]] = {name: [] for name in steps}
     with torch.inference_mode():
         for run in range(args.rounds + 1):  # the first warms up
@@ -106,36 +107,94 @@ def workers(args: argparse.Namespace) -> None:
         print(f"| {number} | {median(found_rates):.2f} | {ratio:.2f} |")
 
 
-def peers(args: argparse.Namespace) -> None:
-    """Pictures a second, from files to scores, and ratios to each of our weights within a round."""
+def build_way(name: str) -> Callable[[list[str]], object]:
+    """What scores files, by the name of a peer: one of `WAYS`, else a network of pyiqa with random weights."""
+    if name in WAYS:
+        return WAYS[name]()
     import speed
 
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    paths = sorted(map(str, args.pictures))
-    ours = {weights or "default": QFMScore.from_pretrained(weights) for weights in args.weights or [None]}
-    ways: dict[str, Callable[[list[str]], object]] = {
-        name: lambda part, metric=metric: [row.score for row in score_files(part, metric)]
-        for name, metric in ours.items()
-    }
-    for name in args.peers:
-        peer = speed.build_peer(name)
-        ways[name] = lambda part, peer=peer: [peer(load_image(path)[None]).item() for path in part]
-    parts = [paths[start :: args.rounds] for start in range(min(args.rounds, len(paths)))]
-    times: dict[str, list[float]] = {name: [] for name in ways}
+    peer = speed.build_peer(name)
+    return lambda part: [peer(load_image(path)[None]).item() for path in part]
+
+
+def laplacian() -> Callable[[list[str]], object]:
+    """OpenCV's: the variance of the Laplacian, which many use for focus."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    return lambda part: [cv2.Laplacian(cv2.imread(path, cv2.IMREAD_GRAYSCALE), cv2.CV_64F).var() for path in part]
+
+
+def brisque() -> Callable[[list[str]], object]:
+    """The package `brisque`."""
+    from brisque import BRISQUE
+
+    found = BRISQUE(url=False)
+    return lambda part: [found.score(np.asarray(Image.open(path).convert("RGB"))) for path in part]
+
+
+def cleanvision() -> Callable[[list[str]], object]:
+    """cleanvision's checks of single pictures: all but those for duplicates and odd sizes within a set."""
+    from cleanvision import Imagelab
+
+    checks = ("dark", "light", "blurry", "low_information", "odd_aspect_ratio", "grayscale")
+    return lambda part: Imagelab(filepaths=part).find_issues({key: {} for key in checks}, n_jobs=1, verbose=False)
+
+
+WAYS = {
+    "decode": lambda: lambda part: [decode(path).shape for path in part],
+    "laplacian": laplacian,
+    "brisque": brisque,
+    "cleanvision": cleanvision,
+}
+
+
+def time_ways(ways: dict[str, Callable[[list[str]], object]], paths: list[str], rounds: int) -> dict[str, list[float]]:
+    """Processor seconds of each way in each round, which is some of the paths; the order is shuffled.
+
+    The first way is ours; another that fails is said and left out.
+    """
+    parts, ours = [paths[start::rounds] for start in range(min(rounds, len(paths)))], next(iter(ways))
     with torch.inference_mode():
-        for way in ways.values():
-            way(paths[:1])
+        for name in list(ways):
+            try:
+                ways[name](paths[:1])  # the first time is slower
+            except Exception as error:
+                if name == ours:
+                    raise
+                print(f"{name}: {error}", file=sys.stderr)
+                del ways[name]
+        times: dict[str, list[float]] = {name: [] for name in ways}
         for part in parts:
             for name in random.sample(list(ways), len(ways)):
                 started = time.process_time()
                 ways[name](part)
                 times[name].append(time.process_time() - started)
-    print(f"{len(paths)} pictures in {len(parts)} rounds, one thread, float32, torch {torch.__version__}")
-    print("| | pictures a second |", " | ".join(f"times as long as {name}" for name in ours), "|")
-    print("|---" + "|--:" * (1 + len(ours)) + "|")
+    return times
+
+
+def ours(weights: str | None) -> Callable[[list[str]], object]:
+    metric = QFMScore.from_pretrained(weights)
+    return lambda part: [row.score for row in score_files(part, metric)]
+
+
+def peers(args: argparse.Namespace) -> None:
+    """Pictures a second, from files to scores, and ratios to each of our weights within a round."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    paths, mine = sorted(map(str, args.pictures)), [weights or "default" for weights in args.weights or [None]]
+    ways = {name: ours(None if name == "default" else name) for name in mine}
+    for name in args.peers:
+        try:
+            ways[name] = build_way(name)
+        except Exception as error:  # whatever an installation lacks costs its row, not the table
+            print(f"{name}: not built: {error}", file=sys.stderr)
+    times = time_ways(ways, paths, args.rounds)
+    print(f"{len(paths)} pictures in {args.rounds} rounds, one thread, float32, torch {torch.__version__}")
+    print("| | pictures a second |", " | ".join(f"times as long as {name}" for name in mine), "|")
+    print("|---" + "|--:" * (1 + len(mine)) + "|")
     for name, found in times.items():
-        ratios = [median(one / own for one, own in zip(found, times[mine], strict=True)) for mine in ours]
+        ratios = [median(one / own for one, own in zip(found, times[other], strict=True)) for other in mine]
         print(f"| {name} | {len(paths) / sum(found):.2f} |", " | ".join(f"{ratio:.2f}" for ratio in ratios), "|")
 
 
@@ -147,20 +206,11 @@ def resident() -> dict[str, int]:
 
 def large(args: argparse.Namespace) -> None:
     """Peak memory of one large picture."""
-    from helpers.generated_files import picture
-
     metric = QFMScore()
     with tempfile.TemporaryDirectory() as folder:
         side = round((args.megapixels * 1e6 / 1.5) ** 0.5)
         path = Path(folder, "large.tif" if args.float else "large.jpg")
-        tile = picture(1024, 1024, 0)
-        whole = Image.new("RGB", (side * 3 // 2, side))
-        for left, top in grid(whole.size, 1024):
-            whole.paste(tile, (left, top))
-        if args.float:
-            whole = Image.fromarray(np.asarray(whole.convert("L"), dtype=np.float32) / 255)
-        whole.save(path, quality=90)
-        del whole
+        write_picture(path, side * 3 // 2, side, 0, floats=args.float)
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
         before = resident()
         row = next(score_files([path], metric))
@@ -168,6 +218,18 @@ def large(args: argparse.Namespace) -> None:
         if args.whole:
             Path("/proc/self/clear_refs").write_text("5")
             print(json.dumps({"load_image": metric(load_image(path)).item(), "after": resident()}))
+
+
+def write_picture(path: Path, width: int, height: int, seed: int, *, floats: bool = False) -> None:
+    """A generated picture: the same square again and again; with `floats` grey, in floating point."""
+    from helpers.generated_files import picture
+
+    tile, whole = picture(1024, 1024, seed), Image.new("RGB", (width, height))
+    for left, top in grid(whole.size, 1024):
+        whole.paste(tile, (left, top))
+    if floats:
+        whole = Image.fromarray(np.asarray(whole.convert("L"), dtype=np.float32) / 255)
+    whole.save(path, quality=90)
 
 
 def grid(size: tuple[int, int], side: int) -> Iterator[tuple[int, int]]:
@@ -191,7 +253,11 @@ def main() -> None:
     sub.add_argument("--rounds", type=int, default=10, help="parts that the pictures are shared out to, as in a deck")
     sub.add_argument("--weights", action="append", help="id, file or saved folder; repeatable (default: the default)")
     sub.add_argument(
-        "--peers", nargs="+", metavar="NAME", default=["topiq_nr", "arniqa", "musiq", "nima"], help="of pyiqa's metrics"
+        "--peers",
+        nargs="+",
+        metavar="NAME",
+        default=[*WAYS, "topiq_nr", "arniqa", "musiq", "nima"],
+        help=f"{', '.join(WAYS)}, or a network of pyiqa",
     )
     sub.set_defaults(run=peers)
     sub = commands.add_parser("large", help=large.__doc__)

@@ -2,9 +2,9 @@
 
     PYTHONPATH=. python benchmarks/panoramas.py
 
-The panoramas are made of scikit-image's photographs (`tests/helpers/panoramas.py`), 1008 x 504 px. Turned: 24 angles,
-multiples of 14.4 degrees, so that they are not those between the viewports. Damaged: noise within 30 degrees of a
-direction; along the horizon the mean of four of them.
+The panoramas are made of scikit-image's photographs (`tests/helpers/panoramas.py`). Turned: 24 angles, multiples of
+14.4 degrees, so that they are not those between the viewports. Damaged: noise within 30 degrees of a direction; along
+the horizon the mean of four of them.
 """
 
 import argparse
@@ -19,7 +19,6 @@ from qfm_metric import QFMScore, score_360
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from helpers.panoramas import SCENES, damaged, make_panorama, turned
 
-WIDTH = 1008
 ANGLES = [360 / 25 * i for i in range(1, 25)]
 PLACES = {"horizon": [(yaw, 0) for yaw in (0, 90, 180, 270)], "zenith": [(0, 90)], "nadir": [(0, -90)]}
 
@@ -27,13 +26,14 @@ PLACES = {"horizon": [(yaw, 0) for yaw in (0, 90, 180, 270)], "zenith": [(0, 90)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", metavar="ID")
+    parser.add_argument("--width", type=int, default=1008)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     metric = QFMScore.from_pretrained(args.weights)
     print(metric.signature)
     for number, scene in enumerate(SCENES, 1):
-        panorama = make_panorama(WIDTH, scene)
+        panorama = make_panorama(args.width, scene)
         for viewports in ("fixed", "entropy"):
             whole = score_360(panorama, metric, viewports=viewports).score
             drops = {

@@ -83,6 +83,12 @@ def worker(tree: Path, weights: str | None, paths: Sequence[str]) -> Iterator["s
         process.stdin.close()
 
 
+def hold_ratios(tree: Path, parts: Sequence[str]) -> bool:
+    """Whether the ratios that a commit promises are within its own limits; they are printed."""
+    command = [sys.executable, str(tree / "benchmarks" / "ratios.py"), *parts]
+    return subprocess.run(command, env=os.environ | {"PYTHONPATH": str(tree)}, cwd=tree).returncode == 0
+
+
 def answer(process: "subprocess.Popen[str]", step: str | None = None) -> Any:
     """What the process says next, after it was given a step to time."""
     assert process.stdin
@@ -173,6 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--repository", type=Path, default=ROOT, help="whose commits; default: this one")
     parser.add_argument("--json", type=Path, help="also write all that was measured")
     parser.add_argument("--most-ratio", type=float, help="exit with 1 if a step's median ratio is higher")
+    parser.add_argument("--ratios", nargs="+", metavar="PART", help="also the second commit's `ratios.py`, these parts")
     parser.add_argument("--most-difference", type=float, help="exit with 1 if a score differs by more")
     args = parser.parse_args(argv)
     if args.rounds < 1:
@@ -182,14 +189,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--pictures: none found")
     with tempfile.TemporaryDirectory() as folder:
         trees = [Path(folder) / name for name in ("first", "second")]
-        with (
-            worktree(args.repository, args.commits[0], trees[0]),
-            worktree(args.repository, args.commits[1], trees[1]),
-            worker(trees[0], args.weights, paths) as first,
-            worker(trees[1], args.weights, paths) as second,
-        ):
-            said = [answer(process) for process in (first, second)]
-            seconds = measure((first, second), args.rounds)
+        with worktree(args.repository, args.commits[0], trees[0]), worktree(args.repository, args.commits[1], trees[1]):
+            with (
+                worker(trees[0], args.weights, paths) as first,
+                worker(trees[1], args.weights, paths) as second,
+            ):
+                said = [answer(process) for process in (first, second)]
+                seconds = measure((first, second), args.rounds)
+            held = hold_ratios(trees[1], args.ratios) if args.ratios else True  # when both are silent again
     result = {
         "commits": args.commits,
         "signatures": [each["signature"] for each in said],
@@ -203,6 +210,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         args.json.write_text(json.dumps(result | {"seconds": seconds}, indent=2) + "\n", encoding="utf-8")
     failed = failures(result, args.most_ratio, args.most_difference)
+    if not held:
+        failed.append("ratios: beyond their limits, see above")
     for line in failed:
         print(f"over the limit: {line}", file=sys.stderr)
     return int(bool(failed))

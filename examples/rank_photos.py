@@ -9,19 +9,21 @@ ranking of the pictures drawn in the figure.
 
 import argparse
 import itertools
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import matplotlib
+os.environ["OMP_NUM_THREADS"] = (
+    "1"  # read when torch is imported: more threads wait by spinning, and hurt what else runs
+)
+
 import numpy as np
 import skimage
 import torch
 
 from qfm_metric import QFMScore, load_image
+from qfm_metric.cli.progress import Progress
 from qfm_metric.train.distortions.simple import degrade
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "motorcycle_left", "rocket")
 LADDERS = ("blur", "noise", "jpeg")  # must fall step by step
@@ -36,27 +38,29 @@ def load_photos(names: Sequence[str]) -> dict[str, np.ndarray]:
     return {name: (load_image(path) * 255).byte().permute(1, 2, 0).numpy() for name, path in paths.items()}
 
 
-def score_ladders(metric: QFMScore, photos: dict[str, np.ndarray]) -> dict[tuple[str, str], list[float]]:
-    """(photograph, kind) to six scores: clean, then the five strengths."""
-    ladders = {}
-    for name, pixels in photos.items():
-        for kind in LADDERS + EXPOSURE:
-            rungs = [pixels, *(degrade(pixels, kind, strength) for strength in STRENGTHS)]
+def rungs(pixels: np.ndarray, kind: str) -> list[np.ndarray]:
+    """A photograph, and what the five strengths make of it."""
+    return [pixels, *(degrade(pixels, kind, strength) for strength in STRENGTHS)]
+
+
+def score_all(metric: QFMScore, photos: dict[str, np.ndarray]) -> Iterator[float]:
+    """Of all rungs of all ladders, as they are scored."""
+    for pixels, kind in itertools.product(photos.values(), LADDERS + EXPOSURE):
+        for rung in rungs(pixels, kind):
             with torch.inference_mode():
-                scores = metric(torch.stack([torch.from_numpy(rung.copy()).permute(2, 0, 1) for rung in rungs]))
-            ladders[name, kind] = scores.tolist()
-    return ladders
+                yield metric(torch.from_numpy(rung.copy()).permute(2, 0, 1)).item()
 
 
 def falls(scores: list[float]) -> bool:
     return all(after < before for before, after in itertools.pairwise(scores))
 
 
-def print_table(ladders: dict[tuple[str, str], list[float]]) -> None:
-    print(f"{'photograph':16} {'loss':12} {'clean':>6} " + " ".join(f"{s:>6.2f}" for s in STRENGTHS) + "  falls")
-    for (name, kind), scores in ladders.items():
-        mark = ("yes" if falls(scores) else "no") if kind in LADDERS else "-"
-        print(f"{name:16} {kind:12} " + " ".join(f"{score:6.3f}" for score in scores) + f"  {mark}")
+def print_ladder(name: str, kind: str, scores: list[float], progress: Progress) -> None:
+    mark = ("yes" if falls(scores) else "no") if kind in LADDERS else "-"
+    progress.write_above(f"{name:16} {kind:12} " + " ".join(f"{score:6.3f}" for score in scores) + f"  {mark}\n")
+
+
+def print_summary(ladders: dict[tuple[str, str], list[float]]) -> None:
     counted = [falls(scores) for (_, kind), scores in ladders.items() if kind in LADDERS]
     share = 100 * np.mean(counted)
     print(f"\n{sum(counted)} of {len(counted)} blur, noise and JPEG ladders fall at every step ({share:.0f} %)\n")
@@ -64,6 +68,11 @@ def print_table(ladders: dict[tuple[str, str], list[float]]) -> None:
 
 def draw(photos: dict[str, np.ndarray], ladders: dict[tuple[str, str], list[float]], path: Path) -> None:
     """The clean photographs with their ladders beside them, and the pictures at middle strength in order of score."""
+    import matplotlib  # slow to import, and needed last
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
     kinds = LADDERS + EXPOSURE
     figure, axes = plt.subplots(
         len(photos), 2 + len(kinds), squeeze=False, figsize=(19, 2.5 * len(photos)), layout="constrained"
@@ -89,8 +98,17 @@ def main() -> None:
     args = parser.parse_args()
 
     photos = load_photos(args.photos)
-    ladders = score_ladders(QFMScore(), photos)
-    print_table(ladders)
+    names, steps = list(itertools.product(photos, LADDERS + EXPOSURE)), 1 + len(STRENGTHS)
+    ladders: dict[tuple[str, str], list[float]] = {}
+    with Progress(range(steps * len(names))) as progress:
+        scores = progress.counted(score_all(QFMScore(), photos))
+        progress.write_above(
+            f"{'photograph':16} {'loss':12} {'clean':>6} " + " ".join(f"{s:>6.2f}" for s in STRENGTHS) + "  falls\n"
+        )
+        for name, kind in names:
+            ladders[name, kind] = list(itertools.islice(scores, steps))
+            print_ladder(name, kind, ladders[name, kind], progress)
+    print_summary(ladders)
     pictures = {f"{name}, clean": ladders[name, "blur"][0] for name in photos}
     pictures |= {f"{name}, {kind} {STRENGTHS[2]}": scores[3] for (name, kind), scores in ladders.items()}
     print("ranking, best first")

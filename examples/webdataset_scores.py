@@ -16,7 +16,7 @@ from typing import Any
 import webdataset
 
 from qfm_metric import EncodedImage, QFMScore, score_files
-from qfm_metric.images import IMAGE_SUFFIXES
+from qfm_metric.decoding.suffixes import IMAGE_SUFFIXES
 
 
 def pictures(shards: str | list[str]) -> Iterator[EncodedImage]:

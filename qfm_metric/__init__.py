@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .assessment import Assessment
     from .facts import file_facts
-    from .folder import score_files
     from .folder.one_file import EncodedImage
+    from .folder.stream import score_files
     from .folder.table import score_table
     from .guard import GuardedScore
     from .images import ImageError, load_image
@@ -54,7 +54,7 @@ _MODULES = {
     "file_facts": "facts",
     "load_image": "images",
     "score_360": "panorama.score",
-    "score_files": "folder",
+    "score_files": "folder.stream",
     "score_table": "folder.table",
     "score_video": "video",
 }

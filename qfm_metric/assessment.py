@@ -43,12 +43,15 @@ class Assessment:
             predict none.
         quality_map: `(N, 1, h, w)`, float32 in (0, 1), higher is better; for a list of images a list of `(1, h, w)`.
         defects: What each named defect costs; None if the weights name none.
+        photograph: `(N,)`, bool: False for drawings, text, screenshots and the like, whose score says little; None if
+            the weights do not tell them.
     """
 
     score: Tensor
     std: Tensor | None
     quality_map: Tensor | list[Tensor]
     defects: Defects | None = None
+    photograph: Tensor | None = None
 
     def interval(self, coverage: float = 0.68) -> tuple[Tensor, Tensor]:
         """Where the MOS lies with probability `coverage`: ends `(N,)`, in [0, 1].

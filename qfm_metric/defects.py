@@ -1,5 +1,6 @@
 """What is wrong with a picture: the names that a network is taught to tell, what people see of each, and a sentence."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,8 +69,7 @@ class Defects:
 
     def top(self) -> list[str]:
         """Per picture, the name of what costs most; empty where nothing costs `NAMED` or more."""
-        costs, places = (found.tolist() for found in self.severity.max(dim=1))
-        return [self.names[k] if cost >= NAMED else "" for cost, k in zip(costs, places, strict=True)]
+        return [top_defect(dict(zip(self.names, costs, strict=True))) for costs in self.severity.tolist()]
 
     def sentences(self) -> list[str]:
         """Per picture, what is wrong in words: `mostly noisy (0.31 +- 0.08), somewhat dark`."""
@@ -77,6 +77,12 @@ class Defects:
             sentence(dict(zip(self.names, costs, strict=True)), dict(zip(self.names, stds, strict=True)))
             for costs, stds in zip(self.severity.tolist(), self.std.tolist(), strict=True)
         ]
+
+
+def top_defect(costs: Mapping[str, float]) -> str:
+    """The name of what costs most; empty where nothing costs `NAMED` or more."""
+    name = max(costs, key=lambda name: costs[name])
+    return name if costs[name] >= NAMED else ""
 
 
 def sentence(costs: dict[str, float], stds: dict[str, float]) -> str:

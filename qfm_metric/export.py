@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .backbone import EfficientNetLite
 from .model import CELL, SHORTEST_SIDE, QFMNet
 from .score import QFMScore
 from .torch_defaults import torch_defaults
@@ -97,7 +98,8 @@ def _integer(value: Tensor, least: int, most: int) -> int:
 def exportable_net(net: QFMNet) -> QFMNet:
     """A copy that can be traced, on the CPU and in float32; the sides of its views must be multiples of 32."""
     net = copy.deepcopy(net).cpu().float().requires_grad_(False).eval()
-    _fix_padding(net)
+    if not isinstance(net.backbone, EfficientNetLite):  # whose padding is fixed
+        _fix_padding(net)
     return net
 
 

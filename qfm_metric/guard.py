@@ -110,6 +110,11 @@ class GuardedScore(nn.Module):
         return self.accurate.device
 
     @property
+    def defects(self) -> tuple[str, ...]:
+        """Names of the defects that the accurate network tells of."""
+        return self.accurate.defects
+
+    @property
     def weights_id(self) -> str:
         return f"{self.accurate.weights_id} guarded by {self.robust.weights_id}"
 
@@ -128,13 +133,16 @@ class GuardedScore(nn.Module):
         return self.accurate.look(pixels), self.robust.look(pixels), self._margin(pixels.shape[0], pixels.shape[1])
 
     def rate(self, views: Sequence[Views], maps: bool = False) -> list[Rating]:
-        """Ratings of pictures that were looked at; deviation and map are those of the network that decides."""
+        """Ratings of pictures that were looked at.
+
+        Deviation and map are those of the network that decides, the note is the accurate one's.
+        """
         accurate = self.accurate.rate([looked for looked, _, _ in views], maps)
         robust = self.robust.rate([looked for _, looked, _ in views], maps)
         margins = torch.tensor([margin for _, _, margin in views], dtype=torch.float32)  # as `forward` adds them
         lids = (torch.tensor([rating.score for rating in robust], dtype=torch.float32) + margins).clamp(min=0).tolist()
         return [
-            above if above.score <= lid else _moved(below, lid)
+            above if above.score <= lid else _moved(below, lid)._replace(note=above.note)
             for above, below, lid in zip(accurate, robust, lids, strict=True)
         ]
 

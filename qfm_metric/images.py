@@ -2,7 +2,7 @@
 
     path  -> open_image     the decoder of its format (`decoding`); the header only
           -> read_pixels    first frame, upright, sRGB, 8 or 16 bits      (H, W) or (H, W, C)
-    array -> check_array   the same layout                               (H, W) or (H, W, C)
+    array -> check_array    the same layout                               (H, W) or (H, W, C)
           -> to_unit        [0, 1], over white, grey repeated             (3, H, W)
 
 There is one way through: a file, the PIL image of that file and (for RGB) its array give identical tensors.
@@ -13,10 +13,9 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile
 
@@ -27,11 +26,10 @@ from .decoding.quiet import no_warnings
 from .decoding.tiff import correct_tiff
 from .decoding.tiff_directories import check_exif
 
-Pixels: TypeAlias = NDArray[Any]
+if TYPE_CHECKING:
+    from torch import Tensor
 
-_SUFFIXES = "jpg jpeg jpe jfif mpo png apng webp avif heic heif hif tif tiff bmp dib gif ppm pgm pbm pnm jp2 j2k tga"
-IMAGE_SUFFIXES: frozenset[str] = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
-"""Lower-case suffixes of the files that a scan of a folder takes as pictures."""
+Pixels: TypeAlias = NDArray[Any]
 
 _STRIP = 2**20  # pixels that are converted at once: Pillow makes several copies of what it converts
 
@@ -50,7 +48,7 @@ STRIP = 64  # rows that are looked at together
 _FULL_SCALE = {1: 255, 2: 65535}  # by the bytes of an unsigned sample
 
 
-def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> torch.Tensor:
+def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> "Tensor":
     """Read one picture.
 
     Transparent pixels are laid over white, because that is what web pages and most viewers show behind them.
@@ -136,7 +134,7 @@ def _name(source: object) -> str:
     instead = "convert it to one of them"
     if isinstance(source, (bytes, bytearray, memoryview)):
         instead = "for an encoded file in memory, pass PIL.Image.open(io.BytesIO(data))"
-    elif isinstance(source, torch.Tensor):
+    elif hasattr(source, "permute"):  # a tensor
         instead = "give a tensor to the metric itself, or pass tensor.permute(1, 2, 0).numpy()"
     elif hasattr(source, "read"):
         instead = "for an open file, pass PIL.Image.open(file)"
@@ -278,8 +276,15 @@ def _check_range(pixels: Pixels) -> None:
     raise ImageError(f"expected floating-point values in [0, 1], got {low:g}..{high:g}; {hint}")
 
 
-def to_unit(pixels: Pixels) -> torch.Tensor:
+def to_unit(pixels: Pixels) -> "Tensor":
     """What `read_pixels` gave, or some rows of it, as `load_image` returns it."""
+    from torch import from_numpy  # slow to import; pages of pictures do without
+
+    return from_numpy(unit_array(pixels))
+
+
+def unit_array(pixels: Pixels) -> NDArray[np.float32]:
+    """`to_unit` as an array."""
     if pixels.size == 0:
         raise ImageError(f"expected at least one pixel, got shape {pixels.shape}")
     if pixels.dtype.kind == "f":
@@ -296,15 +301,15 @@ def to_unit(pixels: Pixels) -> torch.Tensor:
         unit[:colours] *= alpha  # over white; not in 8 bits, so opaque pixels keep their value
         unit[:colours] += 1 - alpha
     unit[colours:] = unit[0]
-    return torch.from_numpy(unit)
+    return unit
 
 
 def is_blank(pixels: Pixels) -> bool:
     """Whether what `read_pixels` gave shows one colour all over, within 2 of 255 levels; transparency over white."""
-    low, high = torch.full((3,), torch.inf), torch.full((3,), -torch.inf)
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
     for top in range(0, len(pixels), STRIP):  # a photograph's first strip already says no
-        strip = to_unit(pixels[top : top + STRIP])
-        low, high = torch.minimum(low, strip.amin((1, 2))), torch.maximum(high, strip.amax((1, 2)))
+        strip = unit_array(pixels[top : top + STRIP])
+        low, high = np.minimum(low, strip.min((1, 2))), np.maximum(high, strip.max((1, 2)))
         if (high - low).max() > 2.5 / 255:
             return False
     return True

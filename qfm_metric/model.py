@@ -10,6 +10,7 @@
       -> calibration       monotone map to the MOS scale                         (N,) in (0, 1)
       (-> uncertainty      how far the MOS may be from the score, if trained     (N,) in units of the MOS)
       (-> defects          what each named defect costs, if trained              (N, K) in [0, 1])
+      (-> photograph       is it a photograph at all, if trained                 (N,) logits)
 
 What is unusual: besides the reduced picture the network sees a crop of it with more detail, where focus, noise and
 compression show; views are never upscaled; a token holds the mean and the spread of each depth inside its cell, so that
@@ -31,6 +32,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .backbone import build_backbone
+
 CELL = 32  # px of a view per token side; view sides are multiples of it
 SHORTEST_SIDE = 2 * CELL  # a view has at least 2 x 2 tokens
 
@@ -40,8 +43,8 @@ class QFMConfig:
     """Everything that determines the network's shape and its preprocessing; stored beside the weights.
 
     Attributes:
-        backbone: A timm model name that supports `features_only`.
-        depths: Indices of the timm feature maps that the tokens see, shallow to deep.
+        backbone: One of `backbone.VARIANTS`, or a timm model name that supports `features_only`.
+        depths: Indices of the feature maps that the tokens see, shallow to deep.
         view_pixels: Area budget of a view, in pixels.
         native_views: Number of native-resolution views beside the whole picture, spread along its longer side: they
             have the whole view's shape, so the cost is bounded whatever the picture's size.
@@ -55,7 +58,8 @@ class QFMConfig:
         mixers: Layers in which tokens attend to each other before the queries do.
         mean_tokens: Each view has a token of its mean cell, too, and a second reader takes a linear map of those alone.
         uncertainty: Also predict how far the MOS may be from the score.
-        defects: Names of defects whose cost is predicted from the same tokens.
+        defects: Names of defects whose cost is predicted from the views' mean cells.
+        photograph: Also tell photographs from other pictures, by the views' mean cells.
     """
 
     backbone: str = "tf_efficientnet_lite0"
@@ -73,6 +77,7 @@ class QFMConfig:
     mean_tokens: bool = False
     uncertainty: bool = False
     defects: tuple[str, ...] = ()
+    photograph: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what a foreign weights file could ask for: downloads by name, absurd sizes, divisions by zero."""
@@ -92,11 +97,13 @@ class QFMConfig:
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= largest:
                 raise ValueError(f"{name}: expected an integer from {least} to {largest}, got {value!r}")
-        for name in ("mean_tokens", "uncertainty"):
+        for name in ("mean_tokens", "uncertainty", "photograph"):
             if type(getattr(self, name)) is not bool:
                 raise ValueError(f"{name}: expected true or false, got {getattr(self, name)!r}")
         if not isinstance(self.defects, tuple) or not all(isinstance(name, str) for name in self.defects):
             raise ValueError(f"defects: expected names, got {self.defects!r}")
+        if (self.defects or self.photograph) and not self.mean_tokens:
+            raise ValueError("mean_tokens: expected true, since defects and photograph are told by them; got false")
         if self.dim % self.heads:
             raise ValueError(f"heads: expected a divisor of dim {self.dim}, got {self.heads}")
         depths = self.depths
@@ -132,7 +139,9 @@ def working_size(height: int, width: int, pixels: int) -> tuple[int, int]:
 
     A crop of a photograph of 12 megapixels shows blur and grain without their context, and hardly a part of it.
     """
-    scale = min(1.0, math.sqrt(pixels / (height * width))) if pixels else 1.0
+    if not pixels or height * width <= pixels:
+        return height, width
+    scale = math.sqrt(pixels / (height * width))
     return max(1, operator.index(round(height * scale))), max(1, operator.index(round(width * scale)))
 
 
@@ -160,7 +169,8 @@ def pool_cells(features: Tensor, grid: tuple[int, int]) -> Tensor:
     """Mean and standard deviation of `(N, C, h, w)` features in each cell of `grid`: `(N, 2C, *grid)`."""
     if features.shape[-2:] == grid:
         return features  # one position a cell: no spread to speak of
-    stride = (features.shape[-2] // grid[0], features.shape[-1] // grid[1])  # exact: view sides are multiples of 32
+    # Exact: view sides are multiples of 32. Numbers: tracers take no others.
+    stride = (int(features.shape[-2] // grid[0]), int(features.shape[-1] // grid[1]))
     mean, square = F.avg_pool2d(features, stride), F.avg_pool2d(features.square(), stride)
     # The floor keeps the root's gradient finite where a cell is constant (black, white, flat pictures).
     return torch.cat([mean, (square - mean.square()).clamp(min=1e-4).sqrt()], dim=1)
@@ -200,11 +210,13 @@ class Decoder(nn.Module):
 
     def __init__(self, dim: int, queries: int, heads: int, mixers: int = 0, dropout: float = 0.1) -> None:
         super().__init__()
-        from timm.models.vision_transformer import Block  # takes longer to import than torch itself
+        self.mixers = nn.Sequential()
+        if mixers:
+            from timm.models.vision_transformer import Block  # takes longer to import than torch itself
 
-        blocks = [Block(dim, heads, mlp_ratio=2, qkv_bias=True, proj_drop=dropout) for _ in range(mixers)]
-        self.mixers = nn.Sequential(*blocks)
-        self.queries = nn.Parameter(torch.randn(queries, dim) * 0.5)
+            for _ in range(mixers):
+                self.mixers.append(Block(dim, heads, mlp_ratio=2, qkv_bias=True, proj_drop=dropout))
+        self.queries = nn.Parameter(nn.init.normal_(torch.empty(queries, dim), std=0.5))
         self.norm_tokens = nn.LayerNorm(dim)
         self.norm_queries = nn.LayerNorm(dim)
         self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)
@@ -244,6 +256,7 @@ class Judgement(NamedTuple):
         stds: `(N,)`, expected standard deviation of the MOS about the score; None without `config.uncertainty`.
         defects: `(N, K, 2)` in (0, 1), what each of `config.defects` costs of the quality, and the expected standard
             deviation of that; None if there are none.
+        photographs: `(N,)` logits, above 0 for what is a photograph; None without `config.photograph`.
         maps: `(N, 1, rows, columns)`, local quality in (0, 1); None unless asked for.
         defect_maps: `(N, K, rows, columns)` in (0, 1), what each defect costs where; None unless asked for.
     """
@@ -251,6 +264,7 @@ class Judgement(NamedTuple):
     scores: Tensor
     stds: Tensor | None
     defects: Tensor | None
+    photographs: Tensor | None
     maps: Tensor | None
     defect_maps: Tensor | None
 
@@ -265,7 +279,7 @@ class QFMNet(nn.Module):
 
     mean: Tensor
     std: Tensor
-    backbone: Any  # timm gives its feature extractors no useful type
+    backbone: Any  # ours, or timm's, which have no useful type
     uncertainty: nn.Sequential
     standardize_context: Standardize
     project_context: nn.Sequential
@@ -274,23 +288,14 @@ class QFMNet(nn.Module):
     kinds: nn.Parameter
     means: nn.Linear
     defects: nn.Linear
+    photograph: nn.Linear
 
     def __init__(self, config: QFMConfig, *, pretrained: bool = False) -> None:
         super().__init__()
-        import timm  # takes longer to import than torch itself
-
         self.config = config
         self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(3, 1, 1), persistent=False)
-        # A vision transformer must be told that views come in many shapes.
-        options: dict[str, Any] = {"dynamic_img_size": True} if config.backbone.startswith("vit") else {}
-        self.backbone = timm.create_model(
-            config.backbone, pretrained=pretrained, features_only=True, out_indices=config.depths, **options
-        )
-        last = self.backbone.feature_info.get_dicts()[-1]["module"]
-        if last.startswith("blocks.") and hasattr(self.backbone, "blocks"):
-            # timm builds and runs EfficientNets to their end, wherever the last map lies.
-            self.backbone.blocks = self.backbone.blocks[: int(last.split(".")[1]) + 1]
+        self.backbone = build_backbone(config.backbone, config.depths, pretrained=pretrained)
         *shallow, deepest = self.backbone.feature_info.channels()
         channels = 2 * sum(shallow) + deepest
         self.standardize = Standardize(channels)
@@ -313,6 +318,8 @@ class QFMNet(nn.Module):
             self.uncertainty = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, 1))
         if config.defects:
             self.defects = nn.Linear(views * config.dim, 2 * len(config.defects))
+        if config.photograph:
+            self.photograph = nn.Linear(views * config.dim, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """`(N, 3, H, W)` in [0, 1] to calibrated scores `(N,)` in (0, 1)."""
@@ -333,11 +340,12 @@ class QFMNet(nn.Module):
         tokens = self.embed(cells, n=len(views))
         answers = self.decoder(tokens)
         logits = self.forward_logits(answers, tokens)
-        whole = cells[:: views.shape[1]]  # the first view
+        whole = torch.unflatten(cells, 0, views.shape[:2])[:, 0]  # the first view
         return Judgement(
             self.calibration(logits),
             self.forward_std(answers) if self.config.uncertainty else None,
             self.forward_defects(tokens) if self.config.defects else None,
+            self.forward_photograph(tokens) if self.config.photograph else None,
             self.calibration(self.forward_local(whole, logits)) if maps else None,
             self.forward_local_defects(whole) if maps and self.config.defects else None,
         )
@@ -407,6 +415,10 @@ class QFMNet(nn.Module):
     def forward_defects(self, tokens: Tensor) -> Tensor:
         """Tokens `(N, L, D)` to what each of `config.defects` costs, and its deviation: `(N, K, 2)` in (0, 1)."""
         return torch.sigmoid(self.defects(self.view_means(tokens))).view(len(tokens), -1, 2)
+
+    def forward_photograph(self, tokens: Tensor) -> Tensor:
+        """Tokens `(N, L, D)` to logits `(N,)`, above 0 for what is a photograph. Ours."""
+        return self.photograph(self.view_means(tokens)).squeeze(1)  # type: ignore[no-any-return]
 
     def view_means(self, tokens: Tensor) -> Tensor:
         """The tokens of the views' mean cells, side by side: `(N, L, D)` to `(N, V * D)`."""

@@ -6,13 +6,14 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
-from torch import Tensor
+
+if TYPE_CHECKING:  # torch is slow to import; pages that show maps do without
+    from torch import Tensor
 
 LONGEST_SIDE = 1024  # px of an overlay: a map has some 10 x 10 cells, more pixels show nothing more
 OPACITY = 0.5
@@ -34,7 +35,7 @@ COLOURS = np.array(
 )
 
 
-def draw_overlay(image: Tensor, quality_map: Tensor, score: float | None = None) -> Image.Image:
+def draw_overlay(image: "Tensor", quality_map: "Tensor", score: float | None = None) -> Image.Image:
     """Colour a picture by its local quality: dark violet is bad (0), yellow is good (1), on every picture alike.
 
     Args:
@@ -49,6 +50,9 @@ def draw_overlay(image: Tensor, quality_map: Tensor, score: float | None = None)
     Raises:
         ValueError: wrong shapes.
     """
+    import torch
+    import torch.nn.functional as F
+
     if image.ndim != 3 or image.shape[0] != 3:
         raise ValueError(f"image: expected (3, H, W), got {tuple(image.shape)}")
     cells = quality_map.squeeze(0) if quality_map.ndim == 3 else quality_map
@@ -107,35 +111,46 @@ def save_overlay(overlay: Image.Image, source: str | os.PathLike[str], folder: s
     return path
 
 
-def read_map(path: str | os.PathLike[str]) -> Tensor | None:
+def read_map(path: str | os.PathLike[str]) -> "Tensor | None":
     """The quality map that an overlay was drawn from: `(1, h, w)` in [0, 1]; None of any other picture.
 
     Raises:
         OSError: the file cannot be read as a picture.
     """
+    from torch import from_numpy
+
+    cells = read_cells(path)
+    return None if cells is None else from_numpy(cells)[None]
+
+
+def read_cells(path: str | os.PathLike[str]) -> NDArray[np.float32] | None:
+    """As `read_map`, an array `(h, w)`."""
     with Image.open(path) as picture:
         text = picture.info.get(VALUES)
     if text is None:
         return None
     with suppress(ValueError, TypeError):  # somebody else's text of this name
-        cells = torch.tensor(json.loads(text), dtype=torch.float32, device="cpu")
-        return cells[None] if cells.ndim == 2 and cells.numel() else None
+        cells = np.array(json.loads(text), np.float32)
+        return cells if cells.ndim == 2 and cells.size else None
     return None
 
 
-def encode_map(quality_map: Tensor) -> bytes:
+def encode_map(cells: NDArray[np.float32]) -> bytes:
     """A PNG with a pixel per cell in the overlay's colours, to be stretched over a picture.
 
     Args:
-        quality_map: `(1, h, w)` in [0, 1].
+        cells: `(h, w)` in [0, 1].
     """
     encoded = io.BytesIO()
-    Image.fromarray(_colour(quality_map[0].numpy()).round().astype(np.uint8)).save(encoded, "PNG", optimize=True)
+    Image.fromarray(_colour(cells).round().astype(np.uint8)).save(encoded, "PNG", optimize=True)
     return encoded.getvalue()
 
 
-def _reduce(image: Tensor) -> Tensor:
+def _reduce(image: "Tensor") -> "Tensor":
     """`(3, H, W)` in [0, 1], float, no side longer than `LONGEST_SIDE`."""
+    import torch
+    import torch.nn.functional as F
+
     picture = image.float() / 255 if image.dtype == torch.uint8 else image.float()
     scale = LONGEST_SIDE / max(picture.shape[-2:])
     if scale >= 1:

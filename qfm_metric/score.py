@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -18,10 +18,11 @@ from .hub import load_weights
 from .images import Pixels
 from .inputs import as_batch, check_list, check_range
 from .model import QFMConfig, QFMNet, resize
-from .torch_defaults import torch_defaults
+from .torch_defaults import NothingDrawn, torch_defaults
 from .views import preprocess_pixels, together
 from .weights import FILE, Weights, WeightsError, check_fit, read_manifest, save_weights
 
+NOT_A_PHOTOGRAPH = "not a photograph"
 GPU_BATCH = 32  # views a forward pass; bounds the memory that many images take
 
 Views: TypeAlias = Any  # what a metric's network looks at; tensors
@@ -34,11 +35,26 @@ class Rating(NamedTuple):
         score: In [0, 1]; higher is better.
         std: Expected standard deviation of people's mean opinion about it; None if it is not known.
         quality_map: `(1, h, w)` in [0, 1]; None unless it was asked for.
+        defects: By name, the share of the quality that a defect takes, in [0, 1]; None if the metric names none.
+        note: `not a photograph` of what the network takes for none; None: nothing is to be said.
     """
 
     score: float
     std: float | None = None
     quality_map: Tensor | None = None
+    defects: Mapping[str, float] | None = None
+    note: str | None = None
+
+
+def note(photograph: float) -> str | None:
+    """The note of a picture with this logit of being a photograph."""
+    return None if photograph > 0 else NOT_A_PHOTOGRAPH
+
+
+def common_note(ratings: Sequence[Rating]) -> str | None:
+    """The note of a picture whose parts were rated: theirs, if all have the same. A part may be of sky alone."""
+    notes = {rating.note for rating in ratings}
+    return notes.pop() if len(notes) == 1 else None
 
 
 @runtime_checkable
@@ -49,7 +65,8 @@ class Metric(Protocol):
         signature: What to state beside published scores.
         weights_sha256: Of the weights; runs with different ones do not share a file of rows.
         device: Where ratings are computed.
-        runtime: What computes them: "torch", or another that has only scores and deviations in float32.
+        defects: Names of the defects that ratings tell of; none if it tells of none.
+        runtime: What computes them: "torch", or another that gives no maps and computes in float32.
     """
 
     runtime: str
@@ -60,6 +77,8 @@ class Metric(Protocol):
     def weights_sha256(self) -> str: ...
     @property
     def device(self) -> torch.device: ...
+    @property
+    def defects(self) -> tuple[str, ...]: ...
 
     def look(self, pixels: Pixels) -> Views:
         """What the network looks at, of one picture as `images.read_pixels` gives it; little memory beside `pixels`."""
@@ -275,12 +294,13 @@ class QFMScore(nn.Module):
         defects = None
         if "defects" in found:
             costs, stds = _in_order(found["defects"]).unbind(dim=2)
-            defects = Defects(self.net.config.defects, costs, stds, together("defect_maps"))
+            defects = Defects(self.defects, costs, stds, together("defect_maps"))
         return Assessment(
             score=_in_order(found["scores"]),
             std=_in_order(found["stds"]) if "stds" in found else None,
             quality_map=together("maps"),
             defects=defects,
+            photograph=_in_order(found["photographs"]) > 0 if "photographs" in found else None,
         )
 
     def quality_map(self, images: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
@@ -329,6 +349,11 @@ class QFMScore(nn.Module):
         return self.net.mean.device
 
     @property
+    def defects(self) -> tuple[str, ...]:
+        """Names of the defects that the weights tell of, of `qfm_metric.defects.NAMES`; none if they tell of none."""
+        return self.net.config.defects
+
+    @property
     def _batch(self) -> int:
         # Larger batches of feature maps fall out of a CPU's cache: 8 at a time take 2-4x as long as 8 times one.
         return 1 if self.device.type == "cpu" else GPU_BATCH
@@ -355,8 +380,15 @@ class QFMScore(nn.Module):
             nothing = [None] * len(batch)
             stds = nothing if found.stds is None else found.stds.tolist()
             quality_maps = nothing if found.maps is None else found.maps
-            ratings |= zip(places, map(Rating, found.scores.tolist(), stds, quality_maps), strict=True)
+            defects = nothing if found.defects is None else map(self.named, found.defects[..., 0].tolist())
+            notes = nothing if found.photographs is None else map(note, found.photographs.tolist())
+            scores = found.scores.tolist()
+            ratings |= zip(places, map(Rating, scores, stds, quality_maps, defects, notes), strict=True)
         return [ratings[i] for i in range(len(views))]
+
+    def named(self, costs: Sequence[float]) -> dict[str, float]:
+        """What each defect costs, by name."""
+        return dict(zip(self.defects, costs, strict=True))
 
     def show(self, views: Tensor, size: tuple[int, int]) -> Tensor:
         """The whole picture as it was looked at, see `Metric`."""
@@ -418,10 +450,10 @@ def _build(weights: Weights) -> QFMNet:
     try:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in weights.config.items()}
         config = QFMConfig(**values)
-        with torch.device("meta"):  # takes no memory, whatever backbone a foreign file names
+        with torch.device("meta"), NothingDrawn():  # takes no memory, whatever backbone a foreign file names
             wanted = QFMNet(config).state_dict()
         check_fit(weights, {name: tensor for name, tensor in wanted.items() if tensor.is_floating_point()})
-        with torch.random.fork_rng(devices=[]):  # the initial values are drawn, and then replaced
+        with torch.random.fork_rng(devices=[]), NothingDrawn():  # foreign backbones may draw in other ways
             net = QFMNet(config)
     except WeightsError:
         raise

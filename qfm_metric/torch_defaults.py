@@ -22,6 +22,7 @@ _MAKERS = {
     *(torch.empty, torch.zeros, torch.ones, torch.full, torch.eye, torch.tensor, torch.as_tensor, torch.scalar_tensor),
     *(torch.rand, torch.randn, torch.normal, torch.arange, torch.linspace, torch.logspace, torch.empty_strided),
 }
+_DRAWS = {Tensor.uniform_, Tensor.normal_}
 
 
 @contextmanager
@@ -34,6 +35,26 @@ def torch_defaults() -> Iterator[None]:
         if torch.get_default_dtype() != torch.float32:
             held.enter_context(_Float32())
         yield
+
+
+class NothingDrawn(TorchFunctionMode):
+    """Inside, networks are built without initial values, for those that get stored ones.
+
+    Drawing them takes as long as reading the stored ones; on the meta device torch would import its compiler for it,
+    which takes as long as torch itself.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _DRAWS or getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 class _Float32(TorchFunctionMode):

@@ -12,15 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from .atomic import whole_file
-from .torch_defaults import torch_defaults
+
+if TYPE_CHECKING:  # torch is slow to import, and not needed to list, fetch and verify
+    import torch
+    from torch import Tensor
 
 FILE = "model.safetensors"  # in a saved folder and in a Hub repository
 CONFIG_KEY = "qfm_config"  # in the safetensors header's string metadata
@@ -30,7 +28,6 @@ _MANIFESTS = [
     Path(__file__).with_name("weights_manifest.json"),
     Path(__file__).parent.parent / "weights_manifest.json",
 ]
-_STORED = (torch.float16, torch.bfloat16, torch.float32)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -53,7 +50,7 @@ class Weights:
     id: str
     sha256: str
     config: dict[str, Any]
-    tensors: dict[str, Tensor]
+    tensors: "dict[str, Tensor]"
 
 
 @dataclass(frozen=True)
@@ -148,11 +145,14 @@ def read_verified(found: Found) -> tuple[bytes, str]:
     return data, sha256
 
 
-def save_weights(path: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], dtype: torch.dtype) -> str:
+def save_weights(path: Path, config: Mapping[str, Any], tensors: "Mapping[str, Tensor]", dtype: "torch.dtype") -> str:
     """Write a weights file and return its SHA-256; floating tensors are stored as `dtype`, counters are left out.
 
     The same network always gives the same bytes: one metadata entry, because safetensors writes several in any order.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import save
+
     stored = {name: t.detach().to("cpu", dtype).contiguous() for name, t in tensors.items() if t.is_floating_point()}
     try:
         data = save(stored, {CONFIG_KEY: json.dumps(config, sort_keys=True)})
@@ -163,7 +163,7 @@ def save_weights(path: Path, config: Mapping[str, Any], tensors: Mapping[str, Te
         raise WeightsError(f"{path}: cannot write weights ({error}); free space, or choose another folder") from error
 
 
-def check_fit(weights: Weights, wanted: Mapping[str, Tensor]) -> None:
+def check_fit(weights: Weights, wanted: "Mapping[str, Tensor]") -> None:
     """Refuse weights unless their names and shapes are those of `wanted`; every difference is named at once."""
     off = [f"missing {name}" for name in wanted if name not in weights.tensors]
     off += [f"unexpected {name}" for name in weights.tensors if name not in wanted]
@@ -185,12 +185,24 @@ def _read_json(path: Path) -> Any:
         raise WeightsError(f"{path}: not readable as JSON ({error}); delete it or save again") from error
 
 
-@torch_defaults()
-def _parse(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _parse(data: bytes, name: str) -> "tuple[dict[str, Any], dict[str, Tensor]]":
+    from .torch_defaults import torch_defaults
+
+    with torch_defaults():
+        tensors = _read_tensors(data, name)
+        return _read_config(data, name), _as_floats(tensors, name)
+
+
+def _read_tensors(data: bytes, name: str) -> "dict[str, Tensor]":
+    from safetensors.torch import load
+
     try:
-        tensors = load(data)
+        return load(data)
     except Exception as error:  # SafetensorError, and what Python makes of absurd shapes and types
         raise WeightsError(f"{name}: not a safetensors file, or a damaged one ({error}); get it again") from error
+
+
+def _read_config(data: bytes, name: str) -> dict[str, Any]:
     try:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         config = json.loads(header["__metadata__"][CONFIG_KEY])
@@ -201,7 +213,14 @@ def _parse(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{name}: a safetensors file, but without the config of a QFM network in its header; export it with "
             "qfm_metric.train or save_pretrained"
         ) from error
-    bad = [key for key, tensor in tensors.items() if tensor.dtype not in _STORED or not tensor.isfinite().all()]
+    return config
+
+
+def _as_floats(tensors: "dict[str, Tensor]", name: str) -> "dict[str, Tensor]":
+    import torch
+
+    stored = (torch.float16, torch.bfloat16, torch.float32)
+    bad = [key for key, tensor in tensors.items() if tensor.dtype not in stored or not tensor.isfinite().all()]
     if bad:
         raise WeightsError(f"{name}: tensors that are not finite floats: {', '.join(bad)}; the file is damaged")
-    return config, {key: tensor.float() for key, tensor in tensors.items()}
+    return {key: tensor.float() for key, tensor in tensors.items()}

@@ -7,6 +7,7 @@ import shutil
 import socket
 import sys
 import tempfile
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -30,6 +31,7 @@ os.environ |= {
     "HF_ENDPOINT": f"http://127.0.0.1:{HUB_PORT}",
     "HF_HOME": tempfile.mkdtemp(prefix="qfm-metric-hub-"),
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "XDG_CACHE_HOME": tempfile.mkdtemp(prefix="qfm-metric-cache-"),
     "HF_HUB_DISABLE_XET": "1",  # its sockets are not Python's, so the guard below would not see them
 }
 
@@ -53,7 +55,8 @@ def only_loopback():
 
 def pytest_unconfigure():
     """In each process of a run, also the one that only hands tests out."""
-    shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
+    for name in ("HF_HOME", "XDG_CACHE_HOME"):
+        shutil.rmtree(os.environ[name], ignore_errors=True)
 
 
 @pytest.fixture
@@ -73,6 +76,16 @@ def tiny_files(tmp_path_factory):
         torch.manual_seed(seed)
         save_weights(path, TINY, QFMNet(QFMConfig(**TINY)).state_dict(), torch.float32)
     return paths
+
+
+@pytest.fixture(scope="session")
+def folded_weights(tmp_path_factory):
+    """A weights file of a small network with a backbone of ours."""
+    torch.manual_seed(0)
+    config = QFMConfig(backbone="efficientnet_lite0", view_pixels=64 * 64, dim=32, heads=2)
+    path = tmp_path_factory.mktemp("folded") / "folded.safetensors"
+    save_weights(path, asdict(config), QFMNet(config).state_dict(), torch.float32)
+    return path
 
 
 @pytest.fixture

@@ -3,14 +3,16 @@
 import copy
 import math
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from helpers.small import make_small_metric
+from helpers.small import SMALL, make_small_metric
 
-from qfm_metric import GuardedScore, QFMLoss
+from qfm_metric import GuardedScore, QFMLoss, QFMScore
 from qfm_metric.images import to_unit
+from qfm_metric.model import QFMNet
 
 
 @pytest.fixture
@@ -152,6 +154,17 @@ def test_ratings_have_the_deviation_and_the_map_of_the_network_that_decides(guar
         torch.testing.assert_close(moved, moved.mean().expand_as(moved), rtol=0, atol=1e-4)  # log-odds in float32
     assert [rating.quality_map for rating in guard.rate(views)] == [None] * 6
     assert torch.equal(guard.show(views[0], (90, 120)), guard.accurate.show(views[0][0], (90, 120)))
+
+
+def test_the_note_is_the_accurate_networks_whichever_decides(guard):
+    torch.manual_seed(0)
+    noting = QFMNet(replace(SMALL, mean_tokens=True, photograph=True)).requires_grad_(False)
+    noting.photograph.weight.zero_()
+    noting.photograph.bias.fill_(-1)
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3)).astype(np.uint8)
+    for margin in (-1.0, 1.0):  # held, and not
+        guarded = GuardedScore(QFMScore(noting), guard.robust, margin=(margin, margin))
+        assert guarded.rate([guarded.look(pixels)])[0].note == "not a photograph"
 
 
 def test_the_signature_names_both(guard):

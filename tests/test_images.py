@@ -23,7 +23,8 @@ from helpers.pictures import (
 )
 from PIL import Image, ImageOps
 
-from qfm_metric.images import IMAGE_SUFFIXES, ImageError, load_image
+from qfm_metric.decoding.suffixes import IMAGE_SUFFIXES
+from qfm_metric.images import ImageError, load_image
 
 
 @pytest.mark.parametrize(

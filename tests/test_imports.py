@@ -26,20 +26,23 @@ MAY_IMPORT = {
     ),
     "__main__": ({"cli"}, set()),
     "cli": (
-        {"__init__", "atomic", "compare", "cull", "export", "facts", "folder", "html", "hub", "images"}
-        | {"onnx", "ratings", "requirements", "score", "video", "weights"},
-        {"adapters"},
+        {"__init__", "atomic", "compiled", "cull", "decoding", "defects", "folder", "html", "hub", "images"}
+        | {"ratings", "requirements", "score", "video", "weights"},
+        {"adapters", "compare", "export"},
     ),
     "adapters": ({"__init__", "folder", "score"}, set()),
-    "cull": ({"atomic", "folder", "images", "requirements", "scale"}, set()),
-    "ratings": ({"atomic", "folder", "images", "scale", "xmp_packet"}, set()),
-    "html": ({"atomic", "compare", "cull", "folder", "images", "overlay", "scale"}, set()),
+    "cull": ({"atomic", "decoding", "folder", "requirements", "scale"}, set()),
+    "ratings": ({"atomic", "decoding", "folder", "scale", "xmp_packet"}, set()),
+    "html": ({"atomic", "cull", "decoding", "defects", "folder", "scale"}, {"images", "overlay"}),
     "video": ({"folder", "images", "score"}, set()),
-    "folder": ({"atomic", "facts", "images", "overlay", "panorama", "score"}, set()),
+    "folder": ({"atomic", "decoding", "defects", "facts", "images", "overlay", "panorama", "score"}, set()),
     "panorama": ({"decoding", "images", "inputs", "score", "xmp_packet"}, set()),
     "facts": ({"decoding"}, {"images"}),
-    "onnx": ({"export", "images", "model", "score", "torch_defaults"}, set()),
-    "export": ({"model", "score", "torch_defaults"}, set()),
+    "compiled": (
+        {"atomic", "export", "folder", "images", "model", "score", "torch_defaults"},
+        {"__init__"},
+    ),
+    "export": ({"backbone", "model", "score", "torch_defaults"}, set()),
     "loss": ({"guard", "inputs", "score", "torch_defaults"}, set()),
     "guard": ({"images", "score"}, set()),
     "score": (
@@ -58,27 +61,18 @@ MAY_IMPORT = {
         },
         {"__init__"},
     ),
+    "model": ({"backbone"}, set()),
     "views": ({"images", "model"}, set()),
     "hub": ({"weights"}, set()),
-    "weights": ({"atomic", "torch_defaults"}, set()),
+    "weights": ({"atomic"}, {"torch_defaults"}),
     "images": ({"decoding"}, set()),
     "assessment": ({"defects", "scale"}, set()),
 }
 MAY_IMPORT |= dict.fromkeys(
-    [
-        "atomic",
-        "card",
-        "compare",
-        "decoding",
-        "defects",
-        "inputs",
-        "model",
-        "overlay",
-        "requirements",
-        "scale",
-        "torch_defaults",
-        "xmp_packet",
-    ],
+    (
+        *("atomic", "backbone", "card", "compare", "decoding", "defects", "inputs", "overlay", "requirements"),
+        *("scale", "torch_defaults", "xmp_packet"),
+    ),
     (set(), set()),
 )
 # Modules that import what a variable names, and which of ours that may be.
@@ -188,10 +182,10 @@ def test_the_table_lists_what_there_is_and_no_more():
 
 def test_no_modules_wait_for_each_other_while_they_are_loaded():
     graph = {name: loads(name, imports(name)[0]) for name in MODULES}
-    assert graph["html.document"] == {"folder.__init__", "folder.formats", "folder.row", "scale"}
+    assert graph["html.document"] == {"defects", "folder.__init__", "folder.formats", "folder.row", "scale"}
     assert graph["folder.tiles"] == {"images"}
     TopologicalSorter(graph).prepare()  # CycleError names them
-    for name, target in (("images", "html.thumbnails.thumbnail"), ("score", "folder.row.Row")):
+    for name, target in (("images", "views.together"), ("score", "folder.stream.score_files")):
         with pytest.raises(CycleError):
             TopologicalSorter(graph | {name: loads(name, {f"qfm_metric.{target}"})}).prepare()
 

@@ -172,7 +172,7 @@ def test_metadata(built):
     # An upper pin on torch would hold back the project that a metric is installed into.
     assert {one.operator for requirement in requirements for one in requirement.specifier} == {">="}
     extras = {"heic", "train", "openvino", "examples", "torchmetrics", "pyiqa", "lightning", "hf", "gradio", "onnx"}
-    extras |= {"parquet", "ray", "restoration", "serve", "video"}
+    extras |= {"fast", "parquet", "ray", "restoration", "serve", "video"}
     assert set(about.get_all("Provides-Extra")) == extras
 
 

@@ -7,7 +7,8 @@ import torch
 from helpers.torch_state import STATES, default_dtype, unusual_torch
 
 from qfm_metric import GuardedScore, QFMLoss, QFMScore
-from qfm_metric.torch_defaults import torch_defaults
+from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.torch_defaults import NothingDrawn, torch_defaults
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +109,11 @@ def test_numbers_are_not_rounded_on_the_way():
     assert linear.weight.dtype == torch.float32
     usual = [torch.tensor(0.1), torch.full((1,), 0.1), torch.linspace(0, 0.1, 3), torch.arange(0, 0.3, 0.1)]
     assert all(torch.equal(one, other) for one, other in zip(made, usual, strict=True))
+
+
+def test_networks_for_stored_values_are_built_without_drawing():
+    before = torch.get_rng_state()
+    with NothingDrawn():
+        net = QFMNet(QFMConfig(backbone="efficientnet_lite0", dim=32, heads=2, context=16, uncertainty=True))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert net.project.weight.shape[0] == 32

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
+from ..decoding.suffixes import IMAGE_SUFFIXES
+
 # Modules of this package; any other first word is a path to score.
 COMMANDS = ("compare", "cull", "export", "report", "watch", "weights")
 _FILMS = "mp4 m4v mov mkv webm avi mts m2ts ts mpg mpeg wmv 3gp mxf"
@@ -46,8 +48,6 @@ def _scorer(argv: Sequence[str]) -> str:
     """What scores these paths: `video` films, `score` pictures; also those with films among them, as of `*`."""
     if not any(word.lower().endswith(FILMS) for word in argv):
         return "score"
-    from ..images import IMAGE_SUFFIXES  # slow to import
-
     values = [word.lower() for before, word in zip(["", *argv], argv, strict=False) if not before.startswith("-")]
     return "score" if any(word.endswith(tuple(IMAGE_SUFFIXES)) for word in values) else "video"
 

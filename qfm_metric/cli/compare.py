@@ -11,20 +11,25 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..atomic import whole_file
-from ..compare import Comparison, compare_scores
-from ..folder import check_options, score_files
+from ..folder.cores import workers_for
 from ..folder.formats import FORMATS, key
 from ..folder.journal import read_table, suffixes
+from ..folder.options import check_options
 from ..folder.row import Row
-from ..html.comparison import facts, left_out, write_comparison
+from ..html.comparison import defect_facts, facts, left_out, write_comparison
 from ..html.document import common_folder, shown
-from ..score import Metric
-from .options import add_metric_options, check_device, load_metric, refusing
+from .options import add_metric_options, limit_threads, refusing
 from .parser import Parser
 from .paths import Scan
+from .progress import Progress
 from .targets import check_target, is_comparison, is_page, output_file
+
+if TYPE_CHECKING:
+    from ..compare import Comparison
+    from ..score import Metric
 
 NAMES = 5  # listed of those that were left out
 
@@ -53,6 +58,9 @@ def main(argv: Sequence[str]) -> int:
     if any(os.path.isdir(source) for source in (args.a, args.b)):
         with refusing(parser.error):
             check_options(threads=args.threads)
+        limit_threads(args.threads or 1)
+        from .metric import check_device, load_metric  # scores in files are compared without torch
+
         check_device(args, parser.error)
         metric = load_metric(args, parser.error, args.device)
     try:
@@ -61,10 +69,15 @@ def main(argv: Sequence[str]) -> int:
         parser.error(str(error))
     if a.signature and b.signature and a.signature != b.signature:
         print(f"qfm-metric: scored differently: A by {a.signature}; B by {b.signature}", file=sys.stderr)
+    from ..compare import compare_scores
+
     comparison = compare_scores(a.scores, b.scores, pair=not args.unpaired, seed=args.seed)
     titles, signature = (a.title, b.title), a.signature or b.signature
     with whole_file(args.output) if args.output else nullcontext(sys.stdout) as file:
-        file.write(to_json(comparison, titles, signature) if args.json else to_text(comparison, titles, args.top))
+        if args.json:
+            file.write(to_json(comparison, titles, signature))
+        else:
+            file.write(to_text(comparison, titles, args.top, defect_facts(a.rows, b.rows)))
     if args.html:
         write_comparison(comparison, a.rows, b.rows, args.html, titles=titles, signature=signature)
     if comparison.difference is None:
@@ -96,9 +109,11 @@ def build_parser() -> Parser:
     return parser
 
 
-def to_text(comparison: Comparison, titles: tuple[str, str], top: int) -> str:
-    """The figures, what was left out, and the `top` pairs that differ most, as lines."""
-    rows = facts(comparison, titles)
+def to_text(
+    comparison: "Comparison", titles: tuple[str, str], top: int, further: Sequence[tuple[str, str]] = ()
+) -> str:
+    """The figures, `further` ones, what was left out, and the `top` pairs that differ most, as lines."""
+    rows = [*facts(comparison, titles), *further]
     width = max(len(name) for name, _ in rows)
     lines = [f"{name:{width}}  {value}" for name, value in rows]
     for why, names in left_out(comparison):
@@ -110,7 +125,7 @@ def to_text(comparison: Comparison, titles: tuple[str, str], top: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_json(comparison: Comparison, titles: tuple[str, str], signature: str) -> str:
+def to_json(comparison: "Comparison", titles: tuple[str, str], signature: str) -> str:
     """Everything, as JSON in ASCII; the attributes of `Comparison`, the pairs with their difference."""
     content = asdict(comparison) | {
         "verdict": comparison.verdict,
@@ -122,14 +137,20 @@ def to_json(comparison: Comparison, titles: tuple[str, str], signature: str) -> 
     return json.dumps(content, indent=1) + "\n"
 
 
-def _read(source: str, metric: Metric | None, recursive: bool) -> Side:
+def _read(source: str, metric: "Metric | None", recursive: bool) -> Side:
     """Score a folder, or read a file of scores.
 
     Raises:
         OSError, ValueError: it is neither.
     """
     if metric is not None and os.path.isdir(source):
-        rows, signature = list(score_files(Scan([source], recursive), metric)), metric.signature
+        from ..folder.stream import score_files
+
+        paths, workers = workers_for(Scan([source], recursive))
+        with Progress(Scan([source], recursive, quiet=True)) as progress:
+            workers, explain = workers if metric.device.type == "cpu" else 1, bool(metric.defects)
+            scored = score_files(paths, metric, workers=workers, explain=explain, projection="auto")
+            rows, signature = list(progress.counted(scored)), metric.signature
         base = os.path.join(source, "")
     else:
         if Path(source).suffix.lower()[1:] not in FORMATS:

@@ -5,33 +5,34 @@ some file not moved, 2 wrong usage.
 """
 
 import argparse
-import io
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..cull.apply import Outcome, apply_plan, undo_plan
-from ..cull.decide import NUMBERS, PRESETS, Decide, Decision, by_preset, by_requirement
+from ..cull.decide import PRESETS, Decide, Decision, by_preset, by_requirement
 from ..cull.plan import HEAD, PlanError, Planned, make_plan, read_plan, write_plan
 from ..cull.undo_file import UndoError
-from ..folder import check_options, score_files
-from ..folder.formats import FORMATS, UNPRINTABLE
+from ..folder.cores import workers_for
+from ..folder.formats import FORMATS
 from ..folder.journal import read_table, suffixes
-from ..folder.row import DECIMALS, Row
+from ..folder.options import check_options
+from ..folder.row import DECIMALS, DEFECT_COLUMNS, FACT_COLUMNS, NUMBERS, Row
 from ..html.decisions import write_decisions
 from ..html.document import common_folder, shown
 from ..requirements import Requirement, RequirementError, parse_requirement
-from .options import add_metric_options, check_device, load_metric, refusing
-from .output import with_progress
+from .options import add_metric_options, limit_threads, refusing
+from .output import take_any_name
 from .parser import Parser, warn
 from .paths import Scan
+from .progress import Progress
 from .targets import check_target, is_page
 
 PLAN = "cull-plan.csv"
 SHOWN = 20  # problems that are listed
+ASKED = {"explain": DEFECT_COLUMNS.keys(), "facts": FACT_COLUMNS.keys()}  # columns that are looked for on request
 
 
 def main(argv: Sequence[str]) -> int:
@@ -39,8 +40,7 @@ def main(argv: Sequence[str]) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     check(args, parser.error)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors=UNPRINTABLE)
+    take_any_name()
     try:
         if args.undo:
             return told(undo_plan(args.source), "brought back")
@@ -120,7 +120,7 @@ def is_plan(path: Path) -> bool:
 def plan(args: argparse.Namespace, refuse: Callable[[str], Any]) -> int:
     """Score, decide, write the plan and show it."""
     requirement = _requirement(args, refuse)
-    rows, signature = _rows(args, refuse)
+    rows, signature = _rows(args, requirement, refuse)
     decide = _decide(args, requirement, rows, refuse)
     base = args.source if os.path.isdir(args.source) else common_folder(row.path for row in rows)
     found = list(make_plan(rows, decide, base))
@@ -173,17 +173,36 @@ def _requirement(args: argparse.Namespace, refuse: Callable[[str], Any]) -> Requ
         raise
 
 
-def _rows(args: argparse.Namespace, refuse: Callable[[str], Any]) -> tuple[list[Row], str]:
+def _rows(
+    args: argparse.Namespace, requirement: Requirement | None, refuse: Callable[[str], Any]
+) -> tuple[list[Row], str]:
     """Score a folder, or read scores."""
     if not os.path.isdir(args.source):
         try:
             return read_table(args.source)
         except (OSError, ValueError) as error:
             refuse(str(error))
-    check_device(args, refuse)
-    metric = load_metric(args, refuse, args.device)
-    rows = score_files(Scan([args.source], args.recursive), metric)
-    return list(with_progress(rows) if sys.stderr.isatty() else rows), metric.signature
+    limit_threads(args.threads or 1)
+    with Progress(Scan([args.source], args.recursive, quiet=True)) as progress:
+        from ..folder.stream import score_files  # imports torch, which a plan of scores does without
+        from .metric import check_device, load_metric
+
+        check_device(args, refuse)
+        metric = load_metric(args, refuse, args.device)
+        paths, workers = workers_for(Scan([args.source], args.recursive))
+        asked = {name for name, columns in ASKED.items() if requirement and requirement.columns & columns}
+        if "explain" in asked and not metric.defects:
+            refuse(f"--require: expected weights that name defects, {metric.weights_id} do not; choose others")
+        workers = workers if metric.device.type == "cpu" else 1
+        rows = score_files(
+            paths,
+            metric,
+            workers=workers,
+            explain="explain" in asked,
+            facts="facts" in asked,
+            projection="auto",
+        )
+        return list(progress.counted(rows)), metric.signature
 
 
 def _decide(

@@ -7,8 +7,6 @@ separated; messages go to standard error. Exit status: 0 fine, 1 a file could no
 import sys
 from collections.abc import Sequence
 
-from ..export import ExportError, export_onnx, export_pt2
-from ..score import QFMScore
 from ..weights import WeightsError
 from .options import WEIGHTS_HELP
 from .parser import Parser
@@ -19,18 +17,20 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    wanted = [(export_onnx, args.onnx), (export_pt2, args.pt2)]
-    if not any(path for _, path in wanted):
+    if not (args.onnx or args.pt2):
         parser.error("expected --onnx FILE, --pt2 FILE or both")
     inputs = [args.weights] if args.weights else []
     check_target("--onnx", args.onnx, is_export, inputs, parser.error)
     check_target("--pt2", args.pt2, is_export, [*inputs, *([args.onnx] if args.onnx else [])], parser.error)
+    from ..export import ExportError, export_onnx, export_pt2  # imports torch, which is slow
+    from ..score import QFMScore
+
     try:
         metric = QFMScore.from_pretrained(args.weights)
     except WeightsError as error:
         parser.error(str(error))
     failed = 0
-    for export, path in wanted:
+    for export, path in ((export_onnx, args.onnx), (export_pt2, args.pt2)):
         if not path:
             continue
         try:

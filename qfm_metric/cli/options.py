@@ -1,14 +1,13 @@
 """Options that several commands have: which metric, where it runs, on how many threads."""
 
 import argparse
-from collections.abc import Callable, Iterator
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-
-from ..score import QFMScore
-from ..weights import WeightsError
+from ..folder.formats import Format
 
 WEIGHTS_HELP = "weights id, file, saved folder or org/name[@revision]"
 
@@ -18,8 +17,15 @@ def add_metric_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="ID", help=WEIGHTS_HELP)
     parser.add_argument("--device", default="cpu", help="torch device, such as cpu, cuda, mps (default: cpu)")
     parser.add_argument(
-        "--threads", type=int, metavar="N", help="CPU threads of the network (default: all; of several workers 1 each)"
+        "--threads", type=int, metavar="N", help="CPU threads of the network in each process (default: 1)"
     )
+
+
+def add_format_options(parser: argparse.ArgumentParser, formats: Mapping[str, Format]) -> None:
+    """Add a flag for each format, of which one may be given, as `format`."""
+    form = parser.add_mutually_exclusive_group()
+    for name, kind in formats.items():
+        form.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=kind.help)
 
 
 @contextmanager
@@ -36,21 +42,13 @@ def refusing(refuse: Callable[[str], Any], **options: str) -> Iterator[None]:
         refuse(f"--{options.get(name, name.replace('_', '-'))}:{what}")
 
 
-def check_device(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
-    """Refuse a device that torch does not have, before anything is loaded."""
-    try:
-        torch.zeros((), device=args.device).item()
-    except (RuntimeError, AssertionError, ImportError) as error:  # by the kind of device that torch does not have
-        refuse(f"--device {args.device}: {str(error).splitlines()[0]}")
+def limit_threads(count: int) -> None:
+    """Let the libraries that this process is about to load have so many threads, which sleep while they wait.
 
-
-def load_metric(args: argparse.Namespace, refuse: Callable[[str], Any], device: str) -> QFMScore:
-    """The metric that the options name, on `device`; torch uses as many threads as they say."""
-    try:
-        metric = QFMScore.from_pretrained(args.weights)
-    except WeightsError as error:
-        refuse(str(error))
-        raise
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    return metric.to(device)
+    OpenMP's wait by spinning, which takes the cores from other processes. It reads this once, so nothing is done where
+    torch is there already: in somebody else's process.
+    """
+    if "torch" in sys.modules:
+        return
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(count))
+    os.environ |= {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}

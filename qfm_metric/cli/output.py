@@ -1,13 +1,15 @@
 """How the command's rows are ordered, counted and written."""
 
 import heapq
+import io
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
-from ..folder.formats import FORMATS, TEXT, Format
+from ..folder.formats import FORMATS, TEXT, UNPRINTABLE, Format, printable
 from ..folder.journal import Done
 from ..folder.row import DECIMALS, Row
+from ..requirements import Requirement
+from .parser import warn
 
 Write = Callable[[str], object]
 
@@ -30,21 +32,33 @@ def write_rows(
         raise stopped
 
 
+def take_any_name() -> None:
+    """Let standard output take file names that are no text in its encoding: they are escaped, and end no run."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=UNPRINTABLE)
+
+
 def format_of(name: str | None) -> Format:
     """Of the option that was given, if any."""
     return TEXT if name is None else FORMATS[name]
-
-
-def to_screen(text: str) -> None:
-    """Write to standard output, at once."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
 
 
 def counted(rows: Iterable[Row], done: Done) -> Iterator[Row]:
     """Count rows as they pass."""
     for row in rows:
         done.count(row)
+        yield row
+
+
+def required(rows: Iterable[Row], requirement: Requirement, done: Done) -> Iterator[Row]:
+    """Count rows that are not as required as they pass; a line on standard error says what each of them lacks."""
+    for row in rows:
+        verdict = requirement.check(row.value)
+        lacks = [f"expected {condition}, got {row.value(condition.column)}" for condition in verdict.unmet]
+        lacks += [f"expected {condition}, which is not known" for condition in verdict.unknown]
+        if lacks and row.score is not None:  # what could not be scored has failed already
+            done.lacking += 1
+            warn(f"{printable(row.path)}: {'; '.join(lacks)}")
         yield row
 
 
@@ -57,6 +71,9 @@ def status_of(done: Done, fail_under: float | None) -> int:
         print(f"qfm-metric: {done.failed} of {total} failed", file=sys.stderr)
     if done.failed or not total:
         return 1
+    if done.lacking:
+        print(f"qfm-metric: {done.lacking} of {total} are not as required", file=sys.stderr)
+        return 3
     if fail_under is not None and done.lowest < fail_under:
         print(f"qfm-metric: the lowest score is {done.lowest:.{DECIMALS}f}", file=sys.stderr)
         return 3
@@ -83,11 +100,3 @@ def ranked(rows: Iterable[Row], first: str, top: int | None) -> Iterator[Row]:
     yield from failed
     if stopped:
         raise stopped
-
-
-def with_progress(rows: Iterable[Row]) -> Iterator[Row]:
-    """Count on standard error, on one line."""
-    from huggingface_hub import utils  # slow to import
-
-    progress: Any = utils.tqdm  # type: ignore[attr-defined]  # as the Hub's own downloads show theirs
-    yield from progress(rows, unit=" pictures", file=sys.stderr)

@@ -3,11 +3,11 @@
 import glob
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..images import IMAGE_SUFFIXES
+from ..decoding.suffixes import IMAGE_SUFFIXES
 from .parser import warn
 
 COMPANION_FOLDERS = {"__macosx", "@eadir", ".thumbnails"}  # what macOS, Synology and Linux desktops put beside pictures
@@ -21,7 +21,8 @@ class Scan:
         recursive: Look into the folders of folders.
         skip: A folder that is not looked into.
         null: What standard input lists is parted by NUL instead of by lines, as by `find -print0`.
-        quiet: Say nothing of what is passed over, nor of folders that cannot be looked into; they yield nothing then.
+        quiet: Say nothing of what is passed over.
+        skip_unreadable: Folders that cannot be looked into yield nothing, and not themselves.
 
     Attributes:
         companions: How many files were passed over because a system had put them beside a picture (`._IMG.JPG`).
@@ -34,8 +35,11 @@ class Scan:
         skip: str | None = None,
         null: bool = False,
         quiet: bool = False,
+        skip_unreadable: bool = False,
     ) -> None:
-        self.paths, self.recursive, self.skip, self.null, self.quiet = paths, recursive, skip, null, quiet
+        self.paths, self.recursive, self.skip, self.null = paths, recursive, skip, null
+        self.skip_unreadable = skip_unreadable
+        self._warn: Callable[[str], object] = (lambda message: None) if quiet else warn
         self.companions = 0
 
     def __iter__(self) -> Iterator[str]:
@@ -50,8 +54,8 @@ class Scan:
                     yield from self._look_into(match)
             else:
                 yield from self._look_into(path)
-        if self.companions and not self.quiet:
-            warn(f"{self.companions} files passed over that belong to others (such as ._IMG.JPG)")
+        if self.companions:
+            self._warn(f"{self.companions} files passed over that belong to others (such as ._IMG.JPG)")
 
     def _look_into(self, path: str) -> Iterator[str]:
         """A folder as the pictures in it, in order of name; anything else as it is."""
@@ -64,10 +68,9 @@ class Scan:
             with os.scandir(path) as entries:  # folder by folder: the list of millions of files is never whole
                 found = sorted((entry.name, _is_folder(entry), entry.is_symlink()) for entry in entries)
         except OSError as error:
-            if self.quiet:
-                return
-            warn(f"cannot look into {error.filename}: {error.strerror}")
-            yield str(Path(path))  # gets an error row: its pictures are missing from the results
+            self._warn(f"cannot look into {error.filename}: {error.strerror}")
+            if not self.skip_unreadable:
+                yield str(Path(path))  # gets an error row: its pictures are missing from the results
             return
         for name, is_folder, is_link in found:
             inside = str(Path(path, name))

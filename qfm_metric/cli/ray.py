@@ -12,15 +12,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..folder import DTYPES
 from ..folder.formats import key
 from ..folder.journal import UsageError
 from ..folder.row import Row, read_row
 from ..folder.uris import is_uri, list_images
-from ..score import Metric
 from .paths import Scan
+
+if TYPE_CHECKING:
+    from ..score import Metric
 
 TABLE = ".parquet"
 BLOCK = 8  # batches that a worker takes on at a time, and does again if it is lost
@@ -43,7 +44,7 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
         refuse(f"--num-gpus: expected more than 0, and --device cuda, got {args.num_gpus} and {args.device}")
 
 
-def score(args: argparse.Namespace, metric: Metric, done: "Counter[bytes]") -> Iterator[Row]:
+def score(args: argparse.Namespace, metric: "Metric", done: "Counter[bytes]") -> Iterator[Row]:
     """The rows of all images that have none yet, in the order given; tables of encoded images come last.
 
     Raises:
@@ -63,29 +64,31 @@ def score(args: argparse.Namespace, metric: Metric, done: "Counter[bytes]") -> I
             dataset = ray.data.read_parquet(table).select_columns(_columns(table, args.column or "path"))
             # Workers that hold every core from the start would leave none to read the table with.
             blocks = dataset.repartition(target_num_rows_per_block=BLOCK * args.batch_size)
-            yield from _rows(args, metric, blocks, args.column or "path", (1, args.workers))
+            yield from _rows(args, metric, blocks, args.column or "path", (1, args.workers or 1))
 
 
-def _score_places(args: argparse.Namespace, metric: Metric, places: list[Place]) -> Iterator[Row]:
+def _score_places(args: argparse.Namespace, metric: "Metric", places: list[Place]) -> Iterator[Row]:
     import pyarrow as pa
     import ray.data
 
     if not places:
         return
-    share = math.ceil(len(places) / (2 * args.workers))  # a few images are shared out, too
+    share = math.ceil(len(places) / (2 * (args.workers or 1)))  # a few images are shared out, too
     size = min(share, BLOCK * args.batch_size)
     parts = (places[start : start + size] for start in range(0, len(places), size))
     blocks = [pa.table({"path": [name for name, _ in part], "at": [at for _, at in part]}) for part in parts]
-    yield from _rows(args, metric, ray.data.from_arrow(blocks), "at", args.workers)
+    yield from _rows(args, metric, ray.data.from_arrow(blocks), "at", args.workers or 1)
 
 
 def _rows(
     args: argparse.Namespace,
-    metric: Metric,
+    metric: "Metric",
     dataset: Any,
     column: str,
     workers: int | tuple[int, int],
 ) -> Iterator[Row]:
+    import torch
+
     from ..adapters.ray import score_dataset
 
     scored = score_dataset(
@@ -97,7 +100,8 @@ def _rows(
         num_gpus=0 if args.device == "cpu" else args.num_gpus or 1,
         batch_size=args.batch_size,
         tile=args.tile,
-        dtype=DTYPES[args.dtype],
+        dtype=getattr(torch, args.dtype),
+        explain=bool(args.explain),
         facts=bool(args.facts),
         projection=args.projection,
     )

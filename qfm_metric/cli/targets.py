@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ..decoding.suffixes import IMAGE_SUFFIXES
 from ..folder.formats import FORMATS, has_scores_alone
 from ..folder.journal import run_file
 from ..folder.row import read_row
-from ..images import IMAGE_SUFFIXES
 
 HEAD = 2**16  # bytes that are looked at
 PAGE = b'<meta name="generator" content="qfm-metric">'

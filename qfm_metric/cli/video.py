@@ -6,32 +6,18 @@ Exit status: 0 all is well, 1 a film could not be read or has damaged parts, 2 w
 
 import argparse
 import importlib.util
-import io
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from PIL import Image
-
-from ..atomic import whole_file
-from ..folder import check_options
-from ..folder.formats import FORMATS, UNPRINTABLE
-from ..folder.journal import Done, Journal, UsageError
-from ..folder.row import COLUMNS, DECIMALS, Row
-from ..html.document import shown
-from ..html.films import FilmPage, Strip
-from ..images import Pixels
-from ..score import Metric
-from ..video import VideoError, VideoScore, score_frames
-from ..video.frames import Frames
+from ..folder.formats import FORMATS
+from ..folder.journal import UsageError
+from ..folder.options import check_options
 from . import FILMS
-from .options import add_metric_options, check_device, load_metric, refusing
-from .output import counted, format_of, to_screen, write_rows
-from .parser import Parser, warn
-from .targets import check_target, is_page, is_table, never
+from .options import add_format_options, add_metric_options, limit_threads, refusing
+from .output import format_of, take_any_name
+from .parser import Parser
+from .progress import Progress
+from .targets import check_target, is_page, is_table, never, output_file
 
 
 def main(argv: Sequence[str]) -> int:
@@ -39,13 +25,15 @@ def main(argv: Sequence[str]) -> int:
     parser = build_parser()
     args = parser.parse_intermixed_args(argv)
     check(args, parser.error)
-    metric = load_metric(args, parser.error, args.device)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors=UNPRINTABLE)
-    try:
-        return Films(args, metric).run()
-    except UsageError as error:
-        parser.error(str(error))
+    take_any_name()
+    limit_threads(args.threads or 1)
+    with Progress(None) as progress:
+        from .films import score_films  # imports torch, which is slow; whoever asks for help does not wait for it
+
+        try:
+            return score_films(args, progress, parser.error)
+        except UsageError as error:
+            parser.error(str(error))
 
 
 def build_parser() -> Parser:
@@ -57,10 +45,8 @@ def build_parser() -> Parser:
     )
     add = parser.add_argument
     add("paths", nargs="+", metavar="CLIP", help=f"films: {', '.join(FILMS)}")
-    form = parser.add_mutually_exclusive_group()
-    for name, kind in FORMATS.items():
-        form.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=kind.help)
-    add("-o", "--output", metavar="FILE", help="write rows to FILE")
+    add_format_options(parser, FORMATS)
+    add("-o", "--output", type=output_file, metavar="FILE", help="write rows to FILE")
     add("--fps", type=float, default=1.0, metavar="X", help="frames a second, and the first of each scene (default: 1)")
     add("--best-frame", metavar="FILE", help="write the frame with the highest score as a PNG, too")
     add("--html", metavar="FILE", help="write a self-contained page, too: a strip in time, and the frames")
@@ -90,72 +76,3 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     check_target("-o", args.output, is_table(args.format), args.paths, refuse)
     check_target("--html", args.html, is_page, args.paths, refuse)
     check_target("--best-frame", args.best_frame, never, args.paths, refuse, picture=True)
-    check_device(args, refuse)
-
-
-class Films:
-    """A run over films: rows as they come, then what is made of them."""
-
-    def __init__(self, args: argparse.Namespace, metric: Metric) -> None:
-        self.args, self.metric = args, metric
-        self.page = FilmPage() if args.html else None
-        self.best: tuple[float, Pixels] | None = None
-        self.failed = self.below = False
-
-    def run(self) -> int:
-        """Score and write; the exit status."""
-        args, form, write = self.args, format_of(self.args.format), to_screen
-        journal = Journal(Path(args.output), form) if args.output else None
-        with ExitStack() as opened:
-            if journal:
-                write = opened.enter_context(journal.begin({"signature": self.metric.signature}, resume=False)[0]).write
-            write_rows(counted(self.rows(), Done()), write, form, tuple(COLUMNS), self.metric.signature)
-        if journal:
-            journal.finish(tuple(COLUMNS))
-        if self.best:
-            with whole_file(args.best_frame, "wb") as file:
-                Image.fromarray(self.best[1]).save(file, "PNG")
-        if self.page:
-            title = os.path.basename(args.paths[0]) if len(args.paths) == 1 else f"{len(args.paths)} films"
-            self.page.write(args.html, title=title, signature=self.metric.signature)
-        return 1 if self.failed else 3 if self.below else 0
-
-    def rows(self) -> Iterator[Row]:
-        """Of all films, one after the other; one that cannot be read has a row with its error."""
-        for path in self.args.paths:
-            frames, rows, times = Frames(path, self.args.fps), list[Row](), list[float]()
-            try:
-                for row, time, pixels in score_frames(frames, self.metric):
-                    rows.append(row)
-                    times.append(time)
-                    self.see(path, row, pixels)
-                    yield row
-            except VideoError as error:
-                self.failed = True
-                yield Row(path, error=str(error))
-            if rows:
-                self.sum_up(path, VideoScore(rows, times, frames.damaged), frames.seconds)
-
-    def see(self, path: str, row: Row, pixels: Pixels) -> None:
-        """Keep of a frame what the page and the best frame need."""
-        if self.page:
-            self.page.add(path, row, pixels)
-        if self.args.best_frame and row.score is not None and (self.best is None or row.score > self.best[0]):
-            self.best = row.score, pixels
-
-    def sum_up(self, path: str, found: VideoScore, seconds: float) -> None:
-        """Say what a film comes to."""
-        facts = [
-            ("frames", f"{len(found.rows):,}"),
-            ("mean", f"{found.mean:.{DECIMALS}f}"),
-            ("lowest tenth", f"{found.lowest_tenth:.{DECIMALS}f}"),
-            ("deviation", f"{found.deviation:.{DECIMALS}f}"),
-            ("best", f"{found.scores[found.best]:.{DECIMALS}f} at {found.times[found.best]:.3f} s"),
-        ]
-        if found.damaged:
-            self.failed = True
-            facts.append(("damaged parts", f"{found.damaged:,}"))
-        warn(f"{shown(path)}: " + ", ".join(f"{name} {value}" for name, value in facts))
-        self.below |= self.args.fail_under is not None and round(found.mean, DECIMALS) < self.args.fail_under
-        if self.page:
-            self.page.strips.append(Strip(path, facts, found.rows, found.times, seconds))

@@ -4,26 +4,26 @@ Rows go to standard output or `-o FILE`, with which the next run goes on. Exit s
 """
 
 import argparse
-import io
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..folder import check_options, score_files
 from ..folder.arrivals import arrivals
-from ..folder.formats import FORMATS, UNPRINTABLE
+from ..folder.formats import FORMATS
 from ..folder.journal import Done, Journal, UsageError
+from ..folder.options import check_options
 from ..folder.row import COLUMNS, Row
-from ..score import Metric
-from .options import add_metric_options, check_device, load_metric, refusing
-from .output import counted, format_of, to_screen, write_rows
+from .options import add_format_options, add_metric_options, limit_threads, refusing
+from .output import counted, format_of, take_any_name, write_rows
 from .parser import Parser
 from .paths import Scan
-from .score import settings
-from .targets import check_target, is_table
+from .progress import Progress
+from .targets import check_target, is_table, output_file
+
+if TYPE_CHECKING:
+    from ..score import Metric
 
 GROWING = {name: form for name, form in FORMATS.items() if form.resumable and not form.convert}
 
@@ -33,11 +33,14 @@ def main(argv: Sequence[str]) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     check(args, parser.error)
-    metric = load_metric(args, parser.error, args.device)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors=UNPRINTABLE)
+    take_any_name()
+    limit_threads(args.threads or 1)
+    from .metric import check_device, load_metric  # import torch, which is slow
+    from .run import choose_runtime
+
+    check_device(args, parser.error)
     try:
-        watch(args, metric)
+        watch(args, choose_runtime(args, load_metric(args, parser.error, args.device)))
     except UsageError as error:
         parser.error(str(error))
     return 0
@@ -52,13 +55,12 @@ def build_parser() -> Parser:
         epilog="With -o FILE the next run goes on where this one was. Exit status: 2 wrong usage, 130 interrupted.",
     )
     add = parser.add_argument
-    add("folder", metavar="FOLDER", nargs="+", help="a folder; it may be missing, and come and go")
-    form = parser.add_mutually_exclusive_group()
-    for name, kind in GROWING.items():
-        form.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=kind.help)
+    add("paths", metavar="FOLDER", nargs="+", help="a folder; it may be missing, and come and go")
+    add_format_options(parser, GROWING)
     add(
         "-o",
         "--output",
+        type=output_file,
         metavar="FILE",
         help="write rows to FILE, and go on with those it has (needs --jsonl or --csv)",
     )
@@ -75,7 +77,18 @@ def build_parser() -> Parser:
     )
     add_metric_options(parser)
     # The same settings as of a run of `qfm-metric` without options: either goes on with the other's file.
-    parser.set_defaults(tile=None, dtype="float32", map=None, onnx=None)
+    parser.set_defaults(
+        engine="local",
+        resume=True,
+        runtime="auto",
+        tile=None,
+        dtype="float32",
+        map=None,
+        null=False,
+        explain=None,
+        facts=None,
+        projection="auto",
+    )
     return parser
 
 
@@ -88,23 +101,24 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
         check_options(threads=args.threads)
     if args.output and args.format is None:
         refuse(f"-o: expected one of {', '.join(f'--{name}' for name in GROWING)}, which can be gone on with")
-    for folder in args.folder:
+    for folder in args.paths:
         if os.path.lexists(folder) and not os.path.isdir(folder):
             refuse(f"{folder}: expected a folder, got a file")
-    check_target("-o", args.output, is_table(args.format), args.folder, refuse)
-    check_device(args, refuse)
+    check_target("-o", args.output, is_table(args.format), args.paths, refuse)
 
 
-def watch(args: argparse.Namespace, metric: Metric) -> None:
+def watch(args: argparse.Namespace, metric: "Metric") -> None:
     """Score and write."""
-    form, done, write = format_of(args.format), Done(), to_screen
+    from .run import settings
+
+    form, done, write = format_of(args.format), Done(), Progress(None, quiet=True).write_above
     with ExitStack() as opened:
         if args.output:
             file, done = Journal(Path(args.output), form).begin(settings(args, metric), resume=True)
             write = opened.enter_context(file).write
         rows = arrivals(
             lambda: _scan(args),
-            lambda path: _score(path, metric),
+            lambda path: _score(path, metric, args.projection),
             done.paths.copy(),
             every=args.every,
             patience=args.patience,
@@ -114,8 +128,14 @@ def watch(args: argparse.Namespace, metric: Metric) -> None:
 
 def _scan(args: argparse.Namespace) -> Iterator[str]:
     """The pictures in those folders that are there now."""
-    return iter(Scan([folder for folder in args.folder if os.path.isdir(folder)], args.recursive, quiet=True))
+    return iter(
+        Scan(
+            [folder for folder in args.paths if os.path.isdir(folder)], args.recursive, quiet=True, skip_unreadable=True
+        )
+    )
 
 
-def _score(path: str, metric: Metric) -> Row:
-    return next(iter(score_files([path], metric)))
+def _score(path: str, metric: "Metric", projection: str) -> Row:
+    from ..folder.stream import score_files
+
+    return next(iter(score_files([path], metric, projection=projection)))

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import PurePath
 
-from ..images import IMAGE_SUFFIXES
+from ..decoding.suffixes import IMAGE_SUFFIXES
 
 _RAW = "3fr arw cr2 cr3 crw dcr dng erf iiq kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f"
 RAW_SUFFIXES = frozenset(f".{suffix}" for suffix in _RAW.split())

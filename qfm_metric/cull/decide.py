@@ -4,7 +4,7 @@ from collections.abc import Callable
 from enum import Enum
 from functools import partial
 
-from ..folder.row import COLUMNS, DECIMALS, EXTRA_COLUMNS, Row
+from ..folder.row import DECIMALS, Row
 from ..requirements import Requirement
 from ..scale import BANDS
 
@@ -31,9 +31,6 @@ PRESETS: dict[str, tuple[float, float]] = {
     "strict": (_ENDS["fair"], _ENDS["good"]),
 }
 """By name: the score from which on a picture is looked at, and that from which on it is kept."""
-
-NUMBERS = frozenset(name for name, kind in {**COLUMNS, **EXTRA_COLUMNS}.items() if kind in (int, float))
-"""Columns of a row that can be required to be something."""
 
 
 def by_preset(name: str) -> Decide:

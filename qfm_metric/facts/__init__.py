@@ -6,7 +6,6 @@ Each is measured, with a method and limits that docs/facts.md states.
 import io
 import os
 import stat
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -51,18 +50,6 @@ class Facts:
     bits: int | None
 
 
-FACT_COLUMNS: Mapping[str, type] = {
-    "jpeg_quality": int,
-    "jpeg_tables": str,
-    "recompressed": int,
-    "earlier_quality": int,
-    "enlarged": float,
-    "shadows": float,
-    "highlights": float,
-    "bits": int,
-}
-"""Name and type of the columns that facts add to a table; `recompressed` is 1 or 0."""
-
 _CUT_TO_8_BITS = ("AVIF", "HEIF", "JPEG2000")  # formats whose deeper colours come as 8 bits, and nothing tells
 
 
@@ -79,12 +66,6 @@ class Encoding:
     jpeg_tables: str | None = None
     recompressed: bool | None = None
     earlier_quality: int | None = None
-
-
-def facts_columns(facts: Facts) -> dict[str, str | float | int | None]:
-    """The facts by the names in `FACT_COLUMNS`."""
-    values = {name: getattr(facts, name) for name in FACT_COLUMNS}
-    return values | {"recompressed": None if facts.recompressed is None else int(facts.recompressed)}
 
 
 def file_facts(source: str | os.PathLike[str] | bytes) -> Facts:

@@ -35,12 +35,14 @@ class Done:
         paths: How often each path (see `key`) has a row.
         failed: Rows with an error.
         lowest: The lowest score; 1 if there is none.
+        lacking: Rows that are not as required.
         end: Where the last whole row ends.
     """
 
     paths: "Counter[bytes]" = field(default_factory=Counter)
     failed: int = 0
     lowest: float = 1.0
+    lacking: int = 0
     end: int = 0
 
     def count(self, row: Row) -> None:
@@ -213,6 +215,15 @@ def lock_file(file: IO[bytes]) -> bool:
 def run_file(path: Path) -> Path:
     """Where the settings of a file of rows are."""
     return Path(f"{path}.run.json")
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings that a file of rows was begun with; none if they are not known."""
+    try:
+        found = json.loads(run_file(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def skip_done(paths: Iterable[str], done: "Counter[bytes]") -> Iterator[str]:

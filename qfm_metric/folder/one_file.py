@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..facts import facts_columns, facts_of, jpeg_bytes, read_encoding
+from ..defects import top_defect
+from ..facts import Facts, facts_of, jpeg_bytes, read_encoding
 from ..images import ImageError, Pixels, file_bytes, is_blank, naming, open_image, read_pixels
 from ..overlay import draw_overlay, save_overlay
 from ..panorama.gpano import projection_of
 from ..panorama.score import around, rate_around
-from ..score import GPU_BATCH, Metric, Rating, Views
-from .row import Row, Value
+from ..score import GPU_BATCH, Metric, Rating, Views, common_note
+from .row import FACT_COLUMNS, Row, Value
 from .tiles import split_tiles
 
 EQUIRECTANGULAR = "equirectangular"  # in a row's note
@@ -48,7 +49,7 @@ class OneFile:
     """Scores files one by one, or some at a time: `look` at each, then `finish` them together.
 
     Attributes:
-        metric, tile, dtype, maps, facts, projection: See `score_files`.
+        metric, tile, dtype, maps, explain, facts, projection: See `score_files`.
         wait: For room to decode a picture.
     """
 
@@ -56,6 +57,7 @@ class OneFile:
     tile: int | None = None
     dtype: torch.dtype = torch.float32
     maps: str | None = None
+    explain: bool = False
     facts: bool = False
     projection: str = "flat"
     wait: Wait = no_wait
@@ -72,8 +74,9 @@ class OneFile:
                 for i in range(0, len(tiles), GPU_BATCH):  # the views of all tiles would take 8 times the pixels
                     found += self._rate([self._views(path, tile) for tile in tiles[i : i + GPU_BATCH]])
                 scores = [rating.score for rating in found]
-                row = replace(_without_score(path, pixels), score=sum(scores) / len(scores))
-                return replace(row, extra={"lowest": min(scores), **facts})
+                row = _without_score(path, pixels)
+                mean, note = sum(scores) / len(scores), row.note or common_note(found)
+                return replace(row, score=mean, note=note, extra={"lowest": min(scores), **facts})
         except ImageError as error:
             return Row(path, error=str(error))
 
@@ -97,7 +100,9 @@ class OneFile:
         for row, views in looked:
             if views is not None:
                 rating = next(found)
-                row = replace(row, score=rating.score, std=rating.std)
+                row = replace(row, score=rating.score, std=rating.std, note=row.note or rating.note)
+                if self.explain:
+                    row = replace(row, extra={**row.extra, **defect_columns(rating.defects)})
                 if rating.quality_map is not None:
                     whole = self.metric.show(views, (row.height or 1, row.width or 1))
                     row = self._with_map(row, whole, rating.quality_map)
@@ -124,7 +129,9 @@ class OneFile:
                 return _noted(row, f"{EQUIRECTANGULAR}, scored as flat: {str(error).split(';')[0]}")
         with self._precision():
             found = rate_around(self.metric, looked, maps=self.maps is not None)
-        row = _noted(replace(row, score=found.score), EQUIRECTANGULAR)
+        row = _noted(replace(row, score=found.score, note=row.note or found.note), EQUIRECTANGULAR)
+        if self.explain:
+            row = replace(row, extra={**row.extra, **defect_columns(found.defects)})
         if found.quality_map is None:
             return row
         return self._with_map(row, looked.small, found.quality_map.nan_to_num(found.score))
@@ -169,3 +176,15 @@ def _noted(row: Row, note: str) -> Row:
 
 def path_of(source: Source) -> str:
     return source.path if isinstance(source, EncodedImage) else source
+
+
+def defect_columns(costs: Mapping[str, float] | None) -> dict[str, Value]:
+    """What is wrong by the names in `DEFECT_COLUMNS`."""
+    assert costs is not None  # the metric has `defects`
+    return {"top_defect": top_defect(costs), **costs}
+
+
+def facts_columns(facts: Facts) -> dict[str, Value]:
+    """The facts by the names in `FACT_COLUMNS`."""
+    values = {name: getattr(facts, name) for name in FACT_COLUMNS}
+    return values | {"recompressed": None if facts.recompressed is None else int(facts.recompressed)}

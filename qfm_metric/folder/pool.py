@@ -10,12 +10,20 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from PIL import Image
@@ -24,6 +32,17 @@ from .one_file import OneFile, Source, Wait, path_of
 from .row import Row
 
 T = TypeVar("T")
+FARTHEST = (
+    1024  # rows that are kept while a large picture before them is scored; a worker does some ten small ones a second
+)
+
+
+@dataclass
+class _Work(Generic[T]):
+    """Something that was handed to a worker."""
+
+    source: Source
+    future: "Future[T]"
 
 
 def on_gpu(names: Iterator[Source], one_file: OneFile, workers: int, batch_size: int, room: int) -> Iterator[Row]:
@@ -56,8 +75,8 @@ def in_processes(names: Iterator[Source], one_file: OneFile, workers: int, threa
             pickle.dump(one_file, file)
 
         def start() -> Executor:
-            wait = Room(room, context.Condition(), context.RawValue("q", room))
-            pool = ProcessPoolExecutor(workers, context, _begin, (settings, threads, wait))
+            shared = Room(room, context.Condition(), context.RawValue("q", room))
+            pool = ProcessPoolExecutor(workers, context, _begin, (settings, threads, shared))
             try:
                 _submit(pool, _begun).result()
             except BrokenExecutor as error:
@@ -70,7 +89,7 @@ def in_processes(names: Iterator[Source], one_file: OneFile, workers: int, threa
                 raise
             return pool
 
-        yield from _in_order(names, start, _work, 2 * workers, _died)
+        yield from _in_order(names, start, _work, 2 * workers, _died, FARTHEST)
 
 
 def _died(source: Source) -> Row:
@@ -86,27 +105,45 @@ def _in_order(
     work: Callable[[Any], T],
     ahead: int,
     died: Callable[[Source], T] | None = None,
+    farthest: int = 0,
 ) -> Iterator[T]:
-    """`work(name)` of each name, in order, at most `ahead` of them under way."""
-    pool, waiting = start(), deque[tuple[Source, Future[T]]]()
+    """`work(name)` of each name, in order.
+
+    Args:
+        ahead: At most so many are under way.
+        died: What is said of a name that ends its worker.
+        farthest: At most so many are taken and not yielded, or `ahead`: what waits for a slow one before it is kept.
+    """
+    pool, waiting, busy = start(), deque[_Work[T]](), dict[Future[T], _Work[T]]()
     try:
         while True:
-            for name in islice(names, ahead - len(waiting)):
-                waiting.append((name, _submit(pool, work, name)))
+            for name in islice(names, min(ahead - len(busy), max(ahead, farthest) - len(waiting))):
+                waiting.append(_Work(name, _submit(pool, work, name)))
+                busy[waiting[-1].future] = waiting[-1]
             if not waiting:
                 return
-            if died is None or not _broken(waiting[0][1]):
-                yield waiting.popleft()[1].result()
+            first = waiting[0]
+            if not first.future.done():
+                wait(busy, return_when=FIRST_COMPLETED)
+            for future in [future for future in busy if future.done()]:
+                other = busy.pop(future)
+                if not _broken(future):
+                    other.source = path_of(other.source)  # without the bytes that an encoded image holds
+            if not first.future.done():
+                continue
+            if died is None or not _broken(first.future):
+                yield waiting.popleft().future.result()
                 continue
             pool.shutdown()  # a worker process died, and the executor ended the others
             pool = start()
-            for name, future in waiting:
-                again = _submit(pool, work, name) if _broken(future) else future
+            for one in waiting:
+                again = _submit(pool, work, one.source) if _broken(one.future) else one.future
                 if _broken(again):  # with nothing beside it: so it was this one
                     pool.shutdown()
                     pool = start()
-                yield died(name) if _broken(again) else again.result()
+                yield died(one.source) if _broken(again) else again.result()
             waiting.clear()
+            busy.clear()
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -131,14 +168,17 @@ def _broken(future: "Future[Any]") -> bool:
 
 
 class Room:
-    """Pixels that may be decoded at the same time, over all workers; more than there are at all go alone."""
+    """Pixels that may be decoded at the same time, over all workers.
+
+    A picture takes three quarters of them at most, so that small ones go on beside a large one.
+    """
 
     def __init__(self, pixels: int, changed: Any, free: Any) -> None:
         self.pixels, self.changed, self.free = pixels, changed, free
 
     @contextmanager
     def __call__(self, pixels: int) -> Iterator[None]:
-        share = min(pixels, self.pixels)
+        share = min(pixels, self.pixels - self.pixels // 4)
         with self.changed:
             self.changed.wait_for(lambda: self.free.value >= share)
             self.free.value -= share
@@ -153,7 +193,7 @@ class Room:
 _one_file: OneFile  # of a worker process
 
 
-def _begin(settings: str, threads: int, wait: Wait) -> None:
+def _begin(settings: str, threads: int, room: Wait) -> None:
     """Make this process a worker."""
     global _one_file
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one ends the others
@@ -161,7 +201,7 @@ def _begin(settings: str, threads: int, wait: Wait) -> None:
     torch.set_num_threads(threads)
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the error above twice that size stays
     with open(settings, "rb") as file:
-        _one_file = replace(pickle.load(file), wait=wait)
+        _one_file = replace(pickle.load(file), wait=room)
 
 
 def _leave_with_parent() -> None:

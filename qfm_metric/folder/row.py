@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from ..facts import FACT_COLUMNS
+from ..defects import NAMES
 
 Value: TypeAlias = str | float | int | None
 
@@ -20,8 +20,23 @@ COLUMNS: Mapping[str, type] = {
     "note": str,
 }
 """Name and type of the columns that every table has, in their order: the fields of `Row`."""
-EXTRA_COLUMNS: Mapping[str, type] = {"lowest": float, **FACT_COLUMNS, "map": str}
+FACT_COLUMNS: Mapping[str, type] = {
+    "jpeg_quality": int,
+    "jpeg_tables": str,
+    "recompressed": int,
+    "earlier_quality": int,
+    "enlarged": float,
+    "shadows": float,
+    "highlights": float,
+    "bits": int,
+}
+"""Name and type of the columns that `qfm_metric.facts` add to a table; `recompressed` is 1 or 0."""
+DEFECT_COLUMNS: Mapping[str, type] = {"top_defect": str, **dict.fromkeys(NAMES, float)}
+"""Name and type of the columns that say what is wrong: what costs most, and what each of `qfm_metric.defects` costs."""
+EXTRA_COLUMNS: Mapping[str, type] = {"lowest": float, **DEFECT_COLUMNS, **FACT_COLUMNS, "map": str}
 """Columns that a table has where they were asked for: keys of `Row.extra`."""
+NUMBERS = frozenset(name for name, kind in {**COLUMNS, **EXTRA_COLUMNS}.items() if kind in (int, float))
+"""Columns of which something can be required (`qfm_metric.requirements`)."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +49,10 @@ class Row:
         std: Expected standard deviation of people's mean opinion about the score, in its units; None: not known.
         width, height: Of the upright picture in pixels; None if there is an error.
         error: None if there is a score.
-        note: What to bear in mind about the score, such as `blank` or `equirectangular`; None: nothing.
-        extra: Named columns that were asked for: `lowest`, the lowest score of a tile; those of
-            `qfm_metric.facts.FACT_COLUMNS`; `map`, the path of the overlay that was written, see `qfm_metric.overlay`.
+        note: What to bear in mind about the score, such as `blank` or `not a photograph`; None: nothing.
+        extra: Named columns that were asked for: `lowest`, the lowest score of a tile; those of `DEFECT_COLUMNS`, of
+            which `top_defect` is empty where nothing stands out; those of `FACT_COLUMNS`; `map`, the path of the
+            overlay that was written, see `qfm_metric.overlay`.
     """
 
     path: str
@@ -54,9 +70,12 @@ class Row:
         return round(found, DECIMALS) if isinstance(found, float) else found
 
 
-def columns_with(*, tiles: bool = False, facts: bool = False, maps: bool = False) -> tuple[str, ...]:
+def columns_with(
+    *, tiles: bool = False, explain: bool = False, facts: bool = False, maps: bool = False
+) -> tuple[str, ...]:
     """Names of the columns of a table, of which these are asked for."""
-    wanted = {"lowest": tiles, **dict.fromkeys(FACT_COLUMNS, facts), "map": maps}
+    told, found = dict.fromkeys(DEFECT_COLUMNS, explain), dict.fromkeys(FACT_COLUMNS, facts)
+    wanted = {"lowest": tiles, **told, **found, "map": maps}
     return (*COLUMNS, *(name for name in EXTRA_COLUMNS if wanted[name]))
 
 

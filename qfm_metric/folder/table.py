@@ -8,9 +8,9 @@ from typing import Any
 
 from ..images import ImageError
 from ..score import Metric
-from . import score_files
 from .one_file import EncodedImage
 from .row import Row
+from .stream import score_files
 
 BATCH = 64  # rows of encoded pictures that are in memory at a time
 FIELD = 2**31 - 1  # bytes of a field in a CSV file: what a C long holds everywhere

@@ -7,7 +7,8 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from ..images import IMAGE_SUFFIXES, ImageError
+from ..decoding.errors import ImageError
+from ..decoding.suffixes import IMAGE_SUFFIXES
 
 
 def is_uri(path: str) -> bool:

@@ -4,9 +4,10 @@ import html
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..atomic import whole_file
-from ..compare import Comparison
+from ..defects import NAMES as DEFECTS
 from ..folder.row import Row
 from .document import (
     BINS,
@@ -24,9 +25,14 @@ from .document import (
 )
 from .thumbnails import LARGE, SMALL, thumbnail_if_readable
 
+if TYPE_CHECKING:
+    from ..compare import Comparison
+
 LIMIT = 5_000  # cards of a page
 LARGE_LIMIT = 50  # the first ones have large pictures
 NAMES = 1_000  # listed of those that were left out
+TOLD = 0.01  # a difference in what a defect costs that is told
+MOST_DEFECTS = 3  # that are told
 WINNERS = {"A": ("A better", 1), "B": ("B better", 4), "": ("equal", 5)}  # word and colour
 SIDES = {"A": ("A", 1), "B": ("B", 4)}
 RANGES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of differences in a histogram
@@ -40,7 +46,7 @@ SINGLE_SORTS = [("worst first", "order"), ("best first", "falling"), ("name", "n
 
 
 def write_comparison(
-    comparison: Comparison,
+    comparison: "Comparison",
     a: Mapping[str, Row],
     b: Mapping[str, Row],
     path: str | os.PathLike[str],
@@ -80,14 +86,14 @@ def write_comparison(
         sorts=PAIR_SORTS if comparison.paired else SINGLE_SORTS,
         total=len(cards),
         kept="those that differ most" if comparison.paired else "the worst",
-        summary=table(facts(comparison, titles)) + _left_out(comparison),
+        summary=table([*facts(comparison, titles), *defect_facts(a, b)]) + _left_out(comparison),
         footer=paragraph(signature) if signature else "",
     )
     with whole_file(path, newline="\n") as file:
         write_page(file, head, _with_pictures(cards[:limit], large), os.path.dirname(os.path.abspath(path)))
 
 
-def facts(comparison: Comparison, titles: tuple[str, str]) -> list[tuple[str, str]]:
+def facts(comparison: "Comparison", titles: tuple[str, str]) -> list[tuple[str, str]]:
     """The comparison as names and values to show."""
     found = [
         (f"{side}: {shown(title)}", "nothing scored" if mean is None else f"mean {mean:.3f} of {count:,}")
@@ -109,7 +115,20 @@ def facts(comparison: Comparison, titles: tuple[str, str]) -> list[tuple[str, st
     return [*found, ("paired", how)]
 
 
-def left_out(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
+def defect_facts(a: Mapping[str, Row], b: Mapping[str, Row]) -> list[tuple[str, str]]:
+    """The defects whose mean cost differs most between the sides, as names and values to show; none if not known."""
+    sides = [[row for row in rows.values() if row.score is not None] for rows in (a, b)]
+    found = []
+    for name in DEFECTS:
+        costs = [[cost for row in side if isinstance(cost := row.value(name), float)] for side in sides]
+        if all(costs):
+            mean_a, mean_b = (sum(side) / len(side) for side in costs)
+            found.append((abs(mean_b - mean_a), name, mean_a, mean_b))
+    most = [entry for entry in sorted(found, reverse=True) if entry[0] >= TOLD][:MOST_DEFECTS]
+    return [(name.replace("_", " "), f"costs {before:.3f} in A, {after:.3f} in B") for _, name, before, after in most]
+
+
+def left_out(comparison: "Comparison") -> Iterator[tuple[str, list[str]]]:
     """What was not compared: why, and which names."""
     for why, names in (
         ("only in A", comparison.unmatched_a),
@@ -121,7 +140,7 @@ def left_out(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
             yield f"{why}: {len(names):,}", [shown(name) for name in names]
 
 
-def _left_out(comparison: Comparison) -> str:
+def _left_out(comparison: "Comparison") -> str:
     def details(why: str, names: list[str]) -> str:
         more = [f"and {len(names) - NAMES:,} more"] if len(names) > NAMES else []
         items = "".join(f"<li>{html.escape(name)}</li>" for name in [*names[:NAMES], *more])
@@ -130,7 +149,7 @@ def _left_out(comparison: Comparison) -> str:
     return "".join(details(why, names) for why, names in left_out(comparison))
 
 
-def _pairs(comparison: Comparison, a: Mapping[str, Row], b: Mapping[str, Row]) -> list[Card]:
+def _pairs(comparison: "Comparison", a: Mapping[str, Row], b: Mapping[str, Row]) -> list[Card]:
     winners = list(WINNERS)
     return [
         Card(
@@ -154,7 +173,7 @@ def _singles(a: Mapping[str, Row], b: Mapping[str, Row]) -> list[Card]:
     return sorted(cards, key=lambda card: card.value or 0.0)
 
 
-def _differences(comparison: Comparison) -> Scale:
+def _differences(comparison: "Comparison") -> Scale:
     """As wide as the largest difference asks for."""
     most = max((abs(pair.difference) for pair in comparison.pairs), default=0.0)
     side = next((side for side in RANGES if most <= side), RANGES[-1])

@@ -17,6 +17,7 @@ from importlib.resources import files
 from typing import IO, Any
 from urllib.parse import quote
 
+from ..defects import ADDED, NAMES
 from ..folder.formats import printable
 from ..folder.row import Row
 from ..scale import BANDS, band
@@ -164,12 +165,14 @@ def _picture(picture: Picture, folder: str) -> dict[str, Any]:
     content |= {name: getattr(row, name) for name in ("std", "width", "height", "note")}
     if row.score is not None:
         content["band"] = band(row.score)
+        costs = {name: row.value(name) for name in NAMES}
+        content["defects"] = {name: cost for name, cost in costs.items() if isinstance(cost, float) and cost >= ADDED}
     if row.error:
         content["error"] = shown(row.error)
     for name in ("thumbnail", "large", "map"):
         if data := getattr(picture, name):
             content[name] = base64.b64encode(data).decode("ascii")
-    return {name: value for name, value in content.items() if name == "score" or value not in (None, "")}
+    return {name: value for name, value in content.items() if name == "score" or value not in (None, "", {})}
 
 
 def _href(path: str, folder: str) -> str:

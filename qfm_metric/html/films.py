@@ -4,13 +4,16 @@ import html
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ..atomic import whole_file
 from ..folder.row import Row
-from ..images import Pixels
 from ..scale import BANDS, band_index
 from .document import BINS, SCORES, Card, Group, Head, Picture, bin_of, paragraph, table, write_page
 from .thumbnails import SMALL, encode_thumbnail
+
+if TYPE_CHECKING:
+    from ..images import Pixels
 
 LIMIT = 2_000  # frames in a page, over all films; each is some 3 kB
 SORTS = [("time", "order"), ("worst first", "rising"), ("best first", "falling"), ("name", "name")]
@@ -44,7 +47,7 @@ class FilmPage:
         self._cards: list[Card] = []
         self.total = 0
 
-    def add(self, path: str, row: Row, pixels: Pixels) -> None:
+    def add(self, path: str, row: Row, pixels: "Pixels") -> None:
         """Take a frame: `(H, W, 3)` uint8."""
         self.total += 1
         if len(self._cards) < LIMIT and row.score is not None:

@@ -27,6 +27,15 @@
   let current = 0; // place in `shown` of the card that has the keyboard
   let viewed = 0; // and of the one in the large view
 
+  /** Names and costs of what is wrong with a card's pictures, the worst first. */
+  function defectsOf(card) {
+    const costs = new Map();
+    for (const picture of card.pictures) {
+      for (const [name, cost] of Object.entries(picture.defects || {})) costs.set(name, Math.max(cost, costs.get(name) || 0));
+    }
+    return [...costs].sort((a, b) => b[1] - a[1]);
+  }
+
   // ---- cards
 
   const elements = cards.map((card, index) => {
@@ -40,6 +49,8 @@
     const foot = make("span", "foot");
     if (card.value !== null) foot.append(make("b", "", signed(card.value)));
     foot.append(make("span", `dot g${page.groups[card.group].colour}`), page.groups[card.group].name);
+    const [worst] = defectsOf(card);
+    if (worst) foot.append(make("span", "defect", worst[0].replace("_", " ")));
     button.append(pictures, make("span", "name", card.name), foot);
     item.append(button);
     return item;
@@ -89,6 +100,11 @@
 
   const rank = (index, sign) => (cards[index].value === null ? Infinity : sign * cards[index].value); // errors come last
   const pixels = (card) => Math.max(...card.pictures.map((picture) => (picture.width || 0) * (picture.height || 0)));
+  /** What the chosen defect costs, or the worst if none is chosen; 0 if it is not there. */
+  const costOf = (card) => {
+    const found = defectsOf(card).find(([name]) => [name, ""].includes($("defect").value));
+    return found ? found[1] : 0;
+  };
   const collator = new Intl.Collator(undefined, { numeric: true });
   const sorts = {
     order: (a, b) => a - b,
@@ -96,6 +112,7 @@
     falling: (a, b) => rank(a, -1) - rank(b, -1) || a - b,
     name: (a, b) => collator.compare(cards[a].name, cards[b].name) || a - b,
     pixels: (a, b) => pixels(cards[b]) - pixels(cards[a]) || a - b,
+    defect: (a, b) => costOf(cards[b]) - costOf(cards[a]) || a - b,
   };
 
   function update() {
@@ -104,7 +121,7 @@
     const low = $("low").valueAsNumber, high = $("high").valueAsNumber;
     const ranged = !Number.isNaN(low) || !Number.isNaN(high);
     const matches = (card) =>
-      groups.has(card.group) && card.name.toLowerCase().includes(query) &&
+      groups.has(card.group) && (!$("defect").value || costOf(card) > 0) && card.name.toLowerCase().includes(query) &&
       (card.value === null ? !ranged : !(card.value < low) && !(card.value > high));
     const held = shown[current];
     if (held !== undefined) elements[held].firstChild.tabIndex = -1;
@@ -182,6 +199,10 @@
       label.append(box, " ", make("span", `dot g${group.colour}`), ` ${group.name} `, make("span", "count", group.count.toLocaleString("en")));
       $("groups").append(label);
     });
+    const names = [...new Set(cards.flatMap((card) => defectsOf(card).map(([name]) => name)))].sort();
+    for (const name of names) $("defect").append(new Option(name.replace("_", " "), name));
+    $("defects").hidden = !names.length;
+    if (names.length) $("sort").append(new Option("worst defect first", "defect"));
     const maps = cards.some((card) => card.pictures.some((picture) => picture.map));
     for (const label of document.querySelectorAll("label.maps")) label.hidden = !maps;
     grid.classList.toggle("pairs", cards.some((card) => card.pictures.length > 1));
@@ -237,6 +258,8 @@
       }
       if (picture.width && picture.height) parts.push(`${picture.width} × ${picture.height} px`);
       if (picture.note) parts.push(picture.note);
+      const wrong = Object.entries(picture.defects || {}).sort((a, b) => b[1] - a[1]);
+      if (wrong.length) parts.push(wrong.map(([name, cost]) => `${name.replace("_", " ")} ${cost.toFixed(2)}`).join(", "));
       caption.append(make("span", "", parts.join(" · ")));
       if (picture.href) {
         const link = make("a", "", "open the file");

@@ -9,11 +9,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO
 
-from PIL import UnidentifiedImageError
-
 from ..atomic import naming, whole_file
 from ..folder.row import Row
-from ..overlay import encode_map, read_map
 from ..scale import BANDS, band_index
 from .document import (
     BINS,
@@ -202,7 +199,11 @@ class ReportWriter:
 
 def _map_of(row: Row) -> bytes | None:
     """PNG of the map of which the row names an overlay; None if there is none, or the file has gone."""
-    with suppress(OSError, UnidentifiedImageError):
-        values = read_map(str(row.extra["map"])) if row.extra.get("map") else None
-        return None if values is None else encode_map(values)
+    if not row.extra.get("map"):
+        return None
+    from ..overlay import encode_map, read_cells
+
+    with suppress(OSError):  # Pillow's own is one
+        cells = read_cells(str(row.extra["map"]))
+        return None if cells is None else encode_map(cells)
     return None

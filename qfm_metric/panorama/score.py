@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,10 +15,10 @@ from torch import Tensor
 from ..decoding.errors import ImageError
 from ..images import Pixels, check_array, naming, open_image, read_pixels
 from ..inputs import as_batch, check_range
-from ..score import Metric, QFMScore, Views
+from ..score import Metric, QFMScore, Views, common_note
 from .gpano import place, projection_of
-from .sphere import SIDE, Placement, Sphere
-from .viewports import Viewport, entropy_viewports, fixed_viewports, held_viewports
+from .sphere import SIDE, Placement, Sphere, middles
+from .viewports import Viewport, entropy_viewports, first_yaw, fixed_viewports, held_viewports
 
 FOV = 100.0
 SMALLEST_FOV, LARGEST_FOV = 90.0, 110.0
@@ -40,6 +40,9 @@ class PanoramaScore:
         viewport_scores: `(N,)`, float32, of each.
         quality_map: `(1, 18, 36)`, or less of a part of the sphere: over the picture, 10 degrees a cell, float32 in
             (0, 1), higher is better. NaN where no viewport looks. None if the metric has no maps.
+        defects: By name, the share of the quality that a defect takes: the weighted mean of the viewports' shares. None
+            if the metric names none.
+        note: `not a photograph` if the network takes none of the viewports for one; None: nothing is to be said.
         side: Of the viewports, in px.
     """
 
@@ -47,6 +50,8 @@ class PanoramaScore:
     viewports: Sequence[Viewport]
     viewport_scores: Tensor
     quality_map: Tensor | None
+    defects: Mapping[str, float] | None
+    note: str | None
     side: int
 
 
@@ -91,7 +96,8 @@ def score_360(
         image: What `load_image` takes, or a tensor `(3, H, W)`, float in [0, 1] or uint8, detached; twice as wide as
             high, unless it is placed.
         metric: Scores, on the device where it is. Default: `QFMScore()`.
-        viewports: `fixed`: 30, the same for every picture. `entropy`: at most 12, where there is most to see.
+        viewports: `fixed`: 30 in the same pattern for every picture. `entropy`: at most 12, where there is most to see.
+            Both are counted from where the picture is brightest, so that they turn with it.
         fov: Of a viewport from side to side, from 90 to 110 degrees.
         side: Pixels of a viewport's side at most, 64 or more.
         placement: The part of the sphere that the picture shows; viewports that look beyond it are left out. Default:
@@ -142,7 +148,8 @@ def look_around(metric: Metric, sphere: Sphere, choice: Choice = "fixed") -> Sur
             f"expected viewports of at least {SMALLEST_SIDE} px, got {sphere.side} px for {fov:g} degrees; "
             "score it as flat"
         )
-    held = held_viewports(sphere, fixed_viewports() if choice == "fixed" else entropy_viewports(sphere))
+    first = first_yaw(sphere)
+    held = held_viewports(sphere, fixed_viewports(first) if choice == "fixed" else entropy_viewports(sphere, first))
     if not held:
         raise ImageError(
             f"expected a panorama that holds at least one whole viewport of {fov:g} degrees, got a part of "
@@ -158,11 +165,21 @@ def look_around(metric: Metric, sphere: Sphere, choice: Choice = "fixed") -> Sur
 def rate_around(metric: Metric, looked: Surroundings, maps: bool = False) -> PanoramaScore:
     """Rate a panorama that was looked at; its viewports share batches."""
     ratings = metric.rate(looked.views, maps)
-    scores = torch.tensor([rating.score for rating in ratings], dtype=torch.float32, device="cpu")
-    weights = torch.tensor([viewport.weight for viewport in looked.viewports], dtype=torch.float64, device="cpu")
-    mean = (scores.double() * weights).sum().item()
-    quality_map = map_back(looked, [rating.quality_map for rating in ratings]) if maps else None
-    return PanoramaScore(mean, looked.viewports, scores, quality_map, looked.side)
+
+    def mean(values: Iterable[float]) -> float:
+        return sum(viewport.weight * value for viewport, value in zip(looked.viewports, values, strict=True))
+
+    scores = [rating.score for rating in ratings]
+    costs = [rating.defects for rating in ratings if rating.defects is not None]
+    return PanoramaScore(
+        score=mean(scores),
+        viewports=looked.viewports,
+        viewport_scores=torch.tensor(scores, dtype=torch.float32, device="cpu"),
+        quality_map=map_back(looked, [rating.quality_map for rating in ratings]) if maps else None,
+        defects={name: mean(of_one[name] for of_one in costs) for name in costs[0]} if costs else None,
+        note=common_note(ratings),
+        side=looked.side,
+    )
 
 
 def map_back(looked: Surroundings, maps: Sequence[Tensor | None]) -> Tensor:
@@ -172,8 +189,8 @@ def map_back(looked: Surroundings, maps: Sequence[Tensor | None]) -> Tensor:
     """
     place, half = looked.placement, math.tan(math.radians(looked.fov) / 2)
     height, width = (max(1, round(180 / CELL * place.height)), max(1, round(360 / CELL * place.width)))
-    pitches = 90 - 180 * (place.top + place.height * _middles(height))[:, None].expand(height, width)
-    yaws = 360 * (place.left + place.width * _middles(width))[None, :].expand(height, width) - 180
+    pitches = 90 - 180 * (place.top + place.height * middles(height))[:, None].expand(height, width)
+    yaws = 360 * (place.left + place.width * middles(width))[None, :].expand(height, width) - 180
     total, counted = torch.zeros_like(yaws), torch.zeros_like(yaws)
     for viewport, of_viewport in zip(looked.viewports, maps, strict=True):
         if of_viewport is None:
@@ -195,11 +212,6 @@ def _from_camera(yaw: Tensor, pitch: Tensor, raised: float) -> tuple[Tensor, Ten
     up, ahead = pitch.sin(), yaw.cos() * pitch.cos()
     forward = ahead * math.cos(tilt) + up * math.sin(tilt)
     return yaw.sin() * pitch.cos(), up * math.cos(tilt) - ahead * math.sin(tilt), forward
-
-
-def _middles(count: int) -> Tensor:
-    """Of equal parts of [0, 1]."""
-    return (torch.arange(count, dtype=torch.float64, device="cpu") + 0.5) / count
 
 
 def _to_pixels(view: Tensor) -> Pixels:

@@ -64,6 +64,11 @@ def viewport_side(width: float, fov: float) -> int:
     return max(1, int(width / math.pi * math.tan(math.radians(fov) / 2)))
 
 
+def middles(count: int) -> Tensor:
+    """The middles of equal parts of [0, 1]."""
+    return (torch.arange(count, dtype=torch.float64, device="cpu") + 0.5) / count
+
+
 def area_mean(image: Tensor, count: int, dim: int) -> Tensor:
     """Reduce one dimension to `count` samples, each the mean of an equal share of it; enlarges nothing.
 
@@ -96,8 +101,7 @@ def smooth_rows(image: Tensor, placement: Placement = WHOLE) -> Tensor:
     height, width = image.shape[-2:]
     if not placement.goes_round:
         image = torch.cat([image, image.flip(-1)], dim=-1)  # its edges are no neighbours
-    shares = (torch.arange(height, dtype=torch.float64, device="cpu") + 0.5) / height
-    latitude = math.pi * (0.5 - placement.top - shares * placement.height)
+    latitude = math.pi * (0.5 - placement.top - middles(height) * placement.height)
     variance = latitude.tan().square() / 6
     waves = torch.fft.rfftfreq(image.shape[-1], dtype=torch.float64, device="cpu")
     kept = torch.exp(variance[:, None] * (torch.cos(2 * math.pi * waves) - 1))
@@ -202,7 +206,7 @@ def _rays(pitch: float, fov: float, side: int) -> tuple[Tensor, Tensor]:
 
 
 def _cast_rays(pitch: float, half: float, side: int) -> tuple[Tensor, Tensor]:
-    along = ((torch.arange(side, dtype=torch.float64, device="cpu") + 0.5) / side * 2 - 1) * half
+    along = (2 * middles(side) - 1) * half
     right, up = along[None, :].expand(side, side), -along[:, None].expand(side, side)
     sine, cosine = math.sin(pitch), math.cos(pitch)
     forward, up = cosine - up * sine, up * cosine + sine

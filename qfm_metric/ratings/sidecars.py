@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..atomic import whole_file
+from ..decoding.suffixes import IMAGE_SUFFIXES
 from ..folder.row import DECIMALS, Row
-from ..images import IMAGE_SUFFIXES
 from ..xmp_packet import EMPTY, OURS, XMP, Name, PacketError, change_properties, read_properties
 from .stars import LABELS, STARS, stars
 

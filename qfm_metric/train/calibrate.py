@@ -34,17 +34,27 @@ def calibrate(net: QFMNet, scores: Scores, mos: Scores) -> Scores:
     """
     clipped = np.clip(np.asarray(scores, dtype=float), 1e-6, 1 - 1e-6)
     logits = np.log(clipped / (1 - clipped))
-
-    def calibrated(found: np.ndarray) -> Scores:
-        return 1 / (1 + np.exp(-(np.exp(found[0]) * logits + found[1])))
-
-    found = minimize(lambda x: float(np.mean((calibrated(x) - mos) ** 2)), [0.0, 0.0], method="Nelder-Mead").x
-    log_slope, offset = found
+    slope, offset = fit_calibration(logits, mos)
     # The scores came through the calibration as it was: sigmoid(slope * logit + offset).
     before = net.calibration
-    before.offset.mul_(float(np.exp(log_slope))).add_(float(offset))
-    before.slope.mul_(float(np.exp(log_slope)))
-    return calibrated(found)
+    before.offset.mul_(slope).add_(offset)
+    before.slope.mul_(slope)
+    return 1 / (1 + np.exp(-(slope * logits + offset)))
+
+
+def fit_calibration(logits: Scores, mos: Scores, least: float = 0.0) -> tuple[float, float]:
+    """Slope and offset of least squares between `sigmoid(slope * logits + offset)` and `mos`, `(N,)` each.
+
+    The slope is above 0 and at least `least`.
+    """
+
+    def error(found: np.ndarray) -> float:
+        return float(np.mean((1 / (1 + np.exp(-(np.exp(found[0]) * logits + found[1]))) - mos) ** 2))
+
+    log_slope, offset = minimize(
+        error, [0.0, 0.0], method="Nelder-Mead", bounds=[(math.log(least) if least else None, None), (None, None)]
+    ).x
+    return float(np.exp(log_slope)), float(offset)
 
 
 def calibrate_std(net: QFMNet, scores: Scores, stds: Scores, mos: Scores, growth: float = 1.0) -> None:

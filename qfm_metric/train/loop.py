@@ -23,12 +23,13 @@ from ..atomic import whole_file
 from ..model import QFMNet
 from ..weights import save_weights
 from . import losses
+from .batchnorm import run_folded
 from .datasets.table import DataError, Decoded
 from .defects import TYPES
 from .evaluate import figures_to_choose_by
-from .folded import fold
 from .matching import Memory
 from .material import Material
+from .material.stored import StoredMaterial
 from .step import Objective, Student, step_losses
 
 
@@ -40,7 +41,7 @@ class LoopConfig:
         steps: Length of the schedule.
         decay_from: Step at which the rate begins to fall, linearly to zero; constant before.
         joint_from: Step from which pictures are seen as inference sees them, all views together; single views before.
-        head_rate, backbone_rate: Peak learning rates; the backbone's first blocks learn at `early` of it.
+        head_rate, backbone_rate: Peak learning rates; 0 for a backbone that stays as it is.
         early: Share of the backbone's rate for its first two blocks; the next two have its square root.
         warmup: Steps of linear warm-up; the backbone waits for as many and warms up in twice as many.
         drop_path: Largest share of dropped residual branches, at the last block.
@@ -88,7 +89,7 @@ def measure_statistics(net: QFMNet, material: Material, seed: int, batches: int 
 
 def train(
     net: QFMNet,
-    material: Material,
+    material: Material | StoredMaterial,
     objective: Objective,
     config: LoopConfig,
     folder: Path,
@@ -101,10 +102,11 @@ def train(
     """
     rank, world = _rank()
     _drop_paths(net, config.drop_path)
+    net.backbone.requires_grad_(config.backbone_rate > 0)
     student = Student(net.to(memory_format=torch.channels_last), len(TYPES), config.bf16).to(net.mean.device)
     state = _State(student, deepcopy(student), _optimizer(student, config), Memory(objective.memory))
     for network in (student.net, state.average.net):
-        fold(network.backbone)
+        run_folded(network.backbone)
     state.resume(folder / "checkpoint.pt")
     metrics = Metrics(folder) if rank == 0 else None
     started, first = time.monotonic(), state.step
@@ -242,6 +244,8 @@ def _optimizer(student: Student, config: LoopConfig) -> torch.optim.Optimizer:
     """AdamW with groups by peak rate (`base`), first step of the warm-up (`wait`) and decay."""
     groups: dict[tuple[float, int, float], list[Tensor]] = {}
     for name, parameter in student.named_parameters():
+        if not parameter.requires_grad:
+            continue
         rate, wait = config.head_rate, 0
         if name.startswith("net.backbone."):
             # A head that knows nothing yet would only spoil the backbone, which therefore starts late.

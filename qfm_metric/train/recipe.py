@@ -6,7 +6,7 @@
     [objective]  Objective: losses, noise at the seam, distillation
     [loop]       LoopConfig: steps, rates, seed
 
-What a section leaves out keeps its default. Shipped: `default`, `fine_tune`, `robust`, `quick` and `paper`.
+What a section leaves out keeps its default. Shipped: `default`, `head`, `fine_tune`, `robust`, `quick` and `paper`.
 """
 
 import sys

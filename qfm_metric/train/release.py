@@ -14,11 +14,33 @@ from torch import Tensor
 
 from ..atomic import whole_file
 from ..card import model_card
+from ..export import largest_difference
 from ..hub import load_weights
 from ..images import load_image
 from ..model import QFMNet
 from ..score import QFMScore
 from ..weights import EMBEDDED, FILE, Found, WeightsError, check_manifest, read_manifest, read_verified, read_weights
+from .batchnorm import TIMM_NAMES, fold
+from .calibrate import write_weights
+
+
+def fold_weights(weights: str | None, out: Path) -> float:
+    """Write trained weights in the form that is released.
+
+    Args:
+        weights: Id or file; None: the shipped weights.
+        out: The file to write, in half precision as all of ours.
+
+    Returns:
+        The largest difference between the scores of both files that was seen; rounding the folded weights makes most
+        of it. Calibrate and measure what was written.
+
+    Raises:
+        ValueError: the weights are folded already, or have another backbone.
+    """
+    metric = QFMScore.from_pretrained(weights)
+    write_weights(fold(metric.net), out)
+    return largest_difference(QFMScore.from_pretrained(out), metric)
 
 
 def write_golden(image: Path, weights: str | None, out: Path) -> None:
@@ -52,11 +74,16 @@ def manifest_entry(path: Path, evaluations: Mapping[str, Mapping[str, Any]], lik
         like: Id of weights of the same licence and training data.
 
     Raises:
-        ValueError: `like` is not in the manifest.
+        ValueError: `like` is not in the manifest, or the file's BatchNorm is not folded.
     """
     known = read_manifest()["weights"]
     if like not in known:
         raise ValueError(f"{like}: expected an id of the manifest, one of {', '.join(known)}")
+    backbone = str(load_weights(path).config.get("backbone"))
+    if backbone.partition(".")[0] in TIMM_NAMES:
+        raise ValueError(
+            f"{path}: expected folded weights, got the backbone {backbone}; python -m qfm_metric.train fold writes them"
+        )
     content = path.read_bytes()
     command = f"python -m qfm_metric.train evaluate DATA/all.csv --split test --weights {path.stem}"
     figures: dict[str, Any] = {"command": command}

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..model import QFMNet
+from ..model import QFMNet, semantic_descriptor
 from . import losses
 from .matching import Memory, match, perturb, share
 from .material import LENGTH, Batch
@@ -113,14 +113,20 @@ class Student(nn.Module):
             noise: Tokens `(P, L, D)` and semantics `(P, C)` of the photographs to noisy tokens, or None.
             attack: See `Objective`.
         """
+        found = self.judge(self.cells(views), len(views), photos, noise)
+        if not attack:
+            return found
+        return found._replace(attacked=self.score(one_step_attack(self.net, self.score, views[:photos], attack)))
+
+    def judge(self, cells: Tensor, pictures: int, photos: int, noise: Any = None) -> Outputs:
+        """As `forward`, from cells `(N * V, C, rows, columns)` of N `pictures`."""
         net = self.net
-        cells = self.cells(views)
-        tokens = net.embed(cells, len(views))
+        tokens = net.embed(cells, pictures)
         answers = net.decoder(tokens)
         # What is learned of deviations must not change what is scored.
         stds = net.forward_std(answers.detach()) if net.config.uncertainty else None
-        deepest = cells[:: views.shape[1], -net.backbone.feature_info.channels()[-1] :]
-        semantics = F.normalize(deepest[:photos].detach().mean((2, 3)), dim=1)
+        deepest = cells[:: len(cells) // pictures, -net.backbone.feature_info.channels()[-1] :]
+        semantics = semantic_descriptor(deepest[:photos].detach())
         noisy = noise(tokens[:photos], semantics) if noise else None
         return Outputs(
             net.calibration(net.forward_readers(answers, tokens)),
@@ -130,7 +136,7 @@ class Student(nn.Module):
             tokens[:photos],
             semantics,
             None if noisy is None else net.calibration(net.forward_head(noisy)),
-            self.score(one_step_attack(net, self.score, views[:photos], attack)) if attack else None,
+            None,
         )
 
     def cells(self, views: Tensor) -> Tensor:
@@ -181,9 +187,12 @@ def step_losses(
     arrays = (batch.targets, batch.weights, batch.sources, labels.teacher[sources], labels.spread[sources])
     target, weight, ids, teacher, spread = (torch.from_numpy(x).to(student.device) for x in arrays)
     mos, ids = target[:photos], ids[:photos]
-    views = torch.from_numpy(batch.views).to(student.device).permute(0, 1, 4, 2, 3).float() / 255
     noise = _noise(config, memory, mos, ids, generator)
-    out: Outputs = student((views - student.net.mean) / student.net.std, photos, noise, config.attack)
+    if batch.cells is not None:
+        out = student.judge(torch.from_numpy(batch.cells).to(student.device).float(), len(target), photos, noise)
+    else:
+        views = torch.from_numpy(batch.views).to(student.device).permute(0, 1, 4, 2, 3).float() / 255
+        out = student((views - student.net.mean) / student.net.std, photos, noise, config.attack)
     if config.noise != "none":
         memory.push(*share(out.tokens, out.semantics, mos, ids))
     terms: dict[str, Tensor] = {}

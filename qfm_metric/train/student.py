@@ -9,8 +9,10 @@ import torch
 import torch.distributed as dist
 
 from .calibrate import calibrate, calibrate_std, write_weights
+from .datasets.table import DataError
 from .loop import measure_statistics, predict, train
 from .material import Material
+from .material.stored import StoredMaterial
 from .recipe import Recipe, start
 from .teacher import error_growth
 
@@ -22,6 +24,7 @@ def train_student(
     *,
     severity: Path | None = None,
     ladders: Path | None = None,
+    cells: Path | None = None,
     members: Sequence[Path] = (),
     weights: str | None = None,
     name: str = "student",
@@ -38,6 +41,7 @@ def train_student(
         data: What `prepare` wrote.
         out: Folder for checkpoints, losses and the weights.
         severity, ladders, members: See `Material.open`; without `severity` photographs alone are learned from.
+        cells: What `material.stored.store` wrote, in the place of what is drawn, for a backbone that stays as it is.
         weights: Go on from these (an id or a file) of the same shape; None: all but the backbone starts at random.
         name: Of the weights file.
         device: `cpu` or `cuda`; under `torchrun` one GPU a process.
@@ -51,11 +55,16 @@ def train_student(
         WeightsError: no such `weights`, or of another shape.
     """
     with _ranks(torch.device(device)) as own:
-        material = Material.open(data, severity, ladders, members, recipe.material)
-        net, decoded = start(recipe, weights).to(own), material.decoded
+        net = start(recipe, weights).to(own)
+        material: Material | StoredMaterial = Material.open(data, severity, ladders, members, recipe.material)
+        decoded = material.decoded
+        if cells:
+            if recipe.loop.backbone_rate:
+                raise DataError("cells: expected a recipe whose loop.backbone_rate is 0; they do not change with it")
+            material = StoredMaterial.open(cells, net, decoded, material.labels)
         # Before hours of training: members may be refused.
         growth = error_growth(decoded, members) if net.config.uncertainty else 1.0
-        if not weights:
+        if isinstance(material, Material) and not weights:
             measure_statistics(net, material, recipe.loop.seed)
         out.mkdir(parents=True, exist_ok=True)
         net = train(net, material, recipe.objective, recipe.loop, out, say)

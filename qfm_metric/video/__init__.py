@@ -102,5 +102,5 @@ def score_frames(frames: Frames, metric: Metric) -> Iterator[tuple[Row, float, P
         with naming(name), torch.inference_mode():
             rating = metric.rate([metric.look(frame.pixels)])[0]
         height, width = frame.pixels.shape[:2]
-        row = Row(name, rating.score, rating.std, width, height, note=frame.note or None)
+        row = Row(name, rating.score, rating.std, width, height, note=frame.note or rating.note)
         yield row, frame.time, frame.pixels

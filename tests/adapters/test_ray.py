@@ -19,8 +19,8 @@ from PIL import Image
 from qfm_metric import QFMScore, file_facts, load_image, score_files
 from qfm_metric.adapters.ray import ImageScorer, score_dataset
 from qfm_metric.cli import main
-from qfm_metric.facts import FACT_COLUMNS, facts_columns
-from qfm_metric.folder.row import COLUMNS
+from qfm_metric.folder.one_file import facts_columns
+from qfm_metric.folder.row import COLUMNS, FACT_COLUMNS
 from qfm_metric.folder.uris import list_images
 from qfm_metric.model import QFMConfig, QFMNet
 from qfm_metric.weights import save_weights
@@ -252,10 +252,10 @@ def test_command_writes_what_the_local_engine_writes(cluster, folder, paths, wei
 
 @pytest.mark.slow
 def test_command_hands_its_metric_to_the_workers(cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr("qfm_metric.cli.options.QFMScore", Mean())
-    monkeypatch.setattr("qfm_metric.cli.score.OnnxScore", lambda metric: Half())
+    monkeypatch.setattr("qfm_metric.cli.metric.QFMScore", Mean())
+    monkeypatch.setattr("qfm_metric.cli.run.CompiledScore", lambda *arguments: Half())
     paths = grey(tmp_path, [8] * 6)
-    assert main([*paths, "--engine", "ray", "--onnx", "--jsonl", "-o", str(tmp_path / "out")]) == 0
+    assert main([*paths, "--engine", "ray", "--runtime", "onnx", "--jsonl", "-o", str(tmp_path / "out")]) == 0
     rows = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
     assert [row["path"] for row in rows] == paths
     assert [row["score"] for row in rows] == [round(i / 510, 4) for i in range(6)]
@@ -269,7 +269,7 @@ class OnCpu(Mean):
     ("metric", "options", "message"),
     [
         (OnCpu(), {"num_gpus": 1}, "num_gpus: expected 0 of a metric that runs in ONNX Runtime, got 1"),
-        (OnCpu(), {"dtype": torch.bfloat16}, "dtype: expected torch.float32 of a metric that runs in ONNX Runtime"),
+        (OnCpu(), {"dtype": torch.bfloat16}, "dtype: expected float32 of a metric that runs in ONNX Runtime"),
         (Mean(), {"tile": 63}, "tile: expected at least 64, got 63"),
         (Mean(), {"num_gpus": -1}, "num_gpus: expected 0 or more, got -1"),
         (Mean(), {"workers": (3, 2)}, "workers: expected at least 1"),

@@ -86,6 +86,23 @@ def test_two_commits(repository, tmp_path, photo_path, capsys):
     assert len(left.stdout.splitlines()) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("ends", "status"), [("0", 0), ("1", 1)])
+def test_the_second_commits_ratios_are_held(repository, photo_path, capfd, ends, status):
+    script = repository / "benchmarks" / "ratios.py"
+    script.parent.mkdir()
+    script.write_text(f"import sys, qfm_metric; print(sys.argv[1:], qfm_metric.__file__); sys.exit({ends})")
+    words = ["git", "-C", str(repository), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    subprocess.run([*words, "add", "-A"], check=True)
+    subprocess.run([*words, "commit", "-qm", "ratios"], check=True)
+    options = ["--repository", str(repository), "--pictures", photo_path, "--rounds", "1"]
+    assert regression.main(["main~1", "main", *options, "--ratios", "start"]) == status
+    printed = capfd.readouterr()
+    assert "['start']" in printed.out
+    assert "second/qfm_metric/__init__.py" in printed.out
+    assert ("ratios: beyond their limits" in printed.err) == bool(status)
+
+
 def test_unknown_commit_is_named(repository, photo_path):
     with pytest.raises(SystemExit, match="nowhere: expected a commit"):
         regression.main(["nowhere", "main", "--repository", str(repository), "--pictures", photo_path])

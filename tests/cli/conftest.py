@@ -3,7 +3,7 @@
 import pytest
 from helpers.mean import Mean
 
-from qfm_metric.cli import options
+from qfm_metric.cli import metric
 
 
 @pytest.fixture(autouse=True)
@@ -16,5 +16,5 @@ def in_empty_folder(tmp_path, monkeypatch):
 def mean(monkeypatch):
     """The metric that every command scores with."""
     fake = Mean()
-    monkeypatch.setattr(options, "QFMScore", fake)
+    monkeypatch.setattr(metric, "QFMScore", fake)
     return fake

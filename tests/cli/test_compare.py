@@ -12,7 +12,7 @@ from helpers.pictures import grey
 from helpers.processes import NOT_TEXT
 from PIL import Image
 
-from qfm_metric.cli import main, options
+from qfm_metric.cli import main, metric
 from qfm_metric.compare import compare_scores, match_names
 from qfm_metric.folder.formats import FORMATS
 
@@ -174,7 +174,7 @@ def test_folders(capsys):
 def test_files_of_scores_give_the_same_without_a_network(mean, capsys, monkeypatch):
     main(["compare", "A", "B", "--json"])
     scored = json.loads(capsys.readouterr().out)
-    monkeypatch.setattr(options, "QFMScore", None)
+    monkeypatch.setattr(metric, "QFMScore", None)
     assert main(["compare", "a.csv", "b.json", "--json"]) == 0
     read = json.loads(capsys.readouterr().out)
     assert read["difference"] == pytest.approx(scored["difference"])

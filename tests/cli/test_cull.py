@@ -97,7 +97,7 @@ def test_a_problem_is_told_and_the_status_says_so(pictures, capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["f", "--require", "blur < .1"], "--require: expected one of height"),
+        (["f", "--require", "sharpness > .1"], "--require: expected one of banding, bits, blocks"),
         (["f", "--require", "lowest > .1"], "--require: lowest: expected a column that is known of some picture"),
         (["f", "--require", "score"], "--require: expected conditions such as"),
         (["f", "--require", "score > .1", "--keep", "strict"], "not allowed with argument"),

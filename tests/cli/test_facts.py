@@ -11,9 +11,10 @@ from PIL import Image
 
 from qfm_metric import EncodedImage, file_facts, score_files
 from qfm_metric.cli import main
-from qfm_metric.facts import FACT_COLUMNS, facts_columns
 from qfm_metric.folder.formats import FORMATS
 from qfm_metric.folder.journal import read_table
+from qfm_metric.folder.one_file import facts_columns
+from qfm_metric.folder.row import FACT_COLUMNS
 
 NAMES = ["f/broken.jpg", "f/once.jpg", "f/tiny.png", "f/twice.jpg", "f/wide.png"]
 

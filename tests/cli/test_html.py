@@ -10,7 +10,7 @@ from helpers.pages import read_page
 from PIL import Image
 
 from qfm_metric.cli import main
-from qfm_metric.cli import score as cli
+from qfm_metric.cli import run as cli
 from qfm_metric.folder.row import Row
 
 FORMS = ["csv", "jsonl", "parquet"]

@@ -21,7 +21,7 @@ from qfm_metric.folder.one_file import OneFile
 from qfm_metric.folder.pool import on_gpu
 from qfm_metric.folder.row import Row
 from qfm_metric.html.scores import ReportWriter
-from qfm_metric.overlay import draw_overlay, encode_map, read_map, save_overlay
+from qfm_metric.overlay import draw_overlay, encode_map, read_cells, read_map, save_overlay
 
 QUARTERS = [[0.2, 0.4], [0.6, 0.8]]
 
@@ -223,4 +223,4 @@ def test_values_come_back_from_the_overlay_alone(tmp_path):
     with ReportWriter("page.html") as report:
         report.add(Row("x", 0.5, extra={"map": str(path)}), encoded("JPEG"))
     shown = read_page(Path("page.html"))[2][0]["pictures"][0]["map"]
-    assert base64.b64decode(shown) == encode_map(read_map(path))
+    assert base64.b64decode(shown) == encode_map(read_cells(path))

@@ -17,7 +17,7 @@ from qfm_metric.cli.paths import Scan
 @pytest.fixture(autouse=True)
 def in_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("qfm_metric.cli.options.QFMScore", Mean())
+    monkeypatch.setattr("qfm_metric.cli.metric.QFMScore", Mean())
 
 
 def listed(monkeypatch, data, **options):

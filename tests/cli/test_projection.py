@@ -10,7 +10,8 @@ from helpers.mean import Mean
 from PIL import Image
 
 from qfm_metric import load_image, score_360, score_files
-from qfm_metric.cli import main
+from qfm_metric.cli import main, metric, watch
+from qfm_metric.folder import stream
 from qfm_metric.overlay import read_map
 from qfm_metric.panorama.sphere import Placement
 
@@ -93,6 +94,33 @@ def test_maps_lie_over_the_panorama():
     assert part.shape == (1, 12, 36)
     wanted = score_360("p/part.webp", Mean(), placement=Placement(0, 1 / 6, 1, 2 / 3))
     np.testing.assert_allclose(part, wanted.quality_map.nan_to_num(wanted.score), atol=1e-4)  # four decimals
+
+
+def test_what_is_wrong_with_a_panorama_is_told_of_its_viewports(monkeypatch):
+    class Noisy(Mean):
+        defects = ("noise",)
+
+        def rate(self, views, maps=False):
+            return [one._replace(defects={"noise": one.score}) for one in super().rate(views, maps)]
+
+    monkeypatch.setattr(metric, "QFMScore", Noisy())
+    _, found = rows("--explain")
+    assert {name: row["noise"] for name, row in found.items()} == {name: row["score"] for name, row in found.items()}
+    assert found["sphere"]["top_defect"] == "noise"
+
+
+def test_every_command_that_scores_folders_finds_panoramas(monkeypatch):
+    """Without an option for it: rows of one command go with another's."""
+    seen = []
+    score = stream.score_files
+    monkeypatch.setattr(stream, "score_files", lambda *a, **k: (seen.append(row) or row for row in score(*a, **k)))
+    monkeypatch.setattr(watch, "arrivals", lambda found, score, *a, **k: map(score, found()))
+    for words in (["watch", "p"], ["compare", "p", "p"], ["cull", "p"]):
+        seen.clear()
+        assert main(words) == 0
+        scores = {Path(row.path).stem: row.score for row in seen}
+        assert scores["sphere"] == pytest.approx(sphere("sphere"))
+        assert scores["plain"] == pytest.approx(flat("plain"))
 
 
 def test_tiles_are_flat(capsys):

@@ -16,9 +16,9 @@ from helpers.generated_files import generate
 from helpers.processes import NOT_TEXT, command
 from PIL import Image
 
+from qfm_metric import score_files
 from qfm_metric.cli import main
-from qfm_metric.cli import score as cli
-from qfm_metric.folder import score_files
+from qfm_metric.cli import run as cli
 from qfm_metric.folder.formats import FORMATS, key
 from qfm_metric.folder.journal import Journal, ResumeError, RowFile, read_table, run_file
 
@@ -218,7 +218,6 @@ def size_of(path):
 def test_ctrl_c_ends_a_run_with_workers(tiny_files, written):
     """At the heading, when the first worker is being started, and among the rows."""
     generate("f", 60, [(64, 64)], broken=0.02)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background are begun ignoring it
     process = command(
         *["f"] * 30,  # long enough not to end by itself first
         *["--weights", str(tiny_files[0]), "--csv", "-o", "out", "--workers", "2"],
@@ -226,7 +225,6 @@ def test_ctrl_c_ends_a_run_with_workers(tiny_files, written):
         text=True,
         start_new_session=True,
     )
-    signal.signal(signal.SIGINT, before)
     while size_of("out") < written:
         assert process.poll() is None
         time.sleep(0.001)

@@ -16,12 +16,11 @@ from helpers.processes import NOT_TEXT
 from PIL import Image
 
 import qfm_metric
-from qfm_metric import load_image
+from qfm_metric import load_image, score_files
 from qfm_metric.cli import main
-from qfm_metric.cli import score as cli
+from qfm_metric.cli import run as cli
 from qfm_metric.cli.output import format_of, write_rows
 from qfm_metric.cli.paths import Scan
-from qfm_metric.folder import score_files
 from qfm_metric.folder.formats import FORMATS
 from qfm_metric.folder.journal import RowFile, read_table
 from qfm_metric.folder.row import COLUMNS, Row
@@ -99,7 +98,7 @@ def test_rows_come_in_the_order_given(mean, monkeypatch, capsys):
     for name, level in (("z.png", 51), ("f/b.png", 102), ("f/a.png", 153), ("line.png", 204), ("y.png", 255)):
         grey(name, level)
     feed(monkeypatch, b"line.png\r\n")
-    assert main(["z.png", "f", "-", "y*.png", "z.png", "--batch-size", "2"]) == 0
+    assert main(["z.png", "f", "-", "y*.png", "z.png", "--batch-size", "2", "--runtime", "torch"]) == 0
     rows = ["0.2000\tz.png", "0.6000\tf/a.png", "0.4000\tf/b.png", "0.8000\tline.png", "1.0000\ty.png", "0.2000\tz.png"]
     out, err = capsys.readouterr()
     assert out.replace(os.sep, "/").splitlines() == rows
@@ -146,7 +145,13 @@ def test_json_reads_back(mean, capsys):
     out = capsys.readouterr().out
     assert out.isascii()  # so that it is JSON whatever the encoding of stdout
     good, bad = json.loads(out)["results"]
-    assert good == dict.fromkeys(COLUMNS) | {"path": "größe.png", "score": 0.2, "width": 8, "height": 8}
+    assert good == dict.fromkeys(COLUMNS) | {
+        "path": "größe.png",
+        "score": 0.2,
+        "width": 8,
+        "height": 8,
+        "note": "blank",
+    }
     assert bad == dict.fromkeys(COLUMNS) | {"path": "gone.png", "error": bad["error"]}
     assert "gone.png" in bad["error"]
 
@@ -182,7 +187,7 @@ def test_output_goes_to_the_file_alone(mean, capsys, form):
     Path("out").write_text(before)
     assert main([*[f"--{form}"] * bool(form), "-o", "out", grey("ä.png")]) == 0
     assert capsys.readouterr() == ("", "")
-    assert Path("out").read_bytes().decode() == text_of([Row("ä.png", 0.2, width=8, height=8)], form)
+    assert Path("out").read_bytes().decode() == text_of([Row("ä.png", 0.2, width=8, height=8, note="blank")], form)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +273,7 @@ def test_options_in_any_place_and_paths_that_look_like_something_else(mean, caps
     grey("a.png")
     grey("-b.png", 102)
     assert main(["a.png", "--csv", "./-b.png"]) == 0
-    lines = ["path,score,std,width,height,error,note", "a.png,0.2000,,8,8,,", "./-b.png,0.4000,,8,8,,"]
+    lines = ["path,score,std,width,height,error,note", "a.png,0.2000,,8,8,,blank", "./-b.png,0.4000,,8,8,,blank"]
     assert capsys.readouterr().out.splitlines() == lines
     assert main(["--quiet", "--", "-b.png", "a.png"]) == 0
     assert capsys.readouterr().out == "0.4000\t-b.png\n0.2000\ta.png\n"
@@ -348,23 +353,3 @@ def test_version(capsys):
         main(["--version"])
     assert exit.value.code == 0
     assert capsys.readouterr() == (f"qfm-metric {qfm_metric.__version__}\n", "")
-
-
-@pytest.mark.parametrize(
-    ("options", "out_is_tty", "err_is_tty", "shown"),
-    [
-        ([], False, True, True),
-        (["-o", "out"], True, True, True),
-        ([], True, True, False),  # the rows would share their line with it
-        (["--quiet"], False, True, False),
-    ],
-)
-def test_when_progress_is_shown(mean, monkeypatch, capsys, options, out_is_tty, err_is_tty, shown):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: out_is_tty)
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: err_is_tty)
-    monkeypatch.setattr(sys.modules["huggingface_hub.utils.tqdm"], "HF_HUB_DISABLE_PROGRESS_BARS", None)
-    assert main([*options, grey("a.png"), grey("b.png")]) == 0
-    out, err = capsys.readouterr()
-    assert (re.search(r"\r2 pictures \[.*pictures/s\]\n$", err) is not None) == shown, err
-    assert shown or err == ""
-    assert out == ("" if "-o" in options else "0.2000\ta.png\n0.2000\tb.png\n")

@@ -46,7 +46,7 @@ def test_closed_streams_lose_nothing_else(tiny_files):
 
 
 def test_a_file_has_one_writer(monkeypatch, capsys):
-    monkeypatch.setattr("qfm_metric.cli.options.QFMScore", Mean())
+    monkeypatch.setattr("qfm_metric.cli.metric.QFMScore", Mean())
     grey("a.png", 100)
     with RowFile("out.jsonl") as first:
         first.write('{"path": "a.png", "score": 0.5}\n')
@@ -75,7 +75,7 @@ def test_names_beyond_the_locale_get_their_map(tiny_files):
 
 
 def test_names_that_a_spreadsheet_would_compute_are_text(monkeypatch, capsys):
-    monkeypatch.setattr("qfm_metric.cli.options.QFMScore", Mean())
+    monkeypatch.setattr("qfm_metric.cli.metric.QFMScore", Mean())
     names = ["=HYPERLINK(1).png", "+1.png", "-1.png", "@x.png", "'=y.png", "'z.png", "plain.png"]
     for name in names:
         grey(name, 100)

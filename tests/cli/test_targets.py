@@ -16,7 +16,7 @@ CSV = "path,score\na.png,0.5\n"
 @pytest.fixture(autouse=True)
 def pictures(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("qfm_metric.cli.options.QFMScore", Mean())
+    monkeypatch.setattr("qfm_metric.cli.metric.QFMScore", Mean())
     for name in ("a.png", "b.png", "c.jpg"):
         grey(name, 100)
     Path("s.csv").write_text(CSV)

@@ -83,7 +83,7 @@ def test_pages_from_elsewhere_are_there(site):
     for name in (
         "QFMScore.assess",
         "loss.QFMLoss",
-        "folder.score_files",
+        "stream.score_files",
         "row.Row",
         "export.export_onnx",
         "evaluate.QFM",

@@ -13,7 +13,9 @@ from helpers.processes import environment
 from PIL import Image
 
 import qfm_metric
-from qfm_metric.facts import FACT_COLUMNS, Facts, facts_columns, file_facts
+from qfm_metric.facts import Facts, file_facts
+from qfm_metric.folder.one_file import facts_columns
+from qfm_metric.folder.row import FACT_COLUMNS
 from qfm_metric.images import ImageError
 
 

@@ -156,7 +156,7 @@ def test_what_pyarrow_reads_of_a_binary_file(name):
 
 def test_what_sql_reads_of_a_database(monkeypatch):
     monkeypatch.setattr(formats, "GROUP", 2)
-    with closing(sqlite3.connect(write("sqlite", ROWS, columns_with("lowest")))) as base:
+    with closing(sqlite3.connect(write("sqlite", ROWS, columns_with(tiles=True)))) as base:
         assert base.execute("SELECT path FROM scores WHERE score > 0.5").fetchall() == [("größe, 猫.png",)]
         assert base.execute("SELECT typeof(score), typeof(width), typeof(note) FROM scores").fetchall()[0] == (
             "real",

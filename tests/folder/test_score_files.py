@@ -74,7 +74,6 @@ def test_rows_are_those_of_single_calls(folder, tiny, expected):
     assert list(score_files(folder, tiny)) == expected
 
 
-@pytest.mark.slow
 def save(folder, **pictures):
     for name, pixels in pictures.items():
         Image.fromarray(pixels).save(folder / f"{name}.png")
@@ -113,6 +112,7 @@ def test_blank_pictures_are_noted_and_others_are_not(tmp_path, tiny, tile):
     assert {notes[name] for name in ("late", "noise", "black")} == {None}
 
 
+@pytest.mark.slow
 def test_worker_processes_give_the_same_rows(folder, tiny, expected):
     assert list(score_files(folder, tiny, workers=2, room=200_000)) == expected  # less room than the largest picture
 

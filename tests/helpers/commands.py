@@ -109,7 +109,7 @@ def parse(words, root):
     else:
         assert words[2] == "qfm_metric.train", f"{shlex.join(words)}: no such module"
         args = train_parser().parse_args(words[3:])
-        if "recipe" in args and not args.recipe.endswith(".toml"):
+        if getattr(args, "recipe", None) and not args.recipe.endswith(".toml"):
             read_recipe(args.recipe, args.set)  # refuses unknown settings
 
 

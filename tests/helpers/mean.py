@@ -19,6 +19,7 @@ class Mean:
     runtime = "torch"
     signature = 'the "mean" of ünicode'
     weights_sha256 = "0" * 64
+    defects = ()
     device = torch.device("cpu")
 
     def from_pretrained(self, source):

@@ -44,8 +44,11 @@ def make_panorama(width, scene=SCENES[0]):
 
 
 def turned(panorama, degrees):
-    """About its axis, by whole pixels."""
-    return panorama.roll(round(degrees / 360 * panorama.shape[-1]), -1)
+    """About its axis, by a shift of phase: few angles are whole pixels."""
+    waves = torch.fft.rfft(panorama.double())
+    turns = torch.arange(waves.shape[-1], dtype=torch.float64) * (-degrees / 360)
+    shifted = waves * torch.polar(torch.ones_like(turns), 2 * math.pi * turns)
+    return torch.fft.irfft(shifted, n=panorama.shape[-1]).float().clamp(0, 1)
 
 
 def damaged(panorama, yaw, pitch, radius=30):

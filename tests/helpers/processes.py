@@ -1,6 +1,7 @@
 """Processes that tests start."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,4 +20,8 @@ def environment(*folders):
 def command(*args, env=None, **options):
     """The command with these arguments, as a process of its own: takes seconds, to import torch."""
     words = [sys.executable, "-m", "qfm_metric", *args]
-    return subprocess.Popen(words, env=environment() | (env or {}), **options)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background are begun ignoring it
+    try:
+        return subprocess.Popen(words, env=environment() | (env or {}), **options)
+    finally:
+        signal.signal(signal.SIGINT, before)

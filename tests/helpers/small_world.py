@@ -17,7 +17,7 @@ import torch
 
 from qfm_metric.defects import NAMES
 from qfm_metric.model import QFMConfig, QFMNet
-from qfm_metric.train import loop, matching
+from qfm_metric.train import loop
 from qfm_metric.train.datasets.table import Decoded, Row, write_table
 from qfm_metric.train.material import Material, MaterialConfig, ladders
 from qfm_metric.train.step import Objective
@@ -124,7 +124,7 @@ def _die_while_saving(number):
 
 def _as_a_rank(world, out):
     gradients, memories = [], []
-    clip, memory = torch.nn.utils.clip_grad_norm_, matching.Memory
+    clip, memory = torch.nn.utils.clip_grad_norm_, loop.Memory
 
     def recorded(parameters, *args):
         parameters = list(parameters)
@@ -135,7 +135,7 @@ def _as_a_rank(world, out):
         memories.append(memory(capacity))
         return memories[-1]
 
-    torch.nn.utils.clip_grad_norm_, matching.Memory = recorded, remembered
+    torch.nn.utils.clip_grad_norm_, loop.Memory = recorded, remembered
     torch.distributed.init_process_group("gloo")
     rank = torch.distributed.get_rank()
     net = run(world, out, config=replace(LOOP, steps=3))

@@ -305,3 +305,31 @@ def test_comparison_without_pairs(visit, sides, tmp_path):
     assert groups(page) == ["A 21", "B 21"]
     assert scores(page) == sorted(scores(page))
     assert len(scores(page)) == 42
+
+
+def names(page):
+    return page.locator(".name").all_inner_texts()
+
+
+def test_defects_are_shown_filtered_and_sorted(visit, tmp_path):
+    costs = [{"noise": 0.31, "dark": 0.12, "blur": 0.02}, {"blur": 0.5}, {"noise": 0.45, "blur": 0.2}, {}]
+    with ReportWriter(tmp_path / "page.html") as report:
+        for i, found in enumerate(costs):
+            report.add(Row(f"{i}.png", 0.3 + 0.1 * i, extra=found), encoded("JPEG"))
+    page = visit(tmp_path / "page.html")
+    assert page.locator(".defect").all_inner_texts() == ["noise", "blur", "noise"]
+    assert page.locator("#defect option").all_inner_texts() == ["any or none", "blur", "dark", "noise"]
+    page.select_option("#sort", "defect")
+    assert names(page) == ["1.png", "2.png", "0.png", "3.png"]
+    page.select_option("#defect", "noise")
+    assert names(page) == ["2.png", "0.png"]
+    page.locator(".card").first.click()
+    assert "noise 0.45, blur 0.20" in page.locator("#view-pictures").inner_text()
+
+
+def test_without_defects_nothing_of_them_is_shown(visit, tmp_path):
+    with ReportWriter(tmp_path / "page.html") as report:
+        report.add(Row("a.png", 0.5), encoded("JPEG"))
+    page = visit(tmp_path / "page.html")
+    assert not page.locator("#defects").is_visible()
+    assert "defect" not in [option.get_attribute("value") for option in page.locator("#sort option").all()]

@@ -6,10 +6,14 @@ import torch
 from helpers.gpano import gpano
 from helpers.mean import Mean
 from helpers.panoramas import damaged, directions, make_panorama, turned
+from helpers.small import make_small_metric
 from PIL import Image
 
 from qfm_metric import GuardedScore, ImageError, score_360
+from qfm_metric.compiled import PACKAGES, TOLERANCE, CompiledScore
+from qfm_metric.folder.options import RUNTIMES
 from qfm_metric.panorama.sphere import Placement, Sphere
+from qfm_metric.score import NOT_A_PHOTOGRAPH
 
 
 @pytest.fixture(scope="module")
@@ -70,21 +74,49 @@ def test_a_file_that_says_it_is_a_part_is_placed(tmp_path):
     assert found.score == placed.score
 
 
-def test_metrics_of_every_kind_look_through_the_viewports(small_metric):
+@pytest.mark.parametrize("working_pixels", [0, 75 * 75])
+def test_metrics_of_every_kind_look_through_the_viewports(working_pixels):
     """The scores are those that the metric gives the same viewports as tensors; 1e-5: another way of resizing."""
     image = torch.rand(3, 120, 240, generator=torch.Generator().manual_seed(0))
-    sphere = Sphere.of_image(image, Placement(), 100.0)
-    for metric in (small_metric, GuardedScore(small_metric, small_metric, margin=(-0.1, 0.1))):
+    sphere = Sphere.of_image(image, Placement(), 100.0)  # viewports of 91 px, which are reduced to the working size
+    own = make_small_metric(working_pixels=working_pixels)
+    for metric in (own, GuardedScore(own, own, margin=(-0.1, 0.1))):
         found = score_360(image, metric)
         views = torch.stack([sphere.view(viewport.yaw, viewport.pitch) for viewport in found.viewports])
         torch.testing.assert_close(found.viewport_scores, metric(views), rtol=0, atol=1e-5)
         assert found.quality_map.isfinite().all()
+        assert found.defects is found.note is None
 
 
-def test_a_metric_without_maps_gives_none():
-    metric = Mean()
-    metric.runtime = "another"
-    assert score_360(torch.rand(3, 90, 180), metric).quality_map is None
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_another_runtime_gives_the_scores_of_torch_and_no_map(runtime):
+    for package in PACKAGES[runtime]:
+        pytest.importorskip(package)
+    own = make_small_metric()
+    image = torch.rand(3, 120, 240, generator=torch.Generator().manual_seed(0))
+    found = score_360(image, CompiledScore(own, runtime))
+    torch.testing.assert_close(found.viewport_scores, score_360(image, own).viewport_scores, rtol=0, atol=TOLERANCE)
+    assert found.quality_map is None
+
+
+class Telling(Mean):
+    """Darkness is noise, and what is dark is no photograph."""
+
+    defects = ("noise", "blur")
+
+    def rate(self, views, maps=False):
+        ratings = super().rate(views, maps)
+        notes = (NOT_A_PHOTOGRAPH if rating.score < 0.6 else None for rating in ratings)
+        costs = ({"noise": 1 - rating.score, "blur": 0.0} for rating in ratings)
+        return [one._replace(defects=cost, note=note) for one, cost, note in zip(ratings, costs, notes, strict=True)]
+
+
+def test_defects_are_the_weighted_mean_of_the_viewports_and_a_note_is_what_all_have():
+    brightness = (directions(90, 180)[2] * 0.4 + 0.5).float().expand(3, -1, -1)
+    found = score_360(brightness, Telling())
+    assert found.defects == {"noise": pytest.approx(1 - found.score), "blur": 0}
+    assert found.note is None
+    assert score_360(brightness * 0.5, Telling()).note == NOT_A_PHOTOGRAPH
 
 
 @pytest.mark.parametrize(
@@ -117,10 +149,13 @@ def test_a_file_that_is_no_panorama_is_named(tmp_path):
 
 
 @pytest.mark.slow
-def test_turning_a_panorama_about_its_axis_hardly_moves_its_score(metric, panorama):
+@pytest.mark.parametrize("viewports", ["fixed", "entropy"])
+def test_turning_a_panorama_about_its_axis_hardly_moves_its_score(metric, panorama, viewports):
     """24 angles, none a multiple of the 30 degrees between viewports; the limits are docs/panoramas.md's."""
-    before = score_360(panorama, metric).score
-    moved = [abs(score_360(turned(panorama, 360 / 25 * i), metric).score - before) for i in range(1, 25)]
+    before = score_360(panorama, metric, viewports=viewports).score
+    moved = [
+        abs(score_360(turned(panorama, 360 / 25 * i), metric, viewports=viewports).score - before) for i in range(1, 25)
+    ]
     assert np.mean(moved) <= 0.01
     assert max(moved) <= 0.03
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from helpers.panoramas import make_panorama, turned
+from helpers.panoramas import directions, make_panorama, turned
 
 from qfm_metric.panorama.sphere import WHOLE, Placement, Sphere
 from qfm_metric.panorama.viewports import (
@@ -13,6 +13,7 @@ from qfm_metric.panorama.viewports import (
     CHOSEN,
     direction,
     entropy_viewports,
+    first_yaw,
     fixed_viewports,
     held_viewports,
 )
@@ -55,15 +56,36 @@ def test_viewports_that_entropy_chooses_are_apart_and_count_by_their_pitch():
     assert [viewport.weight for viewport in by_pitch] == sorted((v.weight for v in chosen), reverse=True)
 
 
-def test_viewports_that_entropy_chooses_turn_with_the_picture():
-    """By 15 degrees, so that the directions to choose from are the same. Rounding may move one to the next of them."""
+@pytest.mark.parametrize("degrees", [7, 100, 123])
+def test_viewports_that_entropy_chooses_turn_with_the_picture(degrees):
+    """By whole pixels, and by no multiple of the degrees between directions. Rounding in float32 moves some by 1e-5."""
     panorama = make_panorama(360)
     before, after = (
-        entropy_viewports(Sphere.of_image(image, WHOLE, 100.0)) for image in (panorama, turned(panorama, 15))
+        entropy_viewports(sphere, first_yaw(sphere))
+        for sphere in (Sphere.of_image(image, WHOLE, 100.0) for image in (panorama, panorama.roll(degrees, -1)))
     )
-    away = [min(angle((one.yaw + 15, one.pitch), other) for other in after) for one in before]
-    assert max(away) < 5 + 1e-6
-    assert sorted(away)[CHOSEN // 2] < 1e-3
+    assert max(min(angle((one.yaw + degrees, one.pitch), other) for other in after) for one in before) < 1e-3
+
+
+@pytest.mark.parametrize("degrees", [0.3, -77.7, 180])
+def test_the_first_yaw_turns_with_the_picture_by_less_than_a_pixel_too(degrees):
+    """Of a sphere that is brightest at 30 degrees; a pixel has 2. Float32 moves it by less than 1e-4."""
+    right, _, forward = directions(90, 180)
+    towards = right * math.sin(math.radians(30)) + forward * math.cos(math.radians(30))
+    panorama = (towards * 0.3 + 0.5).float().expand(3, -1, -1)
+    assert first_yaw(Sphere.of_image(panorama, WHOLE, 100.0)) == pytest.approx(30, abs=1e-4)
+    assert direction(first_yaw(Sphere.of_image(turned(panorama, degrees), WHOLE, 100.0)), 0) == pytest.approx(
+        direction(30 + degrees, 0), abs=1e-4
+    )
+
+
+def test_of_a_part_the_first_yaw_is_its_middle_so_that_it_holds_a_viewport_wherever_it_lies():
+    for left in (0.1, 0.5, 0.9):
+        sphere = Sphere.of_image(torch.rand(3, 90, 54), Placement(left, 0, 0.3, 1), 100.0)  # 108 degrees wide
+        middle = 360 * (left + 0.15) - 180
+        assert direction(first_yaw(sphere), 0) == pytest.approx(direction(middle, 0))
+        for viewports in (fixed_viewports(first_yaw(sphere)), entropy_viewports(sphere, first_yaw(sphere))):
+            assert direction(*held_viewports(sphere, viewports)[0][:2]) == pytest.approx(direction(middle, 0))
 
 
 def test_of_a_part_the_viewports_that_it_holds_come_to_one():

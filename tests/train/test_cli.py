@@ -13,6 +13,8 @@ COMMANDS = [
     "teacher quick --data OUT --out OUT.csv",
     "label --data OUT --out OUT/member.csv",
     "student quick --data OUT --out OUT",
+    "photograph --data OUT --out OUT.safetensors",
+    "fit none.csv -o OUT.safetensors",
     "evaluate none.csv",
     "severity none.csv --data OUT",
     "gate none",

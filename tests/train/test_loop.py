@@ -19,9 +19,9 @@ from helpers.small_world import CONFIG, LOOP, MATERIAL, OBJECTIVE, fresh_net, op
 
 from qfm_metric.score import QFMScore
 from qfm_metric.train import loop, losses
+from qfm_metric.train.batchnorm import run_folded
 from qfm_metric.train.datasets.table import DataError
 from qfm_metric.train.defects import TYPES
-from qfm_metric.train.folded import fold
 from qfm_metric.train.matching import Memory
 from qfm_metric.train.step import Student, step_losses
 
@@ -269,7 +269,7 @@ def gradients_of(world, rank):
     loop.measure_statistics(net, material, LOOP.seed, batches=2)
     loop._drop_paths(net, LOOP.drop_path)
     student = Student(net.to(memory_format=torch.channels_last), len(TYPES))
-    fold(net.backbone)
+    run_folded(net.backbone)
     torch.manual_seed(int(np.random.default_rng([LOOP.seed, 0, rank, 1]).integers(2**31)))
     loop.keep_statistics(student.train())
     drawn = torch.Generator().manual_seed(0)

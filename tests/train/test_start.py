@@ -49,6 +49,19 @@ def test_deviations_and_defects_may_be_learned_later(tmp_path):
     assert torch.equal(net.project.weight, known.project.weight.half().float())
 
 
+def test_what_tells_photographs_may_be_learned_later_and_goes_on(tmp_path):
+    known = fresh_net()
+    write_weights(known, tmp_path / "known.safetensors")
+    net = fresh_net(replace(CONFIG, photograph=True))
+    start_from(net, str(tmp_path / "known.safetensors"))
+    write_weights(net, tmp_path / "telling.safetensors")
+    again = fresh_net(replace(CONFIG, photograph=True))
+    with torch.no_grad():
+        again.photograph.weight.zero_()
+    start_from(again, str(tmp_path / "telling.safetensors"))
+    assert torch.equal(again.photograph.weight, net.photograph.weight.half().float())
+
+
 def test_weights_of_another_shape_are_refused_by_name(tmp_path):
     write_weights(fresh_net(), tmp_path / "known.safetensors")
     with pytest.raises(WeightsError, match=r"project\.weight has shape \(16, \d+\), expected \(32, \d+\)"):

@@ -152,6 +152,18 @@ def test_a_film_of_high_dynamic_range_is_mapped_to_srgb(transfer, name, signal, 
     assert np.abs(frame.pixels.astype(int) - wanted).max() <= 3
 
 
+class Noting(Mean):
+    def rate(self, views, maps=False):
+        return [rating._replace(note="not a photograph") for rating in super().rate(views, maps)]
+
+
+def test_rows_note_what_the_decoder_did_before_what_the_metric_says():
+    hdr("hdr.mkv", 0.3, 16)
+    film("plain.mkv", [grey(90)])
+    notes = [score_video(name, Noting()).rows[0].note for name in ("hdr.mkv", "plain.mkv")]
+    assert notes == ["HDR (PQ), mapped to sRGB", "not a photograph"]
+
+
 def test_saturated_colours_of_bt2020_stay_in_their_hue():
     from qfm_metric.video.hdr import to_srgb
 

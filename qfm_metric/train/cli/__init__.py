@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from . import options, student, weights
+from . import heads, options, student, weights
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
         return sub
 
     student.add_commands(command)
+    heads.add_commands(command)
     weights.add_commands(command)
     return root
 

@@ -1,6 +1,7 @@
 """What commands share: options that mean the same in each, and progress on stderr."""
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "--weights": {"help": "id or .safetensors file; default: the shipped weights"},
     "--members": {"type": Path, "nargs": "*", "default": [], "help": "the teacher: CSV files of pseudo-labels"},
     "--workers": {"type": int, "default": 2, "help": "processes"},
-    "recipe": {"help": "a shipped recipe (default, fine_tune, robust, quick, paper) or a TOML file"},
+    "recipe": {"help": "a shipped recipe (default, head, fine_tune, robust, quick, paper) or a TOML file"},
     "--set": {"nargs": "*", "default": [], "metavar": "SECTION.KEY=VALUE", "help": "change the recipe"},
     "--init": {"help": "of the backbone: a safetensors file, an id, `timm` (its download) or `none`"},
     "--severity": {"type": Path, "help": "CSV of human means per type and level; without it, no series"},
@@ -39,3 +40,8 @@ def recipe(args: argparse.Namespace) -> Recipe:
 def say(text: str) -> None:
     """Print a line of progress."""
     print(text, file=sys.stderr, flush=True)
+
+
+def print_weights(path: Path) -> None:
+    """Print where a weights file is, and its SHA-256."""
+    print(f"{path}  sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")

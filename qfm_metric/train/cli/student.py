@@ -1,17 +1,19 @@
-"""Commands from a data set to a weights file: prepare, ladders, teacher, label, student, calibrate."""
+"""Commands from a data set to a weights file: prepare, ladders, cells, teacher, label, student, average, calibrate."""
 
 import argparse
-import hashlib
 import os
 from pathlib import Path
 
+from ...score import QFMScore
 from .. import datasets
+from ..average import average
 from ..calibrate import calibrate_weights
-from ..material import ladders
+from ..material import Material, ladders
+from ..material.stored import store
 from ..student import train_student
 from ..teacher import label, train_teacher
 from . import options
-from .options import Command, say
+from .options import Command, print_weights, say
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -28,6 +30,13 @@ def ladders_command(args: argparse.Namespace) -> None:
     ladders.render(args.data, args.severity, args.out, args.series, args.seed, **known, say=say)
 
 
+def cells_command(args: argparse.Namespace) -> None:
+    """Draw batches and keep what a backbone makes of them, for a head that learns behind it; can be stopped."""
+    material = Material.open(args.data, args.severity, args.ladders, (), options.recipe(args).material)
+    net = QFMScore.from_pretrained(args.weights).net
+    store(net, material, args.out, args.count, args.seed, args.workers, say)
+
+
 def teacher(args: argparse.Namespace) -> None:
     """Cross-fit a kernel teacher on what a recipe's backbone sees of whole pictures; write its pseudo-labels."""
     train_teacher(options.recipe(args), args.data, args.out, folds=args.folds, workers=args.workers, say=say)
@@ -40,22 +49,24 @@ def label_command(args: argparse.Namespace) -> None:
 
 def student(args: argparse.Namespace) -> None:
     """Train, fit the calibration on validation, export the weights."""
-    names = ("severity", "ladders", "members", "weights", "name", "device")
+    names = ("severity", "ladders", "cells", "members", "weights", "name", "device")
     known = {name: getattr(args, name) for name in names}
     path = train_student(options.recipe(args), args.data, args.out, **known, say=say)
     if os.environ.get("RANK", "0") == "0":  # of torchrun's processes the one that wrote the file
-        _print_weights(path)
+        print_weights(path)
+
+
+def average_command(args: argparse.Namespace) -> None:
+    """Write the mean of weights that began as one network; calibrate it afterwards."""
+    average(args.sources, args.out, args.shares)
+    print_weights(args.out)
 
 
 def calibrate(args: argparse.Namespace) -> None:
     """Fit a weights file's calibration and deviations to MOS of decoded pictures; no order changes. Writes a file."""
     known = {"split": args.split, "members": args.members, "keep_scores": args.keep_scores}
     calibrate_weights(args.weights, args.data, args.out, **known)
-    _print_weights(args.out)
-
-
-def _print_weights(path: Path) -> None:
-    print(f"{path}  sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
+    print_weights(args.out)
 
 
 def add_commands(command: Command) -> None:
@@ -81,6 +92,12 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--count", type=int, help="stop when so many are rendered; default: all")
     options.add(sub, "--workers")
 
+    sub = command("cells", cells_command)
+    options.add(sub, *options.RECIPE, "--severity", "--ladders", "--weights", "--workers")
+    sub.add_argument("--count", type=int, default=4000, help="batches")
+    sub.add_argument("--seed", type=int, default=0, help="of every draw")
+    sub.add_argument("--out", type=Path, required=True, help="folder for the cells, about 4 MB a batch")
+
     sub = command("teacher", teacher)
     options.add(sub, *options.RECIPE, "--workers")
     sub.add_argument("--out", type=Path, required=True, help="CSV of pseudo-labels, image,score")
@@ -94,8 +111,14 @@ def add_commands(command: Command) -> None:
     options.add(sub, *options.RECIPE, "--severity", "--ladders", "--members")
     sub.add_argument("--out", type=Path, required=True, help="folder for checkpoints, logs and the weights")
     sub.add_argument("--weights", help="go on from released weights (id or file) of the same shape")
+    sub.add_argument("--cells", type=Path, help="what `cells` wrote, in the place of pictures, for a head alone")
     sub.add_argument("--id", dest="name", default="student", help="name of the weights file")
     sub.add_argument("--device", default="cpu", help="cpu, or cuda (under torchrun one GPU a process)")
+
+    sub = command("average", average_command)
+    sub.add_argument("sources", nargs="+", metavar="WEIGHTS", help="ids or .safetensors files of one shape")
+    sub.add_argument("--shares", type=float, nargs="+", help="of each; default: alike")
+    sub.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
 
     sub = command("calibrate", calibrate)
     options.add(sub, "--data", "--members", "--weights")

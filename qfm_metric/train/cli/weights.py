@@ -1,4 +1,4 @@
-"""Commands on a weights file: evaluate, severity, gate, golden, export, publish."""
+"""Commands on a weights file: fold, evaluate, severity, gate, golden, export, publish."""
 
 import argparse
 import json
@@ -9,8 +9,14 @@ import numpy as np
 from ...card import model_card
 from ...weights import manifest_path, read_manifest
 from .. import evaluate, release, severity_check, travel
+from ..left_out import left_out
 from . import options
 from .options import Command, say
+
+
+def fold(args: argparse.Namespace) -> None:
+    """Fold BatchNorm into the convolutions, the form that is released; prints by how much scores moved at most."""
+    print(args.out, f"{release.fold_weights(args.weights, args.out):.1e}", sep="\t")
 
 
 def evaluate_command(args: argparse.Namespace) -> None:
@@ -32,12 +38,26 @@ def severity(args: argparse.Namespace) -> None:
 
 def travel_command(args: argparse.Namespace) -> None:
     """Does the score travel? One table of sets, distortions, large pictures and invariances; nothing is fitted."""
-    names = ("severity", "large", "large_rows", "generated", "sharp", "pictures", "workers")
-    given = {name: getattr(args, name) for name in names}
-    table = travel.travel(args.weights_file, args.data, **given, say=say)
+    if args.recipe:
+        table = _left_out(args)
+    else:
+        names = ("severity", "large", "large_rows", "generated", "sharp", "pictures", "workers")
+        given = {name: getattr(args, name) for name in names}
+        table = travel.travel(args.weights_file, args.data, **given, say=say)
+    if not table.figures:  # under torchrun the first process has them
+        return
     print(table.markdown(), end="")
     if args.out:
         travel.write(table, args.out)
+
+
+def _left_out(args: argparse.Namespace) -> travel.Table:
+    for name in ("severity", "ladders", "out"):
+        if getattr(args, name) is None:
+            raise ValueError(f"--recipe: expected --{name}, too")
+    names = ("severity", "ladders", "members", "folds", "pictures", "workers")
+    named = {name: getattr(args, name) for name in names}
+    return travel.Table(args.recipe, left_out(options.recipe(args), args.data, args.out, **named, say=say))
 
 
 def gate(args: argparse.Namespace) -> None:
@@ -69,6 +89,10 @@ def publish(args: argparse.Namespace) -> None:
 def add_commands(command: Command) -> None:
     """Add them, with their options."""
     shipped = read_manifest()["default"]
+    sub = command("fold", fold)
+    options.add(sub, "--weights")
+    sub.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
+
     sub = command("evaluate", evaluate_command)
     sub.add_argument("table", type=Path, help="CSV image,mos,... as `prepare` writes it (all.csv)")
     sub.add_argument("--split", default="val", help="train, val or test")
@@ -94,7 +118,10 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--generated", type=Path, help="all.csv of `prepare agiqa3k`; its test part is left alone")
     sub.add_argument("--sharp", type=Path, help="folder of sharp photographs of 5 megapixels and more")
     sub.add_argument("--pictures", type=int, default=12, help="clean photographs that are distorted")
-    sub.add_argument("--out", type=Path, help="folder for travel.json, travel.md and travel.png")
+    sub.add_argument("--out", type=Path, help="folder for travel.json, travel.md and travel.png, or for the runs")
+    sub.add_argument("--recipe", help="instead of a file: train this recipe without each source and each fold of types")
+    options.add(sub, "--set", "--init", "--ladders", "--members")
+    sub.add_argument("--folds", type=int, default=7, help="of the types; 0: leave out sources alone")
 
     sub = command("gate", gate)
     sub.add_argument("folder", type=Path, help="with scores.csv (image,mos,subset,duplicate_in_train) and images/")

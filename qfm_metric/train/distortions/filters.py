@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from scipy import interpolate, ndimage, signal
+from scipy import ndimage
 
 from .colour import Pixels, Values
 
@@ -36,9 +36,11 @@ def line(length: float, degrees: float) -> Values:
 
 def convolve(values: Values, kernel: Values) -> Values:
     """Apply an odd-sized 2-D kernel to every channel; the border is repeated outwards."""
+    from scipy.signal import oaconvolve  # slow to import, and few types need it
+
     down, right = kernel.shape[0] // 2, kernel.shape[1] // 2
     padded = np.pad(values, ((down, down), (right, right), (0, 0)), mode="edge")
-    return signal.oaconvolve(padded, kernel[:, :, None], mode="valid", axes=(0, 1)).astype(np.float32)
+    return oaconvolve(padded, kernel[:, :, None], mode="valid", axes=(0, 1)).astype(np.float32)
 
 
 def slope(grey: Values) -> Values:
@@ -50,7 +52,9 @@ def slope(grey: Values) -> Values:
 def curve(values: Values, points: dict[float, float]) -> Values:
     """A tone curve: the spline through (0, 0), `points` and (1, 1), clipped to [0, 1]; read from a fine table."""
     knots = {0.0: 0.0, **points, 1.0: 1.0}
-    spline = interpolate.CubicSpline(list(knots), list(knots.values()), bc_type="not-a-knot")
+    from scipy.interpolate import CubicSpline  # slow, too
+
+    spline = CubicSpline(list(knots), list(knots.values()), bc_type="not-a-knot")
     grid = np.linspace(0, 1, 4097)
     table = spline(grid).clip(0, 1)
     return np.interp(values, grid, table).astype(np.float32)

@@ -41,6 +41,7 @@ class Batch:
         subsets: `(N,)` of the data set, of each photograph; "" in series.
         defects: `(N, K)` quality that each of `qfm_metric.defects.NAMES` takes, in [0, 1]; NaN: not known.
         types: `(N,)` place in `defects.TYPES`, or `defects.CLEAN`; -1: not known, or several.
+        cells: `(N * V, C, rows, columns)`, what a backbone made of the views, in their place; None: nothing is made.
     """
 
     views: NDArray[np.uint8]
@@ -51,6 +52,7 @@ class Batch:
     subsets: NDArray[np.str_]
     defects: NDArray[np.float32]
     types: NDArray[np.int64]
+    cells: NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,13 @@ class Material:
             raise DataError("expected human means and the ladders rendered from them, or neither; got one of the two")
         if severity is None or ladders is None:
             return cls(decoded, labels, config, pools, list(named.values()), None)
+        train = train[np.isin(subsets, list(named))]
         clean = train[labels.mos[train] >= config.clean_mos]
         if not len(clean):
             raise DataError(f"{data}: expected training pictures with an MOS of {config.clean_mos:g} or more, got none")
         levels = read_severity(severity)
-        series = SeriesSource(decoded, clean, Ladders.open(ladders, decoded, levels), Prices.of(levels), config)
+        rendered = Ladders.open(ladders, decoded, levels).of(train, config.without)
+        series = SeriesSource(decoded, clean, rendered, Prices.of(levels), config)
         return cls(decoded, labels, config, pools, list(named.values()), series)
 
     def draw(self, seed: Sequence[int], rank: int = 0, joint: bool = False) -> Batch:
@@ -145,6 +149,11 @@ class Material:
             defects=np.stack([sample.defects for sample in samples]),
             types=np.array([sample.type for sample in samples], np.int64),
         )
+
+    def shares_by_subset(self) -> dict[str, float]:
+        """How often each subset of the data set is drawn from."""
+        names = [self.decoded.rows[pool.indices[0]].subset for pool in self.pools]
+        return dict(zip(names, self.shares, strict=True))
 
     def _shapes(self, joint: bool) -> framing.Shapes:
         if not joint:

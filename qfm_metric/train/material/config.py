@@ -17,8 +17,9 @@ class MaterialConfig:
         fewest_joint: A step of two views a picture, per process: pictures of one source are compared with each other.
         series: Share of the pictures that are series, of four each.
         most_series: A step, per process.
-        subsets: How often photographs are drawn from each subset of the data set; empty: all pictures alike. Within a
-            subset rare MOS are drawn more often: by the square root of how rare they are.
+        subsets: How often photographs are drawn from each subset of the data set, and no picture of any other; empty:
+            all alike. Within a subset rare MOS are drawn more often: by the square root of how rare they are.
+        without: Types of distortion ("KADID-10k/10") of which no ladder is drawn.
         clean_mos: A picture this good is worth degrading.
         small_weight: Of a photograph's view that shows hardly any of it; that of the whole is 1. MOS are of whole
             pictures: what a part of it would be given is less sure.
@@ -43,6 +44,7 @@ class MaterialConfig:
     series: float = 0.1
     most_series: int = 5
     subsets: dict[str, float] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
     clean_mos: float = 0.65
     small_weight: float = 0.3
     whole_photos: float = 0.5

@@ -6,9 +6,9 @@ are rendered, one a line. Equal arguments give equal bytes; 5,000 series are 9 G
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -150,10 +150,11 @@ def read_done(folder: Path) -> set[int]:
 
 @dataclass(frozen=True)
 class Ladders:
-    """Rendered series; `frames` is a read-only `(3 N, 384, 512, 3)` uint8 memory map."""
+    """Rendered series; `frames` is a read-only `(3 N, 384, 512, 3)` uint8 memory map, `drawn` numbers those to draw."""
 
     series: list[Ladder]
     frames: NDArray[np.uint8]
+    drawn: list[int]
 
     @classmethod
     def open(cls, folder: Path, decoded: Decoded, levels: Levels) -> "Ladders":
@@ -174,7 +175,22 @@ class Ladders:
         quality = {(level.data_set, level.type, level.level): level.quality for level in levels}
         if any(quality.get(step) != kept for ladder in series for step, kept in ladder.alone()):
             raise DataError(f"{folder}: ladders of other human means; expected those that `{command} --severity` got")
-        return cls(series, _frames(folder, len(series)))
+        return cls(series, _frames(folder, len(series)), list(range(len(series))))
+
+    def of(self, sources: NDArray[np.int64], without: Collection[str] = ()) -> "Ladders":
+        """The same, but drawn are those of some pictures alone, and none with any type of `without`.
+
+        Raises:
+            DataError: none is left, or `without` names a type of which there is none.
+        """
+        types = [{f"{name}/{type}" for steps in ladder.steps for name, type, _ in steps} for ladder in self.series]
+        if unknown := set(without) - set().union(*types):
+            raise DataError(f"without: expected types of the ladders, got {', '.join(sorted(unknown))}")
+        known, left_out = set(sources.tolist()), set(without)
+        kept = [i for i in self.drawn if self.series[i].source in known and not types[i] & left_out]
+        if not kept:
+            raise DataError("expected ladders of the pictures and types that are left, got none")
+        return replace(self, drawn=kept)
 
     def pictures(self, number: int, decoded: Decoded) -> list[Pixels]:
         """The four versions of a series, `(384, 512, 3)` each, the clean one first."""

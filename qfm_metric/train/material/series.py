@@ -43,7 +43,7 @@ class Series:
 
 def from_ladder(rng: Generator, ladders: Ladders, decoded: Decoded) -> Series:
     """One of the rendered ones. Where two distortions meet, each costs what it cost alone."""
-    number = int(rng.integers(len(ladders.series)))
+    number = ladders.drawn[int(rng.integers(len(ladders.drawn)))]
     ladder = ladders.series[number]
     costs: list[dict[str, float]] = [{}]
     types, alone = [CLEAN], {step: 1 - kept for step, kept in ladder.alone()}

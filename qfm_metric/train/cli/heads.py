@@ -1,0 +1,53 @@
+"""Commands that fit a head to what a frozen network sees: photograph, fit."""
+
+import argparse
+import json
+from pathlib import Path
+
+from ..fit_ratings import FEWEST, fit_ratings
+from ..photograph import train_photograph
+from ..photograph_check import check_folder
+from . import options
+from .options import Command, print_weights, say
+
+
+def photograph(args: argparse.Namespace) -> None:
+    """Teach weights to tell photographs from other pictures, or measure how well they do; writes a file."""
+    if args.out is None and args.test is None:
+        raise ValueError("expected --out FILE to train a head, --test FOLDER to measure one, or both; got neither")
+    weights, found = args.weights_file, {}
+    shared = {"count": args.count, "workers": args.workers, "say": say}
+    if args.out is not None:
+        found["drawn"] = train_photograph(weights, args.data, args.out, seed=args.seed, **shared)._asdict()
+        say(f"wrote {args.out}")
+        weights = str(args.out)
+
+    if args.test is not None:
+        found["test"] = check_folder(weights, args.data, args.test, **shared)._asdict()
+    print(json.dumps(found, indent=2))
+
+
+def fit(args: argparse.Namespace) -> None:
+    """Fit weights to a few people's ratings, with cross-validated figures; writes a file that loads like any other."""
+    known = {name: getattr(args, name) for name in ("weights", "repeats", "seed", "workers")}
+    print(fit_ratings(args.table, args.out, scale=tuple(args.scale), **known, say=say))
+    print_weights(args.out)
+
+
+def add_commands(command: Command) -> None:
+    """Add them, with their options."""
+    sub = command("photograph", photograph)
+    sub.add_argument("weights_file", metavar="WEIGHTS", nargs="?", help="id or .safetensors file; default: the shipped")
+    options.add(sub, "--data", "--workers")
+    sub.add_argument("--out", type=Path, help=".safetensors file to write; without it nothing is trained")
+    sub.add_argument("--test", type=Path, help="folder of pictures that are no photographs, to measure on")
+    sub.add_argument("--count", type=int, default=3000, help="photographs to learn from, and to measure on, at most")
+    sub.add_argument("--seed", type=int, default=0, help="of all that is drawn")
+
+    sub = command("fit", fit)
+    sub.add_argument("table", type=Path, help=f"CSV image,mos and, if there is one, group; {FEWEST} pictures or more")
+    sub.add_argument("-o", "--out", type=Path, required=True, help=".safetensors file to write")
+    options.add(sub, "--weights", "--workers")
+    sub.add_argument("--scale", type=float, nargs=2, default=[0, 1], metavar=("LOW", "HIGH"), help="of the ratings")
+    sub.add_argument("--repeats", type=int, default=10, help="of the cross-validation, with other folds each time")
+    sub.add_argument("--seed", type=int, default=0, help="of the folds")

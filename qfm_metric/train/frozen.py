@@ -1,0 +1,106 @@
+"""What a frozen network makes of pictures, for heads that are fitted later: the views' mean cells, and its logit."""
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..images import Pixels, open_image, read_pixels
+from ..score import QFMScore
+from ..weights import EMBEDDED, WeightsError, read_manifest
+from .agreement import Scores
+
+Make = Callable[[int], Pixels]  # number to `(H, W, 3)` uint8, or what else `read_pixels` gives
+
+_job: tuple[QFMScore, Make]  # inherited by forked workers: `make` may close over memory maps
+
+
+class Frozen(NamedTuple):
+    """Of N pictures.
+
+    Attributes:
+        means: `(N, V * D)`, `QFMNet.view_means`.
+        logits: `(N,)`, before the calibration.
+        stds: `(N,)`, expected deviation of the MOS about the score; NaN where the network predicts none.
+    """
+
+    means: Scores
+    logits: Scores
+    stds: Scores
+
+    def select(self, places: NDArray[np.int64]) -> "Frozen":
+        """Of some of the pictures."""
+        return Frozen(self.means[places], self.logits[places], self.stds[places])
+
+
+def look(
+    metric: QFMScore, make: Make, count: int, workers: int = 2, progress: Callable[[int], None] = lambda done: None
+) -> Frozen:
+    """What a network with mean tokens makes of the pictures `make(0)` to `make(count - 1)`.
+
+    Args:
+        workers: Processes of one thread each, forked; 0: this process.
+        progress: Gets the number of pictures done.
+
+    Raises:
+        WeightsError: the network has no mean tokens.
+    """
+    need_mean_tokens(metric)
+    global _job
+    _job = metric, make
+    found = []
+    if workers:
+        # One thread a worker: a forked child that starts OpenMP's threads anew can hang.
+        with ProcessPoolExecutor(workers, get_context("fork"), torch.set_num_threads, (1,)) as pool:
+            for one in pool.map(_look, range(count), chunksize=4):
+                found.append(one)
+                progress(len(found))
+    else:
+        for number in range(count):
+            found.append(_look(number))
+            progress(len(found))
+    return Frozen(*(np.stack(values) for values in zip(*found, strict=True)))
+
+
+def pixels_of(path: Path) -> Pixels:
+    """What a file shows.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    with open_image(path) as image:
+        return read_pixels(image)
+
+
+def need_mean_tokens(metric: QFMScore) -> None:
+    """Refuse a network whose views have no mean tokens; says which of the released weights have them."""
+    if metric.net.config.mean_tokens:
+        return
+    able = [name for name, entry in read_manifest()["weights"].items() if _has_mean_tokens(entry.get("file"))]
+    raise WeightsError(
+        f"weights {metric.weights_id!r} cannot be fitted: their views have no mean tokens; choose "
+        f"{' or '.join(able) or 'weights that were trained with network.mean_tokens = true'}"
+    )
+
+
+def _has_mean_tokens(file: str | None) -> bool:
+    """Whether a file of the package holds such a network."""
+    if file is None or not (EMBEDDED / file).is_file():
+        return False
+    return bool(QFMScore.from_pretrained(EMBEDDED / file).net.config.mean_tokens)
+
+
+def _look(number: int) -> tuple[Scores, Scores, Scores]:
+    metric, make = _job
+    net = metric.net
+    with torch.inference_mode():
+        tokens = net.forward_features(metric.look(make(number)))
+        answers = net.decoder(tokens)
+        logit = net.forward_logits(answers, tokens)[0].double()
+        std = net.forward_std(answers)[0].double() if net.config.uncertainty else torch.tensor(torch.nan)
+        return net.view_means(tokens)[0].double().numpy(), logit.numpy(), std.numpy()

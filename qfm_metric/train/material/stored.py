@@ -1,0 +1,149 @@
+"""Drawn pictures whose cells are kept: behind a backbone that stays as it is, a head learns thousands of steps.
+
+A store is a folder with a file for each of some batches that `Material.draw` gave. In the place of their views it has
+what the backbone makes of them, in half precision.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, fields, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...atomic import whole_file
+from ...model import QFMNet
+from ..datasets.table import DataError, Decoded
+from ..pseudo_labels import Labels
+from . import Batch, Material
+
+ABOUT = "about.json"
+
+
+def store(
+    net: QFMNet,
+    material: Material,
+    folder: Path,
+    count: int,
+    seed: int,
+    workers: int = 2,
+    say: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Draw `count` batches of whole and detail, and keep their cells; what is in the folder already is kept.
+
+    Args:
+        net: Of which the backbone is used.
+        seed: Of the draws.
+        workers: Processes of one thread each.
+        say: Gets lines of progress.
+
+    Raises:
+        DataError: the folder holds batches of another backbone.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"backbone": _digest(net), "seed": seed}
+    if (folder / ABOUT).is_file() and json.loads((folder / ABOUT).read_text()) != about:
+        raise DataError(f"{folder}: cells of another backbone or seed; choose another folder, or delete it")
+    (folder / ABOUT).write_text(json.dumps(about))
+    missing = [number for number in range(count) if not _file(folder, number).is_file()]
+    global _job
+    _job = net.eval(), material, folder, seed
+    with ProcessPoolExecutor(workers, get_context("fork"), torch.set_num_threads, (1,)) as pool:
+        for done, _ in enumerate(pool.map(_store_one, missing), start=1):
+            if done % 100 == 0 or done == len(missing):
+                say(f"{done}/{len(missing)} batches")
+
+
+_job: tuple[QFMNet, Material, Path, int]  # inherited by forked workers: the material holds memory maps
+
+
+@torch.inference_mode()
+def _store_one(number: int) -> None:
+    net, material, folder, seed = _job
+    batch = material.draw((seed, number), 0, joint=True)
+    views = torch.from_numpy(batch.views).permute(0, 1, 4, 2, 3) / 255
+    views = ((views - net.mean) / net.std).flatten(0, 1)
+    cells = torch.cat([net.cells(net.backbone(view)) for view in torch.split(views, 1)]).half().numpy()
+    kept = replace(batch, views=batch.views[:, :, :0], cells=cells)
+    with whole_file(_file(folder, number), "wb") as file:
+        np.savez(file, **{field.name: getattr(kept, field.name) for field in fields(Batch)})
+
+
+@dataclass(frozen=True)
+class StoredMaterial:
+    """Batches of a store, in groups of one shape of view.
+
+    Attributes:
+        decoded: The pictures that they were drawn from.
+        labels: What is known of each.
+        groups: Files of batches that may be joined.
+        joined: How many make a batch.
+    """
+
+    decoded: Decoded
+    labels: Labels
+    groups: list[list[Path]]
+    joined: int
+
+    @classmethod
+    def open(cls, folder: Path, net: QFMNet, decoded: Decoded, labels: Labels, joined: int = 6) -> "StoredMaterial":
+        """Open what `store` wrote with this backbone.
+
+        Raises:
+            DataError: nothing is there, or another backbone's.
+        """
+        files = sorted(folder.glob("*.npz"))
+        if not files or not (folder / ABOUT).is_file():
+            raise DataError(f"{folder}: no cells; expected what `python -m qfm_metric.train cells` writes")
+        if json.loads((folder / ABOUT).read_text())["backbone"] != _digest(net):
+            raise DataError(
+                f"{folder}: cells of another backbone; call `python -m qfm_metric.train cells` with these weights"
+            )
+        groups: dict[tuple[int, ...], list[Path]] = {}
+        for path in files:
+            with np.load(path) as stored:
+                groups.setdefault(stored["cells"].shape[2:], []).append(path)
+        return cls(decoded, labels, list(groups.values()), joined)
+
+    def draw(self, seed: Sequence[int], rank: int = 0, joint: bool = True) -> Batch:
+        """Some batches as one, see `Material.draw`; all ranks' are of one shape."""
+        common, own = np.random.default_rng([*seed]), np.random.default_rng([*seed, rank + 1])
+        sizes = np.array([len(group) for group in self.groups])
+        group = self.groups[int(common.choice(len(self.groups), p=sizes / sizes.sum()))]
+        return join([_read(group[int(i)]) for i in own.integers(0, len(group), self.joined)])
+
+
+def join(batches: Sequence[Batch]) -> Batch:
+    """Batches as one: all their photographs, and then all their series."""
+    views = len(batches[0].cells) // len(batches[0].targets)  # type: ignore[arg-type]
+
+    def together(name: str, times: int = 1) -> Any:
+        parts = [(getattr(batch, name), times * batch.photos) for batch in batches]
+        return np.concatenate([*(values[:end] for values, end in parts), *(values[end:] for values, end in parts)])
+
+    names = {field.name for field in fields(Batch)} - {"photos", "cells"}
+    cells = together("cells", views)
+    return Batch(**{name: together(name) for name in names}, photos=sum(b.photos for b in batches), cells=cells)
+
+
+def _read(path: Path) -> Batch:
+    with np.load(path) as stored:
+        return Batch(**{name: stored[name] if stored[name].ndim else stored[name].item() for name in stored.files})
+
+
+def _file(folder: Path, number: int) -> Path:
+    return folder / f"{number:06d}.npz"
+
+
+def _digest(net: QFMNet) -> str:
+    """Of the backbone's weights in half precision, as they are stored in files."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(net.backbone.state_dict().items()):
+        if tensor.is_floating_point():
+            digest.update(name.encode() + tensor.detach().cpu().half().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,105 @@
+"""Cells that were stored are those of the pictures that would be drawn, and train the head alone."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers.small_world import LOOP, OBJECTIVE, fresh_net, open_material
+
+from qfm_metric.train import loop
+from qfm_metric.train.datasets.table import DataError
+from qfm_metric.train.defects import TYPES
+from qfm_metric.train.matching import Memory
+from qfm_metric.train.material import LENGTH
+from qfm_metric.train.material.stored import StoredMaterial, join, store
+from qfm_metric.train.step import Student, step_losses
+
+
+@pytest.fixture(scope="module")
+def folder(world, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cells")
+    store(fresh_net(), open_material(world), folder, 6, seed=3, workers=1)
+    return folder
+
+
+@pytest.fixture
+def stored(world, folder):
+    material = open_material(world)
+    return StoredMaterial.open(folder, fresh_net(), material.decoded, material.labels, joined=2)
+
+
+def test_what_is_stored_gives_the_losses_of_what_is_drawn(world, folder):
+    material, net = open_material(world), fresh_net()
+    with np.load(folder / "000002.npz") as file:
+        kept = {name: file[name] for name in file.files}
+    drawn = material.draw((3, 2), 0, joint=True)
+    held = replace(drawn, views=kept["views"], cells=kept["cells"])
+    np.testing.assert_array_equal(kept["targets"], drawn.targets)
+    student = Student(net, len(TYPES)).eval()
+    found = [
+        step_losses(student, batch, material.labels, OBJECTIVE, Memory(6), torch.Generator()) for batch in (drawn, held)
+    ]
+    assert found[0].keys() == found[1].keys()
+    for name, value in found[0].items():  # half precision, and sums in another order
+        torch.testing.assert_close(found[1][name], value, rtol=0.02, atol=2e-3, msg=name)
+
+
+def test_joined_batches_are_photographs_and_then_whole_series(stored):
+    batch = stored.draw((0, 1))
+    assert len(batch.cells) == 2 * len(batch.targets)
+    assert (len(batch.targets) - batch.photos) % LENGTH == 0
+    assert (batch.subsets[: batch.photos] != "").all()
+    assert (batch.subsets[batch.photos :] == "").all()
+
+
+def test_joining_keeps_each_pictures_cells(world, folder, stored):
+    batches = [stored.draw((0, step)) for step in range(2)]
+    first, second = (batch for batch in batches)
+    if first.cells.shape[2:] != second.cells.shape[2:]:
+        second = first
+    both = join([first, second])
+    cells = both.cells.reshape(len(both.targets), 2, *both.cells.shape[1:])
+    own = first.cells.reshape(len(first.targets), 2, *first.cells.shape[1:])
+    np.testing.assert_array_equal(cells[: first.photos], own[: first.photos])
+    series = len(first.targets) - first.photos
+    start = both.photos
+    np.testing.assert_array_equal(cells[start : start + series], own[first.photos :])
+    np.testing.assert_array_equal(both.targets[start : start + series], first.targets[first.photos :])
+
+
+def test_equal_seeds_draw_equal_batches_and_ranks_share_a_shape(stored):
+    for step in range(4):
+        first, again, other = stored.draw((0, step)), stored.draw((0, step)), stored.draw((0, step), rank=1)
+        np.testing.assert_array_equal(first.cells, again.cells)
+        assert first.cells.shape[2:] == other.cells.shape[2:]
+
+
+def test_a_head_learns_and_the_backbone_stays(world, stored, tmp_path):
+    net = fresh_net()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    config = replace(LOOP, steps=3, every=3, backbone_rate=0.0, weight_decay=0.5)
+    loop.train(net, stored, OBJECTIVE, config, tmp_path, lambda text: None)
+    moved = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert not [name for name in moved if name.startswith("backbone.")]
+    assert {"project.weight", "means.weight", "defects.weight"} <= moved
+
+
+def test_what_is_there_is_not_made_again(world, folder):
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.npz")}
+    store(fresh_net(), open_material(world), folder, 6, seed=3, workers=1)
+    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.npz")} == before
+
+
+def test_cells_of_another_backbone_are_refused(world, folder, tmp_path):
+    net, material = fresh_net(), open_material(world)
+    with torch.no_grad():
+        net.backbone.conv_stem.weight.mul_(2)
+    with pytest.raises(DataError, match="cells of another backbone"):
+        StoredMaterial.open(folder, net, material.decoded, material.labels)
+    with pytest.raises(DataError, match="cells of another backbone or seed"):
+        store(net, material, folder, 6, seed=3, workers=1)
+    with pytest.raises(DataError, match=r"no cells; expected what `python -m qfm_metric\.train cells` writes"):
+        StoredMaterial.open(tmp_path, net, material.decoded, material.labels)
+    assert json.loads((folder / "about.json").read_text())["seed"] == 3

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from .assessment import Assessment
     from .facts import file_facts
     from .folder.one_file import EncodedImage
-    from .folder.stream import score_files
+    from .folder.row import as_table
+    from .folder.stream import score_files, score_folder
     from .folder.table import score_table
     from .guard import GuardedScore
     from .images import ImageError, load_image
@@ -33,10 +34,12 @@ __all__ = [
     "QFMScore",
     "VideoError",
     "WeightsError",
+    "as_table",
     "file_facts",
     "load_image",
     "score_360",
     "score_files",
+    "score_folder",
     "score_table",
     "score_video",
 ]
@@ -51,10 +54,12 @@ _MODULES = {
     "QFMScore": "score",
     "VideoError": "video.frames",
     "WeightsError": "weights",
+    "as_table": "folder.row",
     "file_facts": "facts",
     "load_image": "images",
     "score_360": "panorama.score",
     "score_files": "folder.stream",
+    "score_folder": "folder.stream",
     "score_table": "folder.table",
     "score_video": "video",
 }

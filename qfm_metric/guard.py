@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from numbers import Real
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from .images import Pixels
+from .inputs import Images, as_images
 from .score import QFMScore, Rating, Views
 
 ROBUST = "qfm-robust-v1"
@@ -68,7 +70,11 @@ class GuardedScore(nn.Module):
         self.robust = QFMScore.from_pretrained(ROBUST) if robust is None else robust
         self.margin = (float(margin[0]), float(margin[1]))
 
-    def forward(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+    if TYPE_CHECKING:  # what torch's own says of any module: Any
+
+        def __call__(self, images: Images) -> Tensor: ...
+
+    def forward(self, images: Images) -> Tensor:
         """Score images for perceived quality, without a reference.
 
         Args:
@@ -78,13 +84,12 @@ class GuardedScore(nn.Module):
             `(N,)`, float32 in [0, 1]; higher is better. Differentiable in `images`.
 
         Raises:
-            TypeError, ValueError: see `QFMScore.forward`.
+            TypeError, ValueError, ImageError: see `QFMScore.forward`.
         """
-        accurate, robust = self.accurate(images), self.robust(images)
+        images = as_images(images)
         if isinstance(images, Tensor):
-            return self._hold(accurate, robust, self._margin(*images.shape[-2:]))
-        margins = [self._margin(*image.shape[-2:]) for image in images]
-        return self._hold(accurate, robust, robust.new_tensor(margins))
+            return self._hold(self.accurate(images), self.robust(images), self._margin(*images.shape[-2:]))
+        return torch.cat([self(image) for image in images])
 
     def score_batch(self, images: Tensor) -> Tensor:
         """As `forward`, without a check of the values: see `QFMScore.score_batch`."""

@@ -1,13 +1,77 @@
 """What QFMScore takes as images: refused is what cannot be scored, with what was expected, what came and what to do."""
 
 import math
+import os
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
+
+from .images import Pixels, load_image
+
+Picture: TypeAlias = Tensor | str | os.PathLike[str] | Image.Image | Pixels
+Images: TypeAlias = Picture | Sequence[Picture]
 
 DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 OVERSHOOT = 0.1 + 1e-6  # what interpolation and networks do to [0, 1] (and rounding); more is a mistake
+
+
+def as_images(images: Images) -> Tensor | Sequence[Tensor]:
+    """A batch `(N, 3, H, W)` of what is alike, or the images `(3, H, W)` of a list; what cannot be scored is refused.
+
+    What comes as no tensor is read by `load_image`: of a list one by one, when it is looked at.
+
+    Raises:
+        TypeError, ValueError: see `QFMScore.forward`.
+        ImageError: a picture that cannot be read.
+    """
+    if isinstance(images, Tensor):
+        images = as_batch(images)
+        check_range(images)
+        return images
+    if isinstance(images, str | os.PathLike | Image.Image | np.ndarray):
+        return load_image(images).unsqueeze(0)
+    if not isinstance(images, Sequence) or isinstance(images, bytes):
+        raise TypeError(
+            f"images: expected a tensor, a path, a PIL image, a numpy array or a list of those, got "
+            f"{type(images).__name__}; see load_image"
+        )
+    if not images:
+        raise ValueError("images: expected at least one image, got an empty list")
+    for i, image in enumerate(images):
+        _check_item(image, f"images[{i}]")
+    return _Loaded(images)
+
+
+class _Loaded(Sequence[Tensor]):
+    """Images of a list, each read when it is looked at: many photographs at once would fill the memory."""
+
+    def __init__(self, images: Sequence[Picture]) -> None:
+        self.images = images
+
+    def __getitem__(self, place: Any) -> Any:
+        image = self.images[place]
+        return image if isinstance(image, Tensor) else load_image(image)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def _check_item(image: object, name: str) -> None:
+    if isinstance(image, str | os.PathLike | Image.Image | np.ndarray):
+        return
+    if not isinstance(image, Tensor):
+        raise TypeError(
+            f"{name}: expected a (3, H, W) tensor, a path, a PIL image or a numpy array, got {type(image).__name__}; "
+            "see load_image"
+        )
+    if image.ndim != 3:
+        raise ValueError(f"{name}: expected (3, H, W) in a list of images, got {tuple(image.shape)}")
+    as_batch(image, name)
+    check_range(image, name)
 
 
 def as_batch(images: Tensor, name: str = "images") -> Tensor:
@@ -49,21 +113,6 @@ def _channel_hint(images: Tensor) -> str:
         order = "permute(0, 3, 1, 2)" if batch else "permute(2, 0, 1)"
         return f"channels come first: {order} first, and then {'expand grey' if last == 1 else 'drop alpha'} to get RGB"
     return "RGB is needed"
-
-
-def check_list(images: Sequence[Tensor]) -> None:
-    """Refuse a list that holds anything else than images `(3, H, W)` that can be scored."""
-    if not isinstance(images, Sequence) or isinstance(images, str | bytes):
-        raise TypeError(f"expected a tensor or a list of tensors, got {type(images).__name__}; see load_image")
-    if not images:
-        raise ValueError("expected at least one image, got an empty list")
-    for i, image in enumerate(images):
-        if not isinstance(image, Tensor):
-            raise TypeError(f"images[{i}]: expected a (3, H, W) tensor, got {type(image).__name__}; see load_image")
-        if image.ndim != 3:
-            raise ValueError(f"images[{i}]: expected (3, H, W) in a list of images, got {tuple(image.shape)}")
-        as_batch(image, f"images[{i}]")
-        check_range(image, f"images[{i}]")
 
 
 def check_range(images: Tensor, name: str = "images") -> None:

@@ -287,7 +287,7 @@ class QFMNet(nn.Module):
     project_means: nn.Sequential
     kinds: nn.Parameter
     means: nn.Linear
-    defects: nn.Linear
+    defects: nn.Sequential
     photograph: nn.Linear
 
     def __init__(self, config: QFMConfig, *, pretrained: bool = False) -> None:
@@ -317,7 +317,13 @@ class QFMNet(nn.Module):
         if config.uncertainty:
             self.uncertainty = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, 1))
         if config.defects:
-            self.defects = nn.Linear(views * config.dim, 2 * len(config.defects))
+            # Too little contrast or colour is no straight line in what the views look like.
+            layers = (
+                nn.Linear(views * config.dim, config.dim),
+                nn.GELU(),
+                nn.Linear(config.dim, 2 * len(config.defects)),
+            )
+            self.defects = nn.Sequential(*layers)
         if config.photograph:
             self.photograph = nn.Linear(views * config.dim, 1)
 

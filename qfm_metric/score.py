@@ -2,10 +2,11 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +17,14 @@ from .card import model_card
 from .defects import Defects
 from .hub import load_weights
 from .images import Pixels
-from .inputs import as_batch, check_list, check_range
+from .inputs import Images, as_images
 from .model import QFMConfig, QFMNet, resize
 from .torch_defaults import NothingDrawn, torch_defaults
 from .views import preprocess_pixels, together
 from .weights import FILE, Weights, WeightsError, check_fit, read_manifest, save_weights
 
 NOT_A_PHOTOGRAPH = "not a photograph"
+_DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
 GPU_BATCH = 32  # views a forward pass; bounds the memory that many images take
 
 Views: TypeAlias = Any  # what a metric's network looks at; tensors
@@ -103,10 +105,13 @@ class QFMScore(nn.Module):
     also faster there); on a GPU within 1e-4, because its kernels differ by batch size.
 
     Args:
-        net: The network to hold. Default: the student whose weights come with the package; nothing is downloaded.
+        weights: An id or a path, see `from_pretrained`; or a network to hold. Default: the student whose weights come
+            with the package. Nothing is ever downloaded here.
+        device: Where to compute, such as "cuda"; `to` moves a metric later.
 
     Raises:
-        TypeError: `net` is no network.
+        TypeError: `weights` is none of these.
+        WeightsError: unknown, missing, damaged or foreign weights, or ones that have to be downloaded.
 
     Examples:
         >>> score = QFMScore()
@@ -123,21 +128,26 @@ class QFMScore(nn.Module):
     weights_sha256: str
 
     @torch_defaults()
-    def __init__(self, net: QFMNet | None = None) -> None:
+    def __init__(
+        self, weights: str | os.PathLike[str] | QFMNet | None = None, *, device: str | torch.device | None = None
+    ) -> None:
         super().__init__()
-        if not isinstance(net, QFMNet | None):
+        if not isinstance(weights, str | os.PathLike | QFMNet | None) or _DEVICE.fullmatch(str(weights)):
             raise TypeError(
-                f"net: expected a QFMNet, got {type(net).__name__}; QFMScore.from_pretrained takes ids and paths of "
-                "weights, and `to` moves a metric to a device"
+                f"weights: expected an id, a path or a QFMNet, got {weights!r}; for a device QFMScore(device='cuda')"
             )
         self.weights_id, self.weights_sha256 = "custom", ""
-        if net is None:
-            weights = load_weights()
-            net = _build(weights)
-            self.weights_id, self.weights_sha256 = weights.id, weights.sha256
+        if isinstance(weights, QFMNet):
+            net = weights
+        else:
+            found = load_weights(weights, local_files_only=True)
+            net = _build(found)
+            self.weights_id, self.weights_sha256 = found.id, found.sha256
         # Depthwise convolutions on the CPU are faster so; scores move by less than 1e-6.
         self.net = net.to(memory_format=torch.channels_last).requires_grad_(False)
         self.train(False)
+        if device is not None:
+            self.to(device)
 
     @classmethod
     def from_pretrained(
@@ -217,27 +227,34 @@ class QFMScore(nn.Module):
         """Stay in evaluation mode: a metric inside a model that trains is not trained."""
         return super().train(False)
 
-    def forward(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+    if TYPE_CHECKING:  # what torch's own says of any module: Any
+
+        def __call__(self, images: Images) -> Tensor: ...
+
+    def forward(self, images: Images) -> Tensor:
         """Score images for perceived quality, without a reference.
 
         Args:
-            images: `(N, 3, H, W)`, one `(3, H, W)`, or a list of `(3, H, W)` of any sizes. RGB; float in [0, 1] or
-                uint8. Moved to the metric's device. Overshoot of [0, 1] up to 0.1 is clamped.
+            images: `(N, 3, H, W)` or `(3, H, W)`, RGB, float in [0, 1] or uint8; overshoot of [0, 1] up to 0.1 is
+                clamped. Or what `load_image` reads: a path, a PIL image, an array `(H, W, C)`, uint8 or float in
+                [0, 1]. Or a list of those, of any sizes; the files of a list are read one by one, and a damaged one
+                ends the call (`score_files` gives it a row). Moved to the metric's device.
 
         Returns:
             `(N,)`, float32 in [0, 1]; higher is better. Differentiable in `images`; the gradient passes the clamp
             unchanged, so that black, white and overshooting pixels can move.
 
         Raises:
-            TypeError: not a tensor or a list of tensors; integers other than uint8.
+            TypeError: none of these; tensors of integers other than uint8.
             ValueError: wrong rank or channels, nothing to score, NaN, Inf, or values further than 0.1 outside [0, 1].
-                Values are not checked for inputs that require grad, nor while compiling or exporting.
+                Values are not checked for tensors that require grad, nor while compiling or exporting.
+            ImageError: a picture that cannot be read.
 
         Examples:
             >>> score([torch.rand(3, 64, 96), torch.rand(3, 120, 80)]).shape
             torch.Size([2])
         """
-        checked = _checked(images)
+        checked = as_images(images)
         return self.score_batch(checked) if isinstance(checked, Tensor) else self._score(checked)
 
     def score_batch(self, images: Tensor) -> Tensor:
@@ -261,7 +278,7 @@ class QFMScore(nn.Module):
                 scores |= zip(places, self.net.score_views(views).float(), strict=True)
         return _in_order(scores)
 
-    def assess(self, images: Tensor | Sequence[Tensor]) -> Assessment:
+    def assess(self, images: Images) -> Assessment:
         """Score images, and say where they are good or bad and how sure that is: all from one forward pass.
 
         Args:
@@ -272,14 +289,14 @@ class QFMScore(nn.Module):
             `images`, as `forward` is.
 
         Raises:
-            TypeError, ValueError: see `forward`.
+            TypeError, ValueError, ImageError: see `forward`.
 
         Examples:
             >>> found = score.assess(torch.rand(2, 3, 320, 256))
             >>> found.score.shape, found.quality_map.shape
             (torch.Size([2]), torch.Size([2, 1, 10, 8]))
         """
-        images = _checked(images)
+        images = as_images(images)
         found: dict[str, dict[int, Tensor]] = {}
         with torch.autocast(self.device.type, enabled=False):
             for places, views in self._passes(images):
@@ -303,7 +320,7 @@ class QFMScore(nn.Module):
             photograph=_in_order(found["photographs"]) > 0 if "photographs" in found else None,
         )
 
-    def quality_map(self, images: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
+    def quality_map(self, images: Images) -> Tensor | list[Tensor]:
         """Local quality: `assess(images).quality_map`, see `Assessment`.
 
         Args:
@@ -313,7 +330,7 @@ class QFMScore(nn.Module):
             `(N, 1, h, w)`, or for a list of images a list of `(1, h, w)`; float32 in (0, 1), higher is better.
 
         Raises:
-            TypeError, ValueError: see `forward`.
+            TypeError, ValueError, ImageError: see `forward`.
 
         Examples:
             >>> score.quality_map(torch.rand(2, 3, 320, 256)).shape
@@ -321,7 +338,7 @@ class QFMScore(nn.Module):
         """
         return self.assess(images).quality_map
 
-    def uncertainty(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+    def uncertainty(self, images: Images) -> Tensor:
         """Expected standard deviation of the MOS about the score: `assess(images).std`.
 
         Args:
@@ -332,7 +349,7 @@ class QFMScore(nn.Module):
 
         Raises:
             WeightsError: these weights predict none.
-            TypeError, ValueError: see `forward`.
+            TypeError, ValueError, ImageError: see `forward`.
         """
         if not self.net.config.uncertainty:
             raise WeightsError(
@@ -342,6 +359,11 @@ class QFMScore(nn.Module):
         std = self.assess(images).std
         assert std is not None
         return std
+
+    @property
+    def lower_better(self) -> bool:
+        """False: a higher score is a better picture, whatever the metric is used for."""
+        return False
 
     @property
     def device(self) -> torch.device:
@@ -407,10 +429,12 @@ class QFMScore(nn.Module):
             clamped = clamped.detach() + (images - images.detach())
         return clamped.to(target.device, target.dtype)
 
+    def __repr__(self) -> str:
+        """Without the network's layers, which nobody asks a metric for: `print(metric.net)` has them."""
+        return f"{type(self).__name__}({self.extra_repr()})"
+
     def extra_repr(self) -> str:
-        return (
-            f"weights_id={self.weights_id!r}, score_range={self.score_range}, higher_is_better={self.higher_is_better}"
-        )
+        return f"{self.weights_id!r}, device={str(self.device)!r}"
 
     @property
     def signature(self) -> str:
@@ -428,16 +452,6 @@ class QFMScore(nn.Module):
 def _crops(config: QFMConfig) -> str:
     pixels = config.working_pixels
     return f"crops of the picture at no more than {pixels} px" if pixels else "at native resolution"
-
-
-def _checked(images: Tensor | Sequence[Tensor]) -> Tensor | Sequence[Tensor]:
-    """Images as they are scored: a batch, or a list; what cannot be scored is refused."""
-    if isinstance(images, Tensor):
-        images = as_batch(images)
-        check_range(images)
-    else:
-        check_list(images)
-    return images
 
 
 def _in_order(found: dict[int, Tensor]) -> Tensor:

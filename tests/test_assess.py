@@ -7,7 +7,7 @@ import torch
 from helpers.published import TINY
 from scipy.stats import t
 
-from qfm_metric import QFMScore, WeightsError
+from qfm_metric import ImageError, QFMScore, WeightsError
 from qfm_metric.assessment import Assessment, half_width
 from qfm_metric.defects import ADJECTIVES, DEFECTS, Defects
 from qfm_metric.model import QFMConfig, QFMNet
@@ -75,6 +75,8 @@ def test_bad_input_is_refused_as_by_forward(sure):
     with pytest.raises(ValueError, match=r"images\[1\]"):
         sure.quality_map([torch.rand(3, 64, 64), torch.rand(1, 64, 64)])
     with pytest.raises(TypeError, match="load_image"):
+        sure.uncertainty(b"photo.jpg")
+    with pytest.raises(ImageError, match="found none"):
         sure.uncertainty("photo.jpg")
 
 

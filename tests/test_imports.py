@@ -44,7 +44,8 @@ MAY_IMPORT = {
     ),
     "export": ({"backbone", "model", "score", "torch_defaults"}, set()),
     "loss": ({"guard", "inputs", "score", "torch_defaults"}, set()),
-    "guard": ({"images", "score"}, set()),
+    "guard": ({"images", "inputs", "score"}, set()),
+    "inputs": ({"images"}, set()),
     "score": (
         {
             "assessment",
@@ -70,7 +71,7 @@ MAY_IMPORT = {
 }
 MAY_IMPORT |= dict.fromkeys(
     (
-        *("atomic", "backbone", "card", "compare", "decoding", "defects", "inputs", "overlay", "requirements"),
+        *("atomic", "backbone", "card", "compare", "decoding", "defects", "overlay", "requirements"),
         *("scale", "torch_defaults", "xmp_packet"),
     ),
     (set(), set()),

@@ -3,11 +3,12 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from qfm_metric import QFMScore, load_image
+from qfm_metric import ImageError, QFMScore, load_image
 from qfm_metric.guard import ROBUST
 from qfm_metric.model import QFMConfig, QFMNet
 from qfm_metric.weights import read_manifest
@@ -177,8 +178,12 @@ def test_overshoot_is_clamped_and_can_be_moved_back(metric, photo):
         ([torch.rand(3, 8, 8), torch.rand(4, 8, 8)], ValueError, r"images\[1\].*3 channels.*alpha"),
         ([torch.rand(3, 8, 8), torch.rand(1, 8, 8)], ValueError, r"images\[1\].*3 channels.*grey"),
         ([torch.rand(3, 8, 8), torch.full((3, 8, 8), -1.0)], ValueError, r"images\[1\].*\(x \+ 1\) / 2"),
-        ([torch.rand(3, 8, 8), "a.jpg"], TypeError, r"images\[1\].*load_image"),
-        ("a.jpg", TypeError, "load_image"),
+        ([torch.rand(3, 8, 8), b"a.jpg"], TypeError, r"images\[1\].*got bytes; see load_image"),
+        (b"a.jpg", TypeError, "got bytes; see load_image"),
+        ("missing.jpg", ImageError, "'missing.jpg': expected a file, found none"),
+        ([torch.rand(3, 8, 8), "missing.jpg"], ImageError, "'missing.jpg': expected a file, found none"),
+        (np.full((8, 8, 3), 255.0), ImageError, "divide by 255"),
+        (np.zeros((2, 8, 8, 3), np.uint8), ImageError, "pass one picture at a time"),
         (None, TypeError, "NoneType"),
     ],
 )
@@ -187,10 +192,10 @@ def test_bad_input_is_refused(metric, images, error, says):
         metric(images)
 
 
-@pytest.mark.parametrize("net", ["qfm-tiny-v2", "cuda", torch.nn.Identity()])
-def test_what_is_no_network_is_refused(net):
-    with pytest.raises(TypeError, match=f"net: expected a QFMNet, got {type(net).__name__}; .*from_pretrained"):
-        QFMScore(net)
+@pytest.mark.parametrize("weights", ["cuda", "cuda:1", torch.device("cpu"), torch.nn.Identity()])
+def test_what_is_no_weights_is_refused(weights):
+    with pytest.raises(TypeError, match=r"weights: expected an id, a path or a QFMNet, got .*device='cuda'"):
+        QFMScore(weights)
 
 
 def test_values_are_not_checked_where_gradients_flow(metric):
@@ -204,7 +209,7 @@ def test_attributes():
     assert QFMScore.is_differentiable is True
     metric = QFMScore(QFMNet(QFMConfig(dim=32, heads=2)))
     assert metric.weights_id == "custom"
-    assert "custom" in repr(metric)
+    assert repr(metric) == "QFMScore('custom', device='cpu')"
     assert "custom" in metric.signature
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from ..folder.formats import FORMATS, TEXT, UNPRINTABLE, Format, printable
 from ..folder.journal import Done
 from ..folder.row import DECIMALS, Row
+from ..folder.scan import count_below
 from ..requirements import Requirement
 from .parser import warn
 
@@ -62,11 +63,13 @@ def required(rows: Iterable[Row], requirement: Requirement, done: Done) -> Itera
         yield row
 
 
-def status_of(done: Done, fail_under: float | None) -> int:
-    """Say what went wrong; the exit status."""
+def status_of(done: Done, fail_under: float | None, *folders: str) -> int:
+    """Say what went wrong; the exit status. If nothing was found, `folders` may have folders with pictures."""
     total = done.paths.total()
     if total == 0:
-        print("qfm-metric: no pictures found", file=sys.stderr)
+        below = sum(map(count_below, folders))
+        hint = f"; {below:,} in the folders in it: add -r" if below else ""
+        print(f"qfm-metric: no pictures found{hint}", file=sys.stderr)
     elif done.failed:
         print(f"qfm-metric: {done.failed} of {total} failed", file=sys.stderr)
     if done.failed or not total:

@@ -37,6 +37,8 @@ def run(args: argparse.Namespace, progress: Progress, refuse: Callable[[str], An
     loaded = load_metric(args, refuse, "cpu" if args.engine == "ray" else args.device)
     if args.explain and not loaded.defects:
         refuse(f"--explain: expected weights that name defects, {loaded.weights_id} do not; choose others by --weights")
+    if args.max_pixels:
+        Image.MAX_IMAGE_PIXELS = (args.max_pixels + 1) // 2  # refused is what has twice as many
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the error above twice that size stays
     try:
         metric = choose_runtime(args, loaded)  # before FILE is emptied: it may have been begun with another

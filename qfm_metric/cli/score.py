@@ -1,6 +1,7 @@
 """`qfm-metric PATH...`: score pictures. A row per picture in the order given, to standard output or `-o FILE`."""
 
 import argparse
+import difflib
 import importlib.util
 import os
 from collections.abc import Callable, Sequence
@@ -45,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
         from .run import run  # imports torch, which is slow; whoever asks for help does not wait for it
 
         done = run(args, progress, parser.error)
-    return status_of(done, args.fail_under)
+    return status_of(done, args.fail_under, *(() if args.recursive else args.paths))
 
 
 def build_parser() -> Parser:
@@ -70,6 +71,12 @@ def build_parser() -> Parser:
     add("--sort", choices=("best", "worst"), help="rows in order of score at the end, this end first")
     add("--top", type=int, metavar="N", help="only the first N rows of --sort (default: best)")
     add("--fail-under", type=float, metavar="X", help="exit with 3 if a score is below X")
+    add(
+        "--max-pixels",
+        type=int,
+        metavar="N",
+        help="decode pictures of up to N pixels (default: 178956970; more may be a bomb)",
+    )
     add("--tile", type=int, metavar="PX", help="score tiles of about PX x PX; the mean, and the lowest")
     add(
         "--projection",
@@ -122,12 +129,17 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     for name in {*COMMANDS} & {*args.paths}:
         if not os.path.lexists(name):
             refuse(f"{name}: expected this command before all options, or a file or folder of that name")
+    near = difflib.get_close_matches(args.paths[0], COMMANDS, n=1, cutoff=0.7)
+    if near and not os.path.lexists(args.paths[0]):
+        refuse(f"{args.paths[0]}: expected a file, a folder or a command; did you mean `qfm-metric {near[0]}`?")
     with refusing(refuse, maps="map"):
         check_options(**{name: getattr(args, name) for name in WHOLE})
         check_projection(args.projection, args.tile)
         check_runtime(RUNTIMES.get(args.runtime, "torch"), args.dtype, args.tile, args.map)
     if args.top is not None and args.top < 1:
         refuse(f"--top: expected at least 1, got {args.top}")
+    if args.max_pixels is not None and args.max_pixels < 1:
+        refuse(f"--max-pixels: expected at least 1, got {args.max_pixels}")
     if args.fail_under is not None and not 0 <= args.fail_under <= 1:
         refuse(f"--fail-under: expected a score from 0 to 1, got {args.fail_under}")
     check_requirement(args, refuse)

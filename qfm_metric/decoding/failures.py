@@ -31,7 +31,7 @@ def explain(error: Exception) -> str:
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return (
             f"{error} Expected no more, because small files that unpack to huge pictures exhaust the memory; "
-            f"if you trust this one, raise PIL.Image.MAX_IMAGE_PIXELS (now {Image.MAX_IMAGE_PIXELS})"
+            f"if you trust this one, raise PIL.Image.MAX_IMAGE_PIXELS (now {Image.MAX_IMAGE_PIXELS}), or --max-pixels"
         )
     if isinstance(error, PIL.UnidentifiedImageError):
         return (

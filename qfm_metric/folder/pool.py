@@ -76,7 +76,7 @@ def in_processes(names: Iterator[Source], one_file: OneFile, workers: int, threa
 
         def start() -> Executor:
             shared = Room(room, context.Condition(), context.RawValue("q", room))
-            pool = ProcessPoolExecutor(workers, context, _begin, (settings, threads, shared))
+            pool = ProcessPoolExecutor(workers, context, _begin, (settings, threads, shared, Image.MAX_IMAGE_PIXELS))
             try:
                 _submit(pool, _begun).result()
             except BrokenExecutor as error:
@@ -193,12 +193,13 @@ class Room:
 _one_file: OneFile  # of a worker process
 
 
-def _begin(settings: str, threads: int, room: Wait) -> None:
+def _begin(settings: str, threads: int, room: Wait, most_pixels: int | None) -> None:
     """Make this process a worker."""
     global _one_file
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one ends the others
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
+    Image.MAX_IMAGE_PIXELS = most_pixels  # as in the process that asks
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the error above twice that size stays
     with open(settings, "rb") as file:
         _one_file = replace(pickle.load(file), wait=room)

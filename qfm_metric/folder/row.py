@@ -1,7 +1,7 @@
 """Row: what is known of one file, from decoding to a table, a page, a cluster and a comparison."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -77,6 +77,26 @@ def columns_with(
     told, found = dict.fromkeys(DEFECT_COLUMNS, explain), dict.fromkeys(FACT_COLUMNS, facts)
     wanted = {"lowest": tiles, **told, **found, "map": maps}
     return (*COLUMNS, *(name for name in EXTRA_COLUMNS if wanted[name]))
+
+
+def as_table(rows: Iterable[Row]) -> dict[str, list[Value]]:
+    """Rows as columns by name, which `pandas.DataFrame` and `polars.DataFrame` take as they are.
+
+    Args:
+        rows: As `score_files` yields them; they are all held in memory.
+
+    Returns:
+        Lists of one length: the columns of `COLUMNS`, and those of `EXTRA_COLUMNS` that some row knows. None where
+        nothing is known; scores are not rounded.
+
+    Examples:
+        >>> as_table([Row("a.jpg", 0.5)])["score"]
+        [0.5]
+    """
+    rows = list(rows)
+    known = set().union(*(row.extra for row in rows))
+    found: dict[str, list[Value]] = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
+    return found | {name: [row.extra.get(name) for row in rows] for name in EXTRA_COLUMNS if name in known}
 
 
 def read_row(values: Mapping[str, Any]) -> Row:

@@ -1,7 +1,9 @@
 """`score_files`: any number of files to rows, in this process, in worker processes or beside a GPU."""
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 
@@ -10,10 +12,11 @@ from .one_file import EncodedImage, OneFile, Source
 from .options import BATCH_SIZE, DTYPES, ROOM, check_options, check_projection, check_runtime
 from .pool import in_processes, on_gpu
 from .row import Row
+from .scan import FolderScan
 
 
 def score_files(
-    paths: Iterable[str | os.PathLike[str] | EncodedImage],
+    paths: str | os.PathLike[str] | EncodedImage | Iterable[str | os.PathLike[str] | EncodedImage],
     metric: Metric | None = None,
     *,
     workers: int = 1,
@@ -34,8 +37,8 @@ def score_files(
     decoded at most about 10 bytes times `room`, and their views, a few MB each.
 
     Args:
-        paths: Files, or `EncodedImage` for those in memory; may be an iterator without end. A folder is not looked
-            into.
+        paths: Files, or `EncodedImage` for those in memory; may be an iterator without end. A folder among them is not
+            looked into. One path alone is a file, or a folder, which stands for the pictures in it (`score_folder`).
         metric: Scores, on the device where it is: a `QFMScore`, a `GuardedScore`, a `CompiledScore` (another
             runtime, on the CPU), or anything with the methods of `qfm_metric.score.Metric`. Default: `QFMScore()`.
         workers: 1: everything happens in this process. More, on the CPU: so many processes, each of which takes some
@@ -61,7 +64,7 @@ def score_files(
 
     Raises:
         ValueError: an option is out of range; options that contradict each other.
-        TypeError: the metric is none; `paths` is a single path, or holds something else; an option that is no integer.
+        TypeError: the metric is none; `paths` holds something else; an option that is no integer.
         OSError: an overlay cannot be written.
         RuntimeError: worker processes cannot start.
 
@@ -78,12 +81,40 @@ def score_files(
     if explain and not metric.defects:
         raise ValueError("explain: expected a metric that names defects, this one does not; load other weights")
     one_file = OneFile(metric, tile, dtype, folder, explain, facts, projection)
-    if isinstance(paths, str | bytes | os.PathLike | EncodedImage):
-        raise TypeError(f"paths: expected several, got {paths!r} alone; pass [path]")
-    names = map(_source, paths)
+    if isinstance(paths, str | bytes | os.PathLike):
+        paths = FolderScan()(os.fsdecode(paths))
+    names = map(_source, [paths] if isinstance(paths, EncodedImage) else paths)
     if metric.device.type != "cpu":
         return on_gpu(names, one_file, workers, batch_size, room)
     return map(one_file, names) if workers == 1 else in_processes(names, one_file, workers, threads, room)
+
+
+def score_folder(
+    folder: str | os.PathLike[str], metric: Metric | None = None, *, recursive: bool = False, **options: Any
+) -> Iterator[Row]:
+    """Score the pictures in a folder, in order of name: those whose names end as pictures' do.
+
+    Args:
+        folder: Its files are found as they are scored.
+        metric: See `score_files`.
+        recursive: Look into the folders in it, too, but through no link.
+        options: Of `score_files`.
+
+    Yields:
+        Rows, see `score_files`.
+
+    Raises:
+        NotADirectoryError: there is no such folder.
+        TypeError, ValueError, OSError, RuntimeError: see `score_files`.
+
+    Examples:
+        >>> [row.path for row in score_folder(empty_folder, recursive=True)]
+        []
+    """
+    path = os.fsdecode(folder)
+    if not os.path.isdir(path):
+        raise NotADirectoryError(errno.ENOTDIR, "expected a folder; for files call score_files", path)
+    return score_files(FolderScan(recursive)(path), metric, **options)
 
 
 def _source(path: object) -> Source:

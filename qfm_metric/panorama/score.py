@@ -1,7 +1,6 @@
 """`score_360`: an equirectangular picture, scored through viewports by a metric for flat pictures."""
 
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from ..decoding.errors import ImageError
 from ..images import Pixels, check_array, naming, open_image, read_pixels
-from ..inputs import as_batch, check_range
+from ..inputs import Picture, as_batch, check_range
 from ..score import Metric, QFMScore, Views, common_note
 from .gpano import place, projection_of
 from .sphere import SIDE, Placement, Sphere, middles
@@ -76,7 +75,7 @@ class Surroundings:
 
 
 def score_360(
-    image: str | os.PathLike[str] | Image.Image | Pixels | Tensor,
+    image: Picture,
     metric: Metric | None = None,
     *,
     viewports: Choice = "fixed",
@@ -218,9 +217,7 @@ def _to_pixels(view: Tensor) -> Pixels:
     return view.detach().cpu().permute(1, 2, 0).numpy()
 
 
-def _to_sphere(
-    image: str | os.PathLike[str] | Image.Image | Pixels | Tensor, placement: Placement | None, fov: float, side: int
-) -> Sphere:
+def _to_sphere(image: Picture, placement: Placement | None, fov: float, side: int) -> Sphere:
     if isinstance(image, Tensor):
         if image.ndim != 3:
             raise ValueError(f"image: expected one (3, H, W), got {tuple(image.shape)}; pass one at a time")

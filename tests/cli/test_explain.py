@@ -25,9 +25,9 @@ def weights(tmp_path_factory):
     config = QFMConfig(**TINY, native_views=1, view_pixels=96 * 96, mean_tokens=True, uncertainty=True, defects=NAMES)
     net = QFMNet(config)
     with torch.no_grad():
-        net.defects.weight.mul_(0.01)
-        net.defects.bias.fill_(-5)
-        net.defects.bias[2 * NAMES.index("noise")] = 0
+        net.defects[-1].weight.mul_(0.01)
+        net.defects[-1].bias.fill_(-5)
+        net.defects[-1].bias[2 * NAMES.index("noise")] = 0
     path = tmp_path_factory.mktemp("weights") / "naming.safetensors"
     save_weights(path, asdict(config), net.state_dict(), torch.float32)
     return str(path)

@@ -353,3 +353,34 @@ def test_version(capsys):
         main(["--version"])
     assert exit.value.code == 0
     assert capsys.readouterr() == (f"qfm-metric {qfm_metric.__version__}\n", "")
+
+
+def test_a_mistyped_command_is_answered_with_the_right_one(capsys):
+    assert ended(["reprot", "scores.csv"]) == 2
+    assert "did you mean `qfm-metric report`?" in capsys.readouterr().err
+
+
+def test_a_folder_with_only_subfolders_says_where_the_pictures_are(mean, capsys):
+    for name in ("top/a/one.png", "top/b/two.png"):
+        grey(name)
+    assert main(["top"]) == 1
+    assert "no pictures found; 2 in the folders in it: add -r" in capsys.readouterr().err
+    assert main(["top", "-r"]) == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_limit_of_pixels_can_be_lifted_also_for_workers(workers, mean, monkeypatch, capsys):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    for name in ("a.png", "b.png"):
+        grey(name)  # 64 pixels
+    assert main(["a.png", "b.png", "--workers", workers]) == 1
+    assert "--max-pixels" in capsys.readouterr().out
+    assert main(["a.png", "b.png", "--workers", workers, "--max-pixels", "64"]) == 0
+    assert main(["a.png", "b.png", "--workers", workers, "--max-pixels", "62"]) == 1
+    assert ended(["a.png", "--max-pixels", "0"]) == 2
+
+
+def ended(argv):
+    with pytest.raises(SystemExit) as end:
+        main(argv)
+    return end.value.code

@@ -5,17 +5,29 @@ from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
+import pandas
+import polars
 import pytest
 import torch
 from helpers.generated_files import WAYS, generate
 from helpers.mean import Mean
+from helpers.pictures import grey
 from helpers.published import TINY
 from PIL import Image
 
-from qfm_metric import EncodedImage, GuardedScore, ImageError, QFMScore, load_image, score_files
+from qfm_metric import (
+    EncodedImage,
+    GuardedScore,
+    ImageError,
+    QFMScore,
+    as_table,
+    load_image,
+    score_files,
+    score_folder,
+)
 from qfm_metric.folder.one_file import OneFile
 from qfm_metric.folder.pool import on_gpu
-from qfm_metric.folder.row import Row
+from qfm_metric.folder.row import COLUMNS, Row
 from qfm_metric.folder.tiles import split_tiles
 from qfm_metric.model import QFMConfig, QFMNet
 from qfm_metric.views import SMALL
@@ -199,10 +211,27 @@ def test_what_is_no_metric_is_refused_before_a_file_is_read(metric):
         score_files(["missing.png"], metric)
 
 
-@pytest.mark.parametrize("paths", ["a.png", b"a.png", Path("a.png"), EncodedImage("a.png", b"")])
-def test_a_path_alone_is_refused_rather_than_taken_letter_by_letter(paths):
-    with pytest.raises(TypeError, match=r"paths: expected several, got .*; pass \[path\]"):
-        score_files(paths, Mean())
+@pytest.mark.parametrize("path", ["a.png", b"a.png", Path("a.png"), EncodedImage("a.png", b"")])
+def test_a_path_alone_is_one_file(path):
+    assert [row.path for row in score_files(path, Mean())] == ["a.png"]
+
+
+def test_a_folder_alone_stands_for_the_pictures_in_it(tmp_path):
+    first, deep = grey(tmp_path / "a.png"), grey(tmp_path / "deep" / "b.png", 102)
+    assert [row.path for row in score_files(tmp_path, Mean())] == [first]
+    assert [row.score for row in score_folder(str(tmp_path), Mean())] == pytest.approx([0.2])
+    assert [row.path for row in score_folder(tmp_path, Mean(), recursive=True, workers=2)] == [first, deep]
+    with pytest.raises(NotADirectoryError, match="score_files"):
+        score_folder(first, Mean())
+
+
+def test_rows_turn_into_frames_in_one_call(tmp_path):
+    rows = [*score_files([grey(tmp_path / "a.png"), "missing.png"], Mean(), tile=64)]
+    for frame in (pandas.DataFrame(as_table(rows)), polars.DataFrame(as_table(rows))):
+        assert [*frame.columns] == [*COLUMNS, "lowest"]
+        assert len(frame) == 2
+        assert frame["score"][0] == rows[0].score
+    assert [*as_table([])] == [*COLUMNS]
 
 
 @pytest.mark.parametrize("path", [None, 3, torch.rand(3, 8, 8), Image.new("L", (8, 8))])

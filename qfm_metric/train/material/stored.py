@@ -23,6 +23,7 @@ from ..pseudo_labels import Labels
 from . import Batch, Material
 
 ABOUT = "about.json"
+SINGLE = 8  # of so many batches one is of single views: pictures that fit into a view have no detail beside it
 
 
 def store(
@@ -34,7 +35,7 @@ def store(
     workers: int = 2,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Draw `count` batches of whole and detail, and keep their cells; what is in the folder already is kept.
+    """Draw `count` batches, most of whole and detail, and keep their cells; what is in the folder already is kept.
 
     Args:
         net: Of which the backbone is used.
@@ -65,7 +66,7 @@ _job: tuple[QFMNet, Material, Path, int]  # inherited by forked workers: the mat
 @torch.inference_mode()
 def _store_one(number: int) -> None:
     net, material, folder, seed = _job
-    batch = material.draw((seed, number), 0, joint=True)
+    batch = material.draw((seed, number), 0, joint=number % SINGLE != SINGLE - 1)
     views = torch.from_numpy(batch.views).permute(0, 1, 4, 2, 3) / 255
     views = ((views - net.mean) / net.std).flatten(0, 1)
     cells = torch.cat([net.cells(net.backbone(view)) for view in torch.split(views, 1)]).half().numpy()
@@ -81,7 +82,7 @@ class StoredMaterial:
     Attributes:
         decoded: The pictures that they were drawn from.
         labels: What is known of each.
-        groups: Files of batches that may be joined.
+        groups: Files of batches that may be joined: as many views a picture, of one shape.
         joined: How many make a batch.
     """
 
@@ -107,11 +108,11 @@ class StoredMaterial:
         groups: dict[tuple[int, ...], list[Path]] = {}
         for path in files:
             with np.load(path) as stored:
-                groups.setdefault(stored["cells"].shape[2:], []).append(path)
+                groups.setdefault((stored["views"].shape[1], *stored["cells"].shape[2:]), []).append(path)
         return cls(decoded, labels, list(groups.values()), joined)
 
     def draw(self, seed: Sequence[int], rank: int = 0, joint: bool = True) -> Batch:
-        """Some batches as one, see `Material.draw`; all ranks' are of one shape."""
+        """Some batches as one, see `Material.draw`, of whatever views they are; all ranks' are of one shape."""
         common, own = np.random.default_rng([*seed]), np.random.default_rng([*seed, rank + 1])
         sizes = np.array([len(group) for group in self.groups])
         group = self.groups[int(common.choice(len(self.groups), p=sizes / sizes.sum()))]

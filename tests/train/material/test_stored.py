@@ -13,14 +13,14 @@ from qfm_metric.train.datasets.table import DataError
 from qfm_metric.train.defects import TYPES
 from qfm_metric.train.matching import Memory
 from qfm_metric.train.material import LENGTH
-from qfm_metric.train.material.stored import StoredMaterial, join, store
+from qfm_metric.train.material.stored import SINGLE, StoredMaterial, join, store
 from qfm_metric.train.step import Student, step_losses
 
 
 @pytest.fixture(scope="module")
 def folder(world, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cells")
-    store(fresh_net(), open_material(world), folder, 6, seed=3, workers=1)
+    store(fresh_net(), open_material(world), folder, SINGLE, seed=3, workers=1)
     return folder
 
 
@@ -46,9 +46,14 @@ def test_what_is_stored_gives_the_losses_of_what_is_drawn(world, folder):
         torch.testing.assert_close(found[1][name], value, rtol=0.02, atol=2e-3, msg=name)
 
 
+def test_some_batches_are_of_single_views(stored):
+    views = {stored.draw((1, step)).views.shape[1] for step in range(30)}
+    assert views == {1, 2}
+
+
 def test_joined_batches_are_photographs_and_then_whole_series(stored):
     batch = stored.draw((0, 1))
-    assert len(batch.cells) == 2 * len(batch.targets)
+    assert len(batch.cells) == batch.views.shape[1] * len(batch.targets)
     assert (len(batch.targets) - batch.photos) % LENGTH == 0
     assert (batch.subsets[: batch.photos] != "").all()
     assert (batch.subsets[batch.photos :] == "").all()
@@ -60,8 +65,8 @@ def test_joining_keeps_each_pictures_cells(world, folder, stored):
     if first.cells.shape[2:] != second.cells.shape[2:]:
         second = first
     both = join([first, second])
-    cells = both.cells.reshape(len(both.targets), 2, *both.cells.shape[1:])
-    own = first.cells.reshape(len(first.targets), 2, *first.cells.shape[1:])
+    cells = both.cells.reshape(len(both.targets), -1, *both.cells.shape[1:])
+    own = first.cells.reshape(len(first.targets), -1, *first.cells.shape[1:])
     np.testing.assert_array_equal(cells[: first.photos], own[: first.photos])
     series = len(first.targets) - first.photos
     start = both.photos
@@ -83,7 +88,7 @@ def test_a_head_learns_and_the_backbone_stays(world, stored, tmp_path):
     loop.train(net, stored, OBJECTIVE, config, tmp_path, lambda text: None)
     moved = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}
     assert not [name for name in moved if name.startswith("backbone.")]
-    assert {"project.weight", "means.weight", "defects.weight"} <= moved
+    assert {"project.weight", "means.weight", "defects.0.weight"} <= moved
 
 
 def test_what_is_there_is_not_made_again(world, folder):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .guard import GuardedScore
     from .images import ImageError, load_image
     from .loss import QFMLoss
+    from .panorama.score import score_360
     from .score import QFMScore
     from .video import VideoError, score_video
     from .weights import WeightsError
@@ -36,6 +37,7 @@ __all__ = [
     "as_table",
     "file_facts",
     "load_image",
+    "score_360",
     "score_files",
     "score_folder",
     "score_table",
@@ -55,6 +57,7 @@ _MODULES = {
     "as_table": "folder.row",
     "file_facts": "facts",
     "load_image": "images",
+    "score_360": "panorama.score",
     "score_files": "folder.stream",
     "score_folder": "folder.stream",
     "score_table": "folder.table",

@@ -2,7 +2,7 @@
 
     path  -> open_image     the decoder of its format (`decoding`); the header only
           -> read_pixels    first frame, upright, sRGB, 8 or 16 bits      (H, W) or (H, W, C)
-    array -> _check_array   the same layout                               (H, W) or (H, W, C)
+    array -> check_array    the same layout                               (H, W) or (H, W, C)
           -> to_unit        [0, 1], over white, grey repeated             (3, H, W)
 
 There is one way through: a file, the PIL image of that file and (for RGB) its array give identical tensors.
@@ -72,7 +72,7 @@ def load_image(source: str | os.PathLike[str] | Image.Image | Pixels) -> "Tensor
     """
     if isinstance(source, np.ndarray):
         with naming(source):
-            return to_unit(_check_array(source))
+            return to_unit(check_array(source))
     if isinstance(source, Image.Image):
         with naming(source):
             return to_unit(read_pixels(source))
@@ -244,7 +244,8 @@ def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
         return image
 
 
-def _check_array(array: Pixels) -> Pixels:
+def check_array(array: Pixels) -> Pixels:
+    """An array as `read_pixels` would give it; refuses what `load_image` does not take."""
     if np.ma.is_masked(array):
         raise ImageError("expected every pixel, got some masked; say what they look like: array.filled(value)")
     pixels = np.asarray(array)  # drops subclasses

@@ -53,6 +53,12 @@ def note(photograph: float) -> str | None:
     return None if photograph > 0 else NOT_A_PHOTOGRAPH
 
 
+def common_note(ratings: Sequence[Rating]) -> str | None:
+    """The note of a picture whose parts were rated: theirs, if all have the same. A part may be of sky alone."""
+    notes = {rating.note for rating in ratings}
+    return notes.pop() if len(notes) == 1 else None
+
+
 @runtime_checkable
 class Metric(Protocol):
     """What folders are scored with: pictures are looked at one by one, in any thread, and rated some at a time.

@@ -22,7 +22,7 @@ MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for p
 MAY_IMPORT = {
     "__init__": (
         set(),
-        {"assessment", "facts", "folder", "guard", "images", "loss", "score", "video", "weights"},
+        {"assessment", "facts", "folder", "guard", "images", "loss", "panorama", "score"} | {"video", "weights"},
     ),
     "__main__": ({"cli"}, set()),
     "cli": (
@@ -32,10 +32,11 @@ MAY_IMPORT = {
     ),
     "adapters": ({"__init__", "folder", "score"}, set()),
     "cull": ({"atomic", "decoding", "folder", "requirements", "scale"}, set()),
-    "ratings": ({"atomic", "decoding", "folder", "scale"}, set()),
+    "ratings": ({"atomic", "decoding", "folder", "scale", "xmp_packet"}, set()),
     "html": ({"atomic", "cull", "decoding", "defects", "folder", "scale"}, {"images", "overlay"}),
     "video": ({"folder", "images", "score"}, set()),
-    "folder": ({"atomic", "decoding", "defects", "facts", "images", "overlay", "score"}, set()),
+    "folder": ({"atomic", "decoding", "defects", "facts", "images", "overlay", "panorama", "score"}, set()),
+    "panorama": ({"decoding", "images", "inputs", "score", "xmp_packet"}, set()),
     "facts": ({"decoding"}, {"images"}),
     "compiled": (
         {"atomic", "export", "folder", "images", "model", "score", "torch_defaults"},
@@ -71,7 +72,7 @@ MAY_IMPORT = {
 MAY_IMPORT |= dict.fromkeys(
     (
         *("atomic", "backbone", "card", "compare", "decoding", "defects", "overlay", "requirements"),
-        *("scale", "torch_defaults"),
+        *("scale", "torch_defaults", "xmp_packet"),
     ),
     (set(), set()),
 )

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from ..folder.one_file import EncodedImage
-from ..folder.options import check_options
+from ..folder.options import check_options, check_projection
 from ..folder.row import Row, arrow_schema, columns_with
 from ..folder.stream import check_metric, score_files
 from ..folder.uris import read_image
@@ -36,7 +36,7 @@ class ImageScorer:
         path: The column with what an image is called in its error. Where there is none, that is its path or URI.
         device: Where the network goes.
         threads: CPU threads of the network; on a GPU, threads that decode.
-        tile, dtype, explain, facts: See `score_files`.
+        tile, dtype, explain, facts, projection: See `score_files`.
         prefix: Of the new columns' names, `path` excepted.
         filesystem: A `pyarrow.fs.FileSystem` that all paths are paths of. Default: strings with `://` are URIs that
             pyarrow knows, others files that every node can open.
@@ -54,6 +54,7 @@ class ImageScorer:
         dtype: torch.dtype = torch.float32,
         explain: bool = False,
         facts: bool = False,
+        projection: str = "flat",
         prefix: str = "",
         filesystem: Any = None,
     ) -> None:
@@ -64,7 +65,7 @@ class ImageScorer:
         self.column, self.path, self.prefix, self.filesystem = column, path, prefix, filesystem
         self.on_cpu, self.threads = torch.device(device).type == "cpu", threads
         self.options: dict[str, Any] = {"tile": tile, "dtype": dtype, "threads": threads}
-        self.options |= {"explain": explain, "facts": facts}
+        self.options |= {"explain": explain, "facts": facts, "projection": projection}
         self.columns = columns_with(tiles=tile is not None, explain=explain, facts=facts)
         self.careful = 0
         if ray.is_initialized() and ray.get_runtime_context().get_actor_id():  # the process is ours
@@ -155,6 +156,7 @@ def score_dataset(
     dtype: torch.dtype = torch.float32,
     explain: bool = False,
     facts: bool = False,
+    projection: str = "flat",
     prefix: str = "",
     filesystem: Any = None,
     memory: float | None = None,
@@ -171,7 +173,7 @@ def score_dataset(
     Args:
         dataset: A `ray.data.Dataset`. Blocks of some hundred rows share work out well; see `Dataset.repartition`.
         metric: Scores. Default: `QFMScore()`. Workers get a copy; they download nothing.
-        column, path, tile, dtype, explain, facts, prefix, filesystem: See `ImageScorer`.
+        column, path, tile, dtype, explain, facts, projection, prefix, filesystem: See `ImageScorer`.
         workers: Actors, or the least and the most of them. Default: from 1 to as many as the cluster has room for. A
             number holds its cores from the start: if the data set has yet to be read, leave some for that.
         threads: CPU cores of a worker, all for the network; on a GPU threads that decode.
@@ -188,6 +190,7 @@ def score_dataset(
     from ray.data import ActorPoolStrategy
 
     check_options(threads=threads, batch_size=batch_size, tile=tile)
+    check_projection(projection, tile)
     if num_gpus < 0:
         raise ValueError(f"num_gpus: expected 0 or more, got {num_gpus}")
     least, most = (workers, workers) if isinstance(workers, int) else workers or (1, _most(threads, num_gpus))
@@ -199,7 +202,7 @@ def score_dataset(
     if num_gpus and metric.runtime != "torch":
         raise ValueError(f"num_gpus: expected 0 of a metric that runs in {metric.runtime}, got {num_gpus}")
     options = {"column": column, "path": path, "threads": threads, "prefix": prefix}
-    options |= {"tile": tile, "dtype": dtype, "explain": explain, "facts": facts}
+    options |= {"tile": tile, "dtype": dtype, "explain": explain, "facts": facts, "projection": projection}
     return dataset.map_batches(
         ImageScorer,
         fn_constructor_args=(metric,),

@@ -149,7 +149,7 @@ def _read(source: str, metric: "Metric | None", recursive: bool) -> Side:
         paths, workers = workers_for(Scan([source], recursive))
         with Progress(Scan([source], recursive, quiet=True)) as progress:
             workers, explain = workers if metric.device.type == "cpu" else 1, bool(metric.defects)
-            scored = score_files(paths, metric, workers=workers, explain=explain)
+            scored = score_files(paths, metric, workers=workers, explain=explain, projection="auto")
             rows, signature = list(progress.counted(scored)), metric.signature
         base = os.path.join(source, "")
     else:

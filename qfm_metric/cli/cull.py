@@ -194,7 +194,14 @@ def _rows(
         if "explain" in asked and not metric.defects:
             refuse(f"--require: expected weights that name defects, {metric.weights_id} do not; choose others")
         workers = workers if metric.device.type == "cpu" else 1
-        rows = score_files(paths, metric, workers=workers, explain="explain" in asked, facts="facts" in asked)
+        rows = score_files(
+            paths,
+            metric,
+            workers=workers,
+            explain="explain" in asked,
+            facts="facts" in asked,
+            projection="auto",
+        )
         return list(progress.counted(rows)), metric.signature
 
 

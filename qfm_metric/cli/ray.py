@@ -103,6 +103,7 @@ def _rows(
         dtype=getattr(torch, args.dtype),
         explain=bool(args.explain),
         facts=bool(args.facts),
+        projection=args.projection,
     )
     for table in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
         yield from map(read_row, table.to_pylist())

@@ -114,9 +114,9 @@ def write(args: argparse.Namespace, metric: Metric, progress: Progress) -> Done:
 
 def settings(args: argparse.Namespace, metric: Metric) -> dict[str, Any]:
     """What decides the rows of a run; one that is gone on with must have the same."""
-    named = {name: getattr(args, name) for name in ("format", "tile", "dtype", "map", "explain", "facts")}
+    asked = ("format", "tile", "dtype", "map", "explain", "facts", "projection")
     scored_by = {"signature": metric.signature, "weights_sha256": metric.weights_sha256, "runtime": metric.runtime}
-    return scored_by | named
+    return scored_by | {name: getattr(args, name) for name in asked}
 
 
 def score(args: argparse.Namespace, metric: Metric, done: Done) -> Iterator[Row]:
@@ -138,6 +138,7 @@ def score(args: argparse.Namespace, metric: Metric, done: Done) -> Iterator[Row]
         maps=args.map,
         explain=bool(args.explain),
         facts=bool(args.facts),
+        projection=args.projection,
     )
 
 

@@ -10,7 +10,15 @@ from typing import Any
 from .. import __version__
 from ..defects import NAMES
 from ..folder.formats import FORMATS
-from ..folder.options import BATCH_SIZE, DTYPES, RUNTIMES, check_options, check_runtime
+from ..folder.options import (
+    BATCH_SIZE,
+    DTYPES,
+    PROJECTIONS,
+    RUNTIMES,
+    check_options,
+    check_projection,
+    check_runtime,
+)
 from ..folder.row import COLUMNS, DEFECT_COLUMNS, FACT_COLUMNS, NUMBERS
 from ..requirements import RequirementError, parse_requirement
 from . import COMMANDS, ray, xmp
@@ -71,6 +79,13 @@ def build_parser() -> Parser:
     )
     add("--tile", type=int, metavar="PX", help="score tiles of about PX x PX; the mean, and the lowest")
     add(
+        "--projection",
+        choices=PROJECTIONS,
+        default="auto",
+        help="equirect: panoramas of the whole sphere, scored through viewports (docs/panoramas.md); auto (default): "
+        "those whose GPano tags say so, unless there are tiles",
+    )
+    add(
         "--explain",
         action="store_true",
         default=None,  # as in FILE.run.json of a run without it
@@ -119,6 +134,7 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
         refuse(f"{args.paths[0]}: expected a file, a folder or a command; did you mean `qfm-metric {near[0]}`?")
     with refusing(refuse, maps="map"):
         check_options(**{name: getattr(args, name) for name in WHOLE})
+        check_projection(args.projection, args.tile)
         check_runtime(RUNTIMES.get(args.runtime, "torch"), args.dtype, args.tile, args.map)
     if args.top is not None and args.top < 1:
         refuse(f"--top: expected at least 1, got {args.top}")

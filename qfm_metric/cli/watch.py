@@ -87,6 +87,7 @@ def build_parser() -> Parser:
         null=False,
         explain=None,
         facts=None,
+        projection="auto",
     )
     return parser
 
@@ -117,7 +118,7 @@ def watch(args: argparse.Namespace, metric: "Metric") -> None:
             write = opened.enter_context(file).write
         rows = arrivals(
             lambda: _scan(args),
-            lambda path: _score(path, metric),
+            lambda path: _score(path, metric, args.projection),
             done.paths.copy(),
             every=args.every,
             patience=args.patience,
@@ -134,7 +135,7 @@ def _scan(args: argparse.Namespace) -> Iterator[str]:
     )
 
 
-def _score(path: str, metric: "Metric") -> Row:
+def _score(path: str, metric: "Metric", projection: str) -> Row:
     from ..folder.stream import score_files
 
-    return next(iter(score_files([path], metric)))
+    return next(iter(score_files([path], metric, projection=projection)))

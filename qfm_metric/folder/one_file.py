@@ -1,21 +1,25 @@
 """What happens to one file, in whatever process: decode, look, score, draw, say what was wrong."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ..defects import top_defect
 from ..facts import Facts, facts_of, jpeg_bytes, read_encoding
 from ..images import ImageError, Pixels, file_bytes, is_blank, naming, open_image, read_pixels
 from ..overlay import draw_overlay, save_overlay
-from ..score import GPU_BATCH, Metric, Rating, Views
+from ..panorama.gpano import projection_of
+from ..panorama.score import around, rate_around
+from ..score import GPU_BATCH, Metric, Rating, Views, common_note
 from .row import FACT_COLUMNS, Row, Value
 from .tiles import split_tiles
 
+EQUIRECTANGULAR = "equirectangular"  # in a row's note
 Wait = Callable[[int], AbstractContextManager[object]]  # for room for so many pixels
 
 
@@ -45,7 +49,7 @@ class OneFile:
     """Scores files one by one, or some at a time: `look` at each, then `finish` them together.
 
     Attributes:
-        metric, tile, dtype, maps, explain, facts: See `score_files`.
+        metric, tile, dtype, maps, explain, facts, projection: See `score_files`.
         wait: For room to decode a picture.
     """
 
@@ -55,6 +59,7 @@ class OneFile:
     maps: str | None = None
     explain: bool = False
     facts: bool = False
+    projection: str = "flat"
     wait: Wait = no_wait
 
     def __call__(self, source: Source) -> Row:
@@ -63,26 +68,29 @@ class OneFile:
             return next(self.finish([self.look(source)]))
         path = path_of(source)
         try:
-            with self._decoded(source) as (pixels, facts):
+            with self._decoded(source) as (pixels, facts, _):
                 tiles = split_tiles(pixels, self.tile)
                 found: list[Rating] = []
                 for i in range(0, len(tiles), GPU_BATCH):  # the views of all tiles would take 8 times the pixels
                     found += self._rate([self._views(path, tile) for tile in tiles[i : i + GPU_BATCH]])
                 scores = [rating.score for rating in found]
                 row = _without_score(path, pixels)
-                notes = {rating.note for rating in found}
-                note = row.note or (notes.pop() if len(notes) == 1 else None)  # a tile may be of sky alone
-                mean = sum(scores) / len(scores)
+                mean, note = sum(scores) / len(scores), row.note or common_note(found)
                 return replace(row, score=mean, note=note, extra={"lowest": min(scores), **facts})
         except ImageError as error:
             return Row(path, error=str(error))
 
     def look(self, source: Source) -> tuple[Row, Views | None]:
-        """A row that lacks its score, and the views; or a row with an error."""
+        """A row that lacks its score, and the views; or a whole row: with an error, or of a panorama."""
         path = path_of(source)
         try:
-            with self._decoded(source) as (pixels, facts):
-                return replace(_without_score(path, pixels), extra=facts), self._views(path, pixels)
+            with self._decoded(source) as (pixels, facts, gpano):
+                row = replace(_without_score(path, pixels), extra=facts)
+                if self.projection == "equirect" or gpano:
+                    row = self._panorama(row, pixels, gpano)
+                    if row.score is not None:  # its views are many: they have filled a batch by themselves
+                        return row, None
+                return row, self._views(path, pixels)
         except ImageError as error:
             return Row(path, error=str(error)), None
 
@@ -94,19 +102,43 @@ class OneFile:
                 rating = next(found)
                 row = replace(row, score=rating.score, std=rating.std, note=row.note or rating.note)
                 if self.explain:
-                    row = replace(row, extra={**row.extra, **defect_columns(rating)})
+                    row = replace(row, extra={**row.extra, **defect_columns(rating.defects)})
                 if rating.quality_map is not None:
-                    row = replace(row, extra={**row.extra, "map": self._save_map(row, views, rating)})
+                    whole = self.metric.show(views, (row.height or 1, row.width or 1))
+                    row = self._with_map(row, whole, rating.quality_map)
             yield row
 
     def _rate(self, views: Sequence[Views]) -> list[Rating]:
-        lower = self.dtype != torch.float32
-        with torch.inference_mode(), torch.autocast(self.metric.device.type, self.dtype, enabled=lower):
+        with self._precision():
             return self.metric.rate(views, maps=self.maps is not None)
 
     @contextmanager
-    def _decoded(self, source: Source) -> Iterator[tuple[Pixels, dict[str, Value]]]:
-        """Pixels of a file, for which there is room inside, and its facts."""
+    def _precision(self) -> Iterator[None]:
+        lower = self.dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(self.metric.device.type, self.dtype, enabled=lower):
+            yield
+
+    def _panorama(self, row: Row, pixels: Pixels, gpano: Mapping[str, str]) -> Row:
+        """The row of an equirectangular picture; without a score if it is to be scored as flat."""
+        with naming(row.path), torch.inference_mode():
+            try:
+                looked = around(self.metric, pixels, gpano)
+            except ImageError as error:
+                if self.projection == "equirect":
+                    raise
+                return _noted(row, f"{EQUIRECTANGULAR}, scored as flat: {str(error).split(';')[0]}")
+        with self._precision():
+            found = rate_around(self.metric, looked, maps=self.maps is not None)
+        row = _noted(replace(row, score=found.score, note=row.note or found.note), EQUIRECTANGULAR)
+        if self.explain:
+            row = replace(row, extra={**row.extra, **defect_columns(found.defects)})
+        if found.quality_map is None:
+            return row
+        return self._with_map(row, looked.small, found.quality_map.nan_to_num(found.score))
+
+    @contextmanager
+    def _decoded(self, source: Source) -> Iterator[tuple[Pixels, dict[str, Value], dict[str, str]]]:
+        """Pixels of a file, for which there is room inside, its facts, and what it says of itself as a panorama."""
         path = path_of(source)
         with naming(path):
             if isinstance(source, EncodedImage):
@@ -117,35 +149,39 @@ class OneFile:
             with open_image(path, data) as image:
                 held.enter_context(self.wait(image.width * image.height))
                 encoding = read_encoding(image, data) if self.facts else None
+                gpano = {} if self.projection == "flat" else projection_of(image)
                 pixels = read_pixels(image)
-            yield pixels, facts_columns(facts_of(encoding, pixels)) if encoding else {}
+            yield pixels, facts_columns(facts_of(encoding, pixels)) if encoding else {}, gpano
 
     def _views(self, path: str, pixels: Pixels) -> Views:
         with naming(path), torch.inference_mode():
             return self.metric.look(pixels)
 
-    def _save_map(self, row: Row, views: Views, rating: Rating) -> str:
-        """Write the overlay over the picture as the metric sees the whole of it, in its own shape; the path."""
+    def _with_map(self, row: Row, whole: Tensor, quality_map: Tensor) -> Row:
+        """Write the overlay over the picture as the metric sees the whole of it, in its own shape."""
         assert self.maps is not None
-        assert rating.quality_map is not None
-        whole = self.metric.show(views, (row.height or 1, row.width or 1))
-        overlay = draw_overlay(whole, rating.quality_map, row.score)
+        overlay = draw_overlay(whole, quality_map, row.score)
         folders = [part for part in Path(row.path).parent.parts if part not in (Path(row.path).anchor, os.pardir)]
-        return os.fspath(save_overlay(overlay, row.path, Path(self.maps, *folders)))
+        path = os.fspath(save_overlay(overlay, row.path, Path(self.maps, *folders)))
+        return replace(row, extra={**row.extra, "map": path})
 
 
 def _without_score(path: str, pixels: Pixels) -> Row:
     return Row(path, width=pixels.shape[1], height=pixels.shape[0], note="blank" if is_blank(pixels) else None)
 
 
+def _noted(row: Row, note: str) -> Row:
+    return replace(row, note=f"{row.note}; {note}" if row.note else note)
+
+
 def path_of(source: Source) -> str:
     return source.path if isinstance(source, EncodedImage) else source
 
 
-def defect_columns(rating: Rating) -> dict[str, Value]:
+def defect_columns(costs: Mapping[str, float] | None) -> dict[str, Value]:
     """What is wrong by the names in `DEFECT_COLUMNS`."""
-    assert rating.defects is not None  # the metric has `defects`
-    return {"top_defect": top_defect(rating.defects), **rating.defects}
+    assert costs is not None  # the metric has `defects`
+    return {"top_defect": top_defect(costs), **costs}
 
 
 def facts_columns(facts: Facts) -> dict[str, Value]:

@@ -7,6 +7,8 @@ BATCH_SIZE = 64  # pictures that are gathered for batches, on a GPU
 SMALLEST_TILE = 64
 RUNTIMES = {"openvino": "OpenVINO", "onnx": "ONNX Runtime"}  # beside torch, the fastest first, and what they are called
 DTYPES = ("float32", "bfloat16", "float16")  # torch's names
+PROJECTIONS = ("auto", "flat", "equirect")
+"""`auto`: equirectangular where a file's GPano properties say so, and it can be placed on the sphere; else flat."""
 LEAST = {"workers": 1, "threads": 1, "batch_size": 1, "room": 1, "tile": SMALLEST_TILE}  # values of options
 
 
@@ -23,6 +25,18 @@ def check_options(**options: int | None) -> None:
             raise TypeError(f"{name}: expected an integer, got {value!r}")
         if value < LEAST[name]:
             raise ValueError(f"{name}: expected at least {LEAST[name]}, got {value}")
+
+
+def check_projection(projection: str, tile: int | None = None) -> None:
+    """Refuse what is no projection, and tiles of a sphere.
+
+    Raises:
+        ValueError: names the option.
+    """
+    if projection not in PROJECTIONS:
+        raise ValueError(f"projection: expected one of {', '.join(PROJECTIONS)}, got {projection!r}")
+    if projection == "equirect" and tile is not None:
+        raise ValueError("projection: expected flat pictures with tiles, got equirect; leave one of the two out")
 
 
 def check_runtime(runtime: str, dtype: str, tile: int | None = None, maps: str | None = None) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from ..score import Metric, QFMScore
 from .one_file import EncodedImage, OneFile, Source
-from .options import BATCH_SIZE, DTYPES, ROOM, check_options, check_runtime
+from .options import BATCH_SIZE, DTYPES, ROOM, check_options, check_projection, check_runtime
 from .pool import in_processes, on_gpu
 from .row import Row
 from .scan import FolderScan
@@ -27,6 +27,7 @@ def score_files(
     maps: str | os.PathLike[str] | None = None,
     explain: bool = False,
     facts: bool = False,
+    projection: str = "flat",
     room: int = ROOM,
 ) -> Iterator[Row]:
     """Score files as they come: a row per path, in the order of the paths, whatever is wrong with a file.
@@ -53,6 +54,8 @@ def score_files(
             overwritten: the next one is `cat-map-2.png`; `extra["map"]` says which.
         explain: Add to `extra` what is wrong with each picture, see `row.DEFECT_COLUMNS`; not with tiles.
         facts: Add to `extra` what each file says of itself, see `qfm_metric.facts`.
+        projection: `equirect`: score each picture as a panorama of the whole sphere, see `score_360`. `auto`: those
+            whose GPano properties say so and that can be placed on it, unless there are tiles; `note` tells.
         room: Pixels that may be decoded at the same time; a picture takes three quarters of it at most, also one that
             is larger, and small ones go on beside it.
 
@@ -70,13 +73,14 @@ def score_files(
         []
     """
     check_options(workers=workers, threads=threads, batch_size=batch_size, room=room, tile=tile)
+    check_projection(projection, tile)
     metric, folder = QFMScore() if metric is None else metric, None if maps is None else os.fsdecode(maps)
     check_metric(metric, dtype, tile, folder)
     if explain and tile is not None:
         raise ValueError("explain: expected whole pictures, got tiles; leave one of the two out")
     if explain and not metric.defects:
         raise ValueError("explain: expected a metric that names defects, this one does not; load other weights")
-    one_file = OneFile(metric, tile, dtype, folder, explain, facts)
+    one_file = OneFile(metric, tile, dtype, folder, explain, facts, projection)
     if isinstance(paths, str | bytes | os.PathLike):
         paths = FolderScan()(os.fsdecode(paths))
     names = map(_source, [paths] if isinstance(paths, EncodedImage) else paths)

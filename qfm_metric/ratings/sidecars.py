@@ -8,7 +8,7 @@ from pathlib import Path
 from ..atomic import whole_file
 from ..decoding.suffixes import IMAGE_SUFFIXES
 from ..folder.row import DECIMALS, Row
-from .packet import EMPTY, OURS, XMP, Name, PacketError, change_properties, read_properties
+from ..xmp_packet import EMPTY, OURS, XMP, Name, PacketError, change_properties, read_properties
 from .stars import LABELS, STARS, stars
 
 RATING, LABEL = (XMP, "Rating"), (XMP, "Label")

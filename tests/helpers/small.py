@@ -1,5 +1,8 @@
 """A metric of random weights, the same in every process."""
 
+from dataclasses import replace
+from typing import Any
+
 import torch
 
 from qfm_metric import QFMScore
@@ -10,10 +13,10 @@ SMALL = QFMConfig(
 )
 
 
-def make_small_metric() -> QFMScore:
+def make_small_metric(**config: Any) -> QFMScore:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        metric = QFMScore(QFMNet(SMALL))
+        metric = QFMScore(QFMNet(replace(SMALL, **config)))
     metric.net.calibration.slope.fill_(5.0)  # random weights score all images nearly alike, about 0.5 before this
     metric.net.calibration.offset.fill_(-2.5)
     return metric

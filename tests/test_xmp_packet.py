@@ -2,7 +2,7 @@
 
 import pytest
 
-from qfm_metric.ratings.packet import EMPTY, OURS, XMP, PacketError, change_properties, read_properties
+from qfm_metric.xmp_packet import EMPTY, OURS, XMP, PacketError, change_properties, read_properties
 
 RATING, LABEL, SCORE = (XMP, "Rating"), (XMP, "Label"), (OURS, "Score")
 NEW = {SCORE: "0.7000", RATING: "4", LABEL: "Green"}

@@ -1,0 +1,1 @@
+"""Equirectangular pictures, scored as they are looked at: through rectilinear viewports."""

@@ -83,10 +83,10 @@ def check(
         DataError: see `read_severity` and `clean_pictures`.
         WeightsError: the weights name no defects.
     """
+    levels = read_severity(table)
     metric = QFMScore.from_pretrained(weights)
     if not metric.defects:
         raise WeightsError(f"{metric.weights_id}: expected weights that name defects")
-    levels = read_severity(table)
     photos = clean_pictures(Decoded.open(data / "decoded"), "val", floor_mos, max(pictures, clean), seed)
     cases = [Case(number, (level,)) for number in range(pictures) for level in levels]
     cases += draw_pairs(levels, pictures, pairs, seed)

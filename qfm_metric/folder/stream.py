@@ -108,7 +108,8 @@ def score_folder(
         TypeError, ValueError, OSError, RuntimeError: see `score_files`.
 
     Examples:
-        >>> [row.path for row in score_folder(empty_folder, recursive=True)]
+        >>> from tempfile import mkdtemp
+        >>> [row.path for row in score_folder(mkdtemp(), recursive=True)]
         []
     """
     path = os.fsdecode(folder)

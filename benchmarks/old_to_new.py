@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qfm_metric.train.evaluate import evaluate
+from qfm_metric import QFMScore, load_image
+from qfm_metric.train.datasets.table import read_table
+from qfm_metric.train.evaluate import score_images
 
 THRESHOLDS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 
@@ -18,9 +20,10 @@ def old_to_new(data: Path, old: str, new: str) -> str:
         data: What `prepare biq2021` wrote.
         old, new: Ids or files of weights.
     """
-    rated = [evaluate(data / "all.csv", "val", weights) for weights in (old, new)]
-    names = [found.figures["weights"] for found in rated]
-    return markdown(names, len(rated[0].rows), same_rank(rated[0].scores, rated[1].scores, THRESHOLDS))
+    paths = [row.image for row in read_table(data / "all.csv") if row.split == "val"]
+    metrics = [QFMScore.from_pretrained(weights) for weights in (old, new)]
+    rated = [score_images(metric, map(load_image, paths))[0] for metric in metrics]
+    return markdown([metric.weights_id for metric in metrics], len(paths), same_rank(*rated, THRESHOLDS))
 
 
 def same_rank(

@@ -3,6 +3,7 @@
 import importlib
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -169,6 +170,31 @@ def test_the_table_of_weights_holds_the_manifests_figures(modules, tmp_path, mon
     monkeypatch.setattr(artefacts, "ROOT", tmp_path)
     artefacts.remake_weights_table(None)
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == text
+
+
+def test_the_page_of_severity_gets_its_tables_and_the_weights_that_they_are_of(modules, tmp_path, monkeypatch):
+    artefacts, text = modules[0], (ROOT / "docs/severity.md").read_text(encoding="utf-8")
+    levels = re.search(r"\| data set \|.*?\n(?=\n)", text, re.DOTALL)[0]
+    found = {"weights": "new", "KADID-10k": {"n": 125, "srcc": 0.5034, "right": 9, "pairs": 9, "pairs_right": 1.0}}
+    found["TID2013"] = {"n": 120, "srcc": 0.4213, "right": 30, "pairs": 60, "pairs_right": 0.5}
+
+    def check(severity, data, *, pictures, workers, out):
+        (out / "severity.md").write_text(levels.replace("GBLUR", "blur"), encoding="utf-8")
+        (out / "severity.png").write_bytes(b"picture")
+        return found
+
+    (tmp_path / "docs").mkdir()
+    page = tmp_path / "docs" / "severity.md"
+    page.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(artefacts, "ROOT", tmp_path)
+    monkeypatch.setattr(artefacts.severity_check, "check", check)
+    artefacts.remake_severity(SimpleNamespace(severity="people.csv", data="DATA", workers=0))
+    expected = text.replace(levels, levels.replace("GBLUR", "blur"))
+    expected = re.sub(r"(?m)^`.+?`(?= on six)", "`new`", expected)
+    expected = re.sub(r"(?m)^\| KADID-10k \| 125 .*", "| KADID-10k | 125 | .503 | 9 of 9 |", expected)
+    expected = re.sub(r"(?m)^\| TID2013 \| 120 .*", "| TID2013 | 120 | .421 | 30 of 60 (50 %) |", expected)
+    assert page.read_text(encoding="utf-8") == expected != text
+    assert (tmp_path / "docs/severity.png").read_bytes() == b"picture"
 
 
 def test_a_table_is_replaced_and_what_is_around_it_stays(modules):

@@ -87,6 +87,7 @@ def build_parser() -> Parser:
         null=False,
         explain=None,
         facts=None,
+        group=None,
     )
     return parser
 

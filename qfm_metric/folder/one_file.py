@@ -6,14 +6,16 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ..defects import top_defect
 from ..facts import Facts, facts_of, jpeg_bytes, read_encoding
+from ..facts.capture import capture_time
 from ..images import ImageError, Pixels, file_bytes, is_blank, naming, open_image, read_pixels
 from ..overlay import draw_overlay, save_overlay
 from ..score import GPU_BATCH, Metric, Rating, Views
-from .row import FACT_COLUMNS, Row, Value
+from .row import FACT_COLUMNS, Moment, Row, Value
 from .tiles import split_tiles
 
 Wait = Callable[[int], AbstractContextManager[object]]  # for room for so many pixels
@@ -45,7 +47,7 @@ class OneFile:
     """Scores files one by one, or some at a time: `look` at each, then `finish` them together.
 
     Attributes:
-        metric, tile, dtype, maps, explain, facts: See `score_files`.
+        metric, tile, dtype, maps, explain, facts, moments: See `score_files`.
         wait: For room to decode a picture.
     """
 
@@ -55,6 +57,7 @@ class OneFile:
     maps: str | None = None
     explain: bool = False
     facts: bool = False
+    moments: bool = False
     wait: Wait = no_wait
 
     def __call__(self, source: Source) -> Row:
@@ -63,7 +66,7 @@ class OneFile:
             return next(self.finish([self.look(source)]))
         path = path_of(source)
         try:
-            with self._decoded(source) as (pixels, facts):
+            with self._decoded(source) as (pixels, facts, _):
                 tiles = split_tiles(pixels, self.tile)
                 found: list[Rating] = []
                 for i in range(0, len(tiles), GPU_BATCH):  # the views of all tiles would take 8 times the pixels
@@ -81,8 +84,8 @@ class OneFile:
         """A row that lacks its score, and the views; or a row with an error."""
         path = path_of(source)
         try:
-            with self._decoded(source) as (pixels, facts):
-                return replace(_without_score(path, pixels), extra=facts), self._views(path, pixels)
+            with self._decoded(source) as (pixels, facts, moment):
+                return replace(_without_score(path, pixels), extra=facts, moment=moment), self._views(path, pixels)
         except ImageError as error:
             return Row(path, error=str(error)), None
 
@@ -95,6 +98,8 @@ class OneFile:
                 row = replace(row, score=rating.score, std=rating.std, note=row.note or rating.note)
                 if self.explain:
                     row = replace(row, extra={**row.extra, **defect_columns(rating)})
+                if row.moment is not None:
+                    row = replace(row, moment=replace(row.moment, descriptor=_half_bytes(rating)))
                 if rating.quality_map is not None:
                     row = replace(row, extra={**row.extra, "map": self._save_map(row, views, rating)})
             yield row
@@ -102,11 +107,11 @@ class OneFile:
     def _rate(self, views: Sequence[Views]) -> list[Rating]:
         lower = self.dtype != torch.float32
         with torch.inference_mode(), torch.autocast(self.metric.device.type, self.dtype, enabled=lower):
-            return self.metric.rate(views, maps=self.maps is not None)
+            return self.metric.rate(views, maps=self.maps is not None, descriptors=self.moments)
 
     @contextmanager
-    def _decoded(self, source: Source) -> Iterator[tuple[Pixels, dict[str, Value]]]:
-        """Pixels of a file, for which there is room inside, and its facts."""
+    def _decoded(self, source: Source) -> Iterator[tuple[Pixels, dict[str, Value], Moment | None]]:
+        """Pixels of a file, for which there is room inside, its facts, and when it was taken."""
         path = path_of(source)
         with naming(path):
             if isinstance(source, EncodedImage):
@@ -118,7 +123,8 @@ class OneFile:
                 held.enter_context(self.wait(image.width * image.height))
                 encoding = read_encoding(image, data) if self.facts else None
                 pixels = read_pixels(image)
-            yield pixels, facts_columns(facts_of(encoding, pixels)) if encoding else {}
+                moment = Moment(capture_time(image)) if self.moments else None
+            yield pixels, facts_columns(facts_of(encoding, pixels)) if encoding else {}, moment
 
     def _views(self, path: str, pixels: Pixels) -> Views:
         with naming(path), torch.inference_mode():
@@ -136,6 +142,19 @@ class OneFile:
 
 def _without_score(path: str, pixels: Pixels) -> Row:
     return Row(path, width=pixels.shape[1], height=pixels.shape[0], note="blank" if is_blank(pixels) else None)
+
+
+def _half_bytes(rating: Rating) -> bytes:
+    """The descriptor as a row holds it.
+
+    Raises:
+        ValueError: the metric gives none.
+    """
+    if rating.descriptor is None:
+        raise ValueError(
+            "moments: expected a metric that describes what pictures show, this one does not; use QFMScore"
+        )
+    return np.asarray(rating.descriptor.cpu(), "<f2").tobytes()
 
 
 def path_of(source: Source) -> str:

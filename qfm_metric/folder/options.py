@@ -7,7 +7,14 @@ BATCH_SIZE = 64  # pictures that are gathered for batches, on a GPU
 SMALLEST_TILE = 64
 RUNTIMES = {"openvino": "OpenVINO", "onnx": "ONNX Runtime"}  # beside torch, the fastest first, and what they are called
 DTYPES = ("float32", "bfloat16", "float16")  # torch's names
-LEAST = {"workers": 1, "threads": 1, "batch_size": 1, "room": 1, "tile": SMALLEST_TILE}  # values of options
+LEAST = {
+    "workers": 1,
+    "threads": 1,
+    "batch_size": 1,
+    "room": 1,
+    "tile": SMALLEST_TILE,
+    "keep_best": 1,
+}  # values of options
 
 
 def check_options(**options: int | None) -> None:

@@ -24,6 +24,7 @@ def score_files(
     maps: str | os.PathLike[str] | None = None,
     explain: bool = False,
     facts: bool = False,
+    moments: bool = False,
     room: int = ROOM,
 ) -> Iterator[Row]:
     """Score files as they come: a row per path, in the order of the paths, whatever is wrong with a file.
@@ -50,6 +51,8 @@ def score_files(
             overwritten: the next one is `cat-map-2.png`; `extra["map"]` says which.
         explain: Add to `extra` what is wrong with each picture, see `row.DEFECT_COLUMNS`; not with tiles.
         facts: Add to `extra` what each file says of itself, see `qfm_metric.facts`.
+        moments: Add what `qfm_metric.folder.groups.group_rows` finds bursts and near-duplicates by, 640 bytes a row
+            with the default weights; not with tiles.
         room: Pixels that may be decoded at the same time; a picture takes three quarters of it at most, also one that
             is larger, and small ones go on beside it.
 
@@ -73,7 +76,9 @@ def score_files(
         raise ValueError("explain: expected whole pictures, got tiles; leave one of the two out")
     if explain and not metric.defects:
         raise ValueError("explain: expected a metric that names defects, this one does not; load other weights")
-    one_file = OneFile(metric, tile, dtype, folder, explain, facts)
+    if moments and tile is not None:
+        raise ValueError("moments: expected whole pictures, got tiles; leave one of the two out")
+    one_file = OneFile(metric, tile, dtype, folder, explain, facts, moments)
     if isinstance(paths, str | bytes | os.PathLike | EncodedImage):
         raise TypeError(f"paths: expected several, got {paths!r} alone; pass [path]")
     names = map(_source, paths)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .assessment import Assessment
     from .facts import file_facts
+    from .folder.groups import group_rows
     from .folder.one_file import EncodedImage
     from .folder.stream import score_files
     from .folder.table import score_table
@@ -33,6 +34,7 @@ __all__ = [
     "VideoError",
     "WeightsError",
     "file_facts",
+    "group_rows",
     "load_image",
     "score_files",
     "score_table",
@@ -50,6 +52,7 @@ _MODULES = {
     "VideoError": "video.frames",
     "WeightsError": "weights",
     "file_facts": "facts",
+    "group_rows": "folder.groups",
     "load_image": "images",
     "score_files": "folder.stream",
     "score_table": "folder.table",

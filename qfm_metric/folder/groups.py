@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from .row import Row
 
 WINDOW = 60.0  # seconds after the first picture of a group
-ALIKE = 0.9  # least likeness of pictures that were taken within the window
-ALIKE_AT_ANY_TIME = 0.97  # and of those whose files do not say when
+# Least likeness of pictures that were taken within the window, and of those whose files do not say when. Chosen on
+# BIQ2021's near-duplicates (benchmarks/near_duplicates.py, docs/culling.md): from .95 on, all random pairs that were
+# looked at turned out to be near-duplicates, too; about .9 half of them.
+ALIKE = 0.9
+ALIKE_AT_ANY_TIME = 0.95
 BLOCK = 512  # pictures that are compared at a time
 CHUNK = 8192  # with so many others: 16 MB
 

@@ -54,8 +54,10 @@ def test_a_picture_without_exif_has_none(tmp_path):
 
 @pytest.mark.filterwarnings("default")
 def test_damaged_exif_has_none_and_the_picture_is_read_in_silence(tmp_path, recwarn):
-    with Image.open(dated(tmp_path / "whole.jpg", "2024:05:01 12:00:00")) as image:
+    with Image.open(dated(tmp_path / "whole.jpg", "2024:05:01 12:00:00", fraction="123456789")) as image:
         whole = image.info["exif"]
+    Image.new("L", (8, 8)).save(tmp_path / "a.jpg", exif=whole[:-4])  # lacks the end of the fraction alone
+    assert time_of(tmp_path / "a.jpg") == NOON
     for damaged in (whole[:40], whole[:10] + b"\xff" * 4 + whole[14:], b"Exif\0\0no TIFF"):
         Image.new("L", (8, 8)).save(tmp_path / "a.jpg", exif=damaged)
         assert time_of(tmp_path / "a.jpg") is None

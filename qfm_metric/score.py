@@ -39,6 +39,8 @@ class Rating(NamedTuple):
         quality_map: `(1, h, w)` in [0, 1]; None unless it was asked for.
         defects: By name, the share of the quality that a defect takes, in [0, 1]; None if the metric names none.
         note: `not a photograph` of what the network takes for none; None: nothing is to be said.
+        descriptor: `(C,)` of unit length, what the picture shows; pictures of like content have a large scalar product.
+            None unless it was asked for.
     """
 
     score: float
@@ -46,6 +48,7 @@ class Rating(NamedTuple):
     quality_map: Tensor | None = None
     defects: Mapping[str, float] | None = None
     note: str | None = None
+    descriptor: Tensor | None = None
 
 
 def note(photograph: float) -> str | None:
@@ -86,8 +89,8 @@ class Metric(Protocol):
         """What the network looks at, of one picture as `images.read_pixels` gives it; little memory beside `pixels`."""
         ...
 
-    def rate(self, views: Sequence[Views], maps: bool = False) -> list[Rating]:
-        """Rate pictures that were looked at, in their order; with `maps`, their maps, too."""
+    def rate(self, views: Sequence[Views], maps: bool = False, descriptors: bool = False) -> list[Rating]:
+        """Rate pictures that were looked at, in their order; with `maps` and `descriptors` these, too."""
         ...
 
     def show(self, views: Views, size: tuple[int, int]) -> Tensor:
@@ -394,18 +397,19 @@ class QFMScore(nn.Module):
         """Views `(1, V, 3, h, w)` of one picture, see `Metric`."""
         return preprocess_pixels(self.net, pixels)
 
-    def rate(self, views: Sequence[Tensor], maps: bool = False) -> list[Rating]:
+    def rate(self, views: Sequence[Tensor], maps: bool = False, descriptors: bool = False) -> list[Rating]:
         """Ratings of pictures that were looked at, see `Metric`."""
         ratings: dict[int, Rating] = {}
         for places, batch in together(views, self._batch):
-            found = self.net.judge_views(batch, maps)
+            found = self.net.judge_views(batch, maps, descriptors)
             nothing = [None] * len(batch)
             stds = nothing if found.stds is None else found.stds.tolist()
             quality_maps = nothing if found.maps is None else found.maps
             defects = nothing if found.defects is None else map(self.named, found.defects[..., 0].tolist())
             notes = nothing if found.photographs is None else map(note, found.photographs.tolist())
+            shown = nothing if found.descriptors is None else found.descriptors
             scores = found.scores.tolist()
-            ratings |= zip(places, map(Rating, scores, stds, quality_maps, defects, notes), strict=True)
+            ratings |= zip(places, map(Rating, scores, stds, quality_maps, defects, notes, shown), strict=True)
         return [ratings[i] for i in range(len(views))]
 
     def named(self, costs: Sequence[float]) -> dict[str, float]:

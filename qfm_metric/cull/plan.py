@@ -1,13 +1,13 @@
 """The plan: a CSV file with a row a picture and what is to become of it, made to be edited."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..atomic import whole_file
 from ..folder.formats import CutOffError, csv_line, csv_row, read_csv
-from ..folder.row import Row, read_row
+from ..folder.row import GROUP_COLUMNS, Row, read_row
 from .decide import Decide, Decision
 
 COLUMNS = ("decision", "path", "score", "std", "why", "width", "height", "error", "note", "name")
@@ -54,17 +54,19 @@ def _name_below(path: str, base: str) -> str:
     return os.path.basename(path) if name.split(os.sep)[0] == os.pardir or os.path.isabs(name) else name
 
 
-def write_plan(plan: Iterable[Planned], path: str | os.PathLike[str]) -> None:
+def write_plan(plan: Sequence[Planned], path: str | os.PathLike[str]) -> None:
     """Write a plan; names of files that are no text are kept as they are.
 
     Raises:
         OSError: it cannot be written there.
     """
+    grouped = any("group" in planned.row.extra for planned in plan)
+    columns = (*COLUMNS, *GROUP_COLUMNS) if grouped else COLUMNS
     with whole_file(path, newline="", errors="surrogateescape") as file:
-        file.write(csv_line(COLUMNS))
+        file.write(csv_line(columns))
         for planned in plan:
             extra = {"decision": planned.decision.value, "why": planned.why, "name": planned.name}
-            file.write(csv_row(replace(planned.row, extra=extra), COLUMNS))
+            file.write(csv_row(replace(planned.row, extra={**planned.row.extra, **extra}), columns))
 
 
 def read_plan(path: str | os.PathLike[str]) -> list[Planned]:

@@ -30,7 +30,11 @@ SLOW = {
 
 
 @pytest.mark.parametrize(
-    "name", [f"qfm_metric{part}" for part in ("", ".facts", ".folder.stream", ".guard", ".loss", ".scale", ".score")]
+    "name",
+    [
+        f"qfm_metric{part}"
+        for part in ("", ".facts", ".folder.groups", ".folder.stream", ".guard", ".loss", ".scale", ".score")
+    ],
 )
 def test_docstring_examples(name, metric):
     module = importlib.import_module(name)

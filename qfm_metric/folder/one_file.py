@@ -13,6 +13,7 @@ from ..facts import Facts, facts_of, jpeg_bytes, read_encoding
 from ..images import ImageError, Pixels, file_bytes, is_blank, naming, open_image, read_pixels
 from ..overlay import draw_overlay, save_overlay
 from ..score import GPU_BATCH, Metric, Rating, Views
+from ..torch_defaults import no_autocast
 from .row import FACT_COLUMNS, Row, Value
 from .tiles import split_tiles
 
@@ -100,8 +101,9 @@ class OneFile:
             yield row
 
     def _rate(self, views: Sequence[Views]) -> list[Rating]:
+        device = self.metric.device
         lower = self.dtype != torch.float32
-        with torch.inference_mode(), torch.autocast(self.metric.device.type, self.dtype, enabled=lower):
+        with torch.inference_mode(), torch.autocast(device.type, self.dtype) if lower else no_autocast(device):
             return self.metric.rate(views, maps=self.maps is not None)
 
     @contextmanager

@@ -149,6 +149,8 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     """`(N, 3, H, W)` to `size` (height, width)."""
     if images.shape[-2:] == size:
         return images
+    if images.device.type == "mps":  # where torch antialiases only since 2.7, and gives it no gradient
+        return resize(images.cpu(), size).to(images.device)
     return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
 
 

@@ -19,7 +19,7 @@ from .hub import load_weights
 from .images import Pixels
 from .inputs import Images, as_images
 from .model import QFMConfig, QFMNet, resize
-from .torch_defaults import NothingDrawn, torch_defaults
+from .torch_defaults import NothingDrawn, no_autocast, torch_defaults
 from .views import preprocess_pixels, together
 from .weights import FILE, Weights, WeightsError, check_fit, read_manifest, save_weights
 
@@ -223,8 +223,18 @@ class QFMScore(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "QFMScore":
         """Move or convert; what is moved in inference mode can still be trained through."""
+
+        def lay_out(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            kinds = tensor.device.type, moved.device.type
+            if moved.ndim != 4 or kinds[0] == kinds[1] or "mps" not in kinds:
+                return moved
+            # On MPS the gradient of pooling ends the process where channels come last: seen by others up to torch 2.10.
+            plain = kinds[1] == "mps"
+            return moved.clone(memory_format=torch.contiguous_format if plain else torch.channels_last)
+
         with torch.inference_mode(False):
-            return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
+            return super()._apply(lay_out, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     def train(self, mode: bool = True) -> "QFMScore":
         """Stay in evaluation mode: a metric inside a model that trains is not trained."""
@@ -270,13 +280,13 @@ class QFMScore(nn.Module):
             `(N,)`, float32 in [0, 1].
         """
         if torch.compiler.is_compiling():
-            with torch.autocast(self.device.type, enabled=False):
+            with no_autocast(self.device):
                 return self.net(self.to_net(images)).float()  # type: ignore[no-any-return]
         return self._score(images)
 
     def _score(self, images: Tensor | Sequence[Tensor]) -> Tensor:
         scores: dict[int, Tensor] = {}
-        with torch.autocast(self.device.type, enabled=False):
+        with no_autocast(self.device):
             for places, views in self._passes(images):
                 scores |= zip(places, self.net.score_views(views).float(), strict=True)
         return _in_order(scores)
@@ -301,7 +311,7 @@ class QFMScore(nn.Module):
         """
         images = as_images(images)
         found: dict[str, dict[int, Tensor]] = {}
-        with torch.autocast(self.device.type, enabled=False):
+        with no_autocast(self.device):
             for places, views in self._passes(images):
                 for name, values in self.net.judge_views(views, maps=True)._asdict().items():
                     if values is not None:
@@ -425,12 +435,16 @@ class QFMScore(nn.Module):
     def to_net(self, images: Tensor) -> Tensor:
         """To the network's device, precision and range."""
         target = self.net.mean
+        if target.device.type == "mps":
+            images = images.contiguous()  # as weights are there, see `_apply`
         if images.dtype == torch.uint8:
             return images.to(target.device, target.dtype) / 255
         clamped = images.clamp(0, 1)  # before what is finite in double precision becomes infinite in single
         if images.requires_grad:
             # The gradient passes the clamp unchanged: black, white and overshooting pixels can be moved back by it.
             clamped = clamped.detach() + (images - images.detach())
+        if images.dtype == torch.float64:  # MPS has none: it must not get there, nor the gradient come back as it
+            clamped = clamped.to(target.dtype)
         return clamped.to(target.device, target.dtype)
 
     def __repr__(self) -> str:

@@ -50,7 +50,10 @@ def make_plan(rows: Iterable[Row], decide: Decide, base: str) -> Iterator[Planne
 
 def _name_below(path: str, base: str) -> str:
     """A path from a folder on; what is not inside keeps its last part alone."""
-    name = os.path.relpath(path, base or os.curdir)
+    try:
+        name = os.path.relpath(path, base or os.curdir)
+    except ValueError:  # another drive of Windows
+        return os.path.basename(path)
     return os.path.basename(path) if name.split(os.sep)[0] == os.pardir or os.path.isabs(name) else name
 
 

@@ -18,6 +18,7 @@ from ..overlay import draw_overlay, save_overlay
 from ..panorama.gpano import projection_of
 from ..panorama.score import around, rate_around
 from ..score import GPU_BATCH, Metric, Rating, Views, common_note
+from ..torch_defaults import no_autocast
 from .row import FACT_COLUMNS, Moment, Row, Value
 from .tiles import split_tiles
 
@@ -118,8 +119,8 @@ class OneFile:
 
     @contextmanager
     def _precision(self) -> Iterator[None]:
-        lower = self.dtype != torch.float32
-        with torch.inference_mode(), torch.autocast(self.metric.device.type, self.dtype, enabled=lower):
+        device, lower = self.metric.device, self.dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(device.type, self.dtype) if lower else no_autocast(device):
             yield
 
     def _panorama(self, row: Row, pixels: Pixels, gpano: Mapping[str, str]) -> Row:

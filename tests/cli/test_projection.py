@@ -100,7 +100,7 @@ def test_what_is_wrong_with_a_panorama_is_told_of_its_viewports(monkeypatch):
     class Noisy(Mean):
         defects = ("noise",)
 
-        def rate(self, views, maps=False):
+        def rate(self, views, maps=False, descriptors=False):
             return [one._replace(defects={"noise": one.score}) for one in super().rate(views, maps)]
 
     monkeypatch.setattr(metric, "QFMScore", Noisy())

@@ -104,7 +104,7 @@ class Telling(Mean):
 
     defects = ("noise", "blur")
 
-    def rate(self, views, maps=False):
+    def rate(self, views, maps=False, descriptors=False):
         ratings = super().rate(views, maps)
         notes = (NOT_A_PHOTOGRAPH if rating.score < 0.6 else None for rating in ratings)
         costs = ({"noise": 1 - rating.score, "blur": 0.0} for rating in ratings)

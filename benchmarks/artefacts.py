@@ -39,6 +39,7 @@ DOCUMENTS = (
     SERVICE,
     "docs/tables.md",
     "docs/video.md",
+    "docs/what-is-bad.md",
 )
 # Document: the page that its blocks make, the picture of it, and the size of the window.
 PAGES = {

@@ -1,7 +1,7 @@
 """The plan: a CSV file with a row a picture and what is to become of it, made to be edited."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,12 +57,13 @@ def _name_below(path: str, base: str) -> str:
     return os.path.basename(path) if name.split(os.sep)[0] == os.pardir or os.path.isabs(name) else name
 
 
-def write_plan(plan: Sequence[Planned], path: str | os.PathLike[str]) -> None:
+def write_plan(plan: Iterable[Planned], path: str | os.PathLike[str]) -> None:
     """Write a plan; names of files that are no text are kept as they are.
 
     Raises:
         OSError: it cannot be written there.
     """
+    plan = list(plan)
     grouped = any("group" in planned.row.extra for planned in plan)
     columns = (*COLUMNS, *GROUP_COLUMNS) if grouped else COLUMNS
     with whole_file(path, newline="", errors="surrogateescape") as file:

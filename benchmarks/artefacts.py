@@ -34,6 +34,7 @@ DOCUMENTS = (
     "docs/culling.md",
     "docs/explain.md",
     "docs/export.md",
+    "docs/panoramas.md",
     "docs/ratings.md",
     "docs/report.md",
     SERVICE,

@@ -118,7 +118,7 @@ def test_a_dry_run_builds_and_checks_and_uploads_nothing(project, monkeypatch, c
     links = [match["target"] for match in release.LINK.finditer(about)]
     assert len(links) > 20
     assert [link for link in links if not link.startswith("https://")] == []
-    assert f"({REPOSITORY}/raw/v0.1.0/docs/rank_photos.jpg)" in about
+    assert f"({REPOSITORY}/raw/v0.1.0/docs/report.jpg)" in about
     with tarfile.open(sdist) as archive:
         assert archive.extractfile("qfm_metric-0.1.0/CITATION.cff").read() == (project / "CITATION.cff").read_bytes()
     assert (project / "README.md").read_bytes() == (ROOT / "README.md").read_bytes()

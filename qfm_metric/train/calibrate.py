@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from ..score import QFMScore
 from ..weights import save_weights
 from .agreement import Scores
 from .datasets.table import Decoded
+from .defects_check import fit_deviations
 from .evaluate import score_images
 from .material import to_tensor
 from .teacher import error_growth
@@ -79,6 +81,8 @@ def calibrate_weights(
     split: str = "val",
     members: Sequence[Path] = (),
     keep_scores: bool = False,
+    severity: Path | None = None,
+    workers: int = 2,
 ) -> None:
     """Fit the calibration and the deviations of released weights to other MOS; no order changes.
 
@@ -89,6 +93,9 @@ def calibrate_weights(
         split: The part that is fitted.
         members: The teacher's pseudo-labels, which say how much wider deviations must be (`teacher.error_growth`).
         keep_scores: Fit the deviations alone.
+        severity: People's means per distortion type and level (`read_severity`): fit the deviations of the named
+            defects, too (`defects_check.fit_deviations`); None: they stay.
+        workers: Processes that distort photographs for that.
 
     Raises:
         ValueError: the weights predict no deviation, and scores are to be kept: nothing is left to fit.
@@ -107,6 +114,10 @@ def calibrate_weights(
         scores = calibrate(metric.net, scores, mos)
     if stds is not None:
         calibrate_std(metric.net, scores, stds, mos, growth)
+    if severity and metric.defects:
+        layer: Any = metric.net.defects[-1]  # a Linear
+        shifts = fit_deviations(severity, data, metric, workers=workers)
+        layer.bias.data.view(-1, 2)[:, 1] += torch.from_numpy(shifts).to(layer.bias)
     write_weights(metric.net, out)
 
 

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.special import logit
 
 from ..defects import ADDED, NAMED, OTHERS
 from ..score import QFMScore
@@ -25,6 +27,8 @@ from .severity import DistortionLevel, Levels, read_severity
 from .severity_check import clean_pictures
 
 SEEN = 0.15  # share of the quality that people must have lost to a level for its name to be asked for
+PICTURES = 12  # photographs that are distorted
+CLEAN_MOS = 0.75  # a photograph this good is clean
 APART = 0.1  # levels of a type whose costs differ by less need not be told apart
 
 
@@ -55,10 +59,10 @@ def check(
     data: Path,
     weights: str | None = None,
     *,
-    pictures: int = 12,
+    pictures: int = PICTURES,
     pairs: int = 120,
     clean: int = 100,
-    floor_mos: float = 0.75,
+    floor_mos: float = CLEAN_MOS,
     seed: int = 0,
     workers: int = 2,
     say: Callable[[str], None] = lambda text: None,
@@ -91,6 +95,53 @@ def check(
     cases = [Case(number, (level,)) for number in range(pictures) for level in levels]
     cases += draw_pairs(levels, pictures, pairs, seed)
     cases += [Case(number, ()) for number in range(clean)]
+    found = _ask(metric, photos, cases, workers, say)
+    about = {"weights": metric.weights_id, "sha256": metric.weights_sha256, "pictures": pictures}
+    return about | figures(cases, found, metric.defects)
+
+
+def fit_deviations(
+    table: Path, data: Path, metric: QFMScore, pictures: int = 6, workers: int = 2
+) -> NDArray[np.float64]:
+    """What to add to the log-odds of each defect's deviation so that one deviation holds 68 % of the errors, `(K,)`.
+
+    Fitted per name on clean validation photographs other than those that `check` distorts; 0 for a name that no
+    distortion of the table has.
+
+    Args:
+        table, data, workers: See `check`.
+        metric: Names defects.
+        pictures: Photographs that are distorted by every level.
+    """
+    levels = read_severity(table)
+    photos = clean_pictures(Decoded.open(data / "decoded"), "val", CLEAN_MOS, PICTURES + pictures, seed=0)[PICTURES:]
+    cases = [Case(number, (level,)) for number in range(pictures) for level in levels]
+    told = _ask(metric, photos, cases, workers)
+    by_name: dict[str, list[int]] = defaultdict(list)
+    for i, case in enumerate(cases):
+        by_name[case.names()[0]].append(i)
+    shifts = np.zeros(len(metric.defects))
+    for k, name in enumerate(metric.defects):
+        if places := by_name[name]:
+            errors = np.abs(told[places, k, 0] - [cases[i].cost() for i in places])
+            shifts[k] = _shift(errors, told[places, k, 1])
+    return shifts
+
+
+def _shift(errors: Scores, stds: Scores, share: float = 0.68) -> float:
+    """What to add to the log-odds of `stds` so that `share` of the errors lie within them."""
+    # An error is inside once the shift reaches the difference of the log-odds.
+    return float(np.quantile(logit(np.clip(errors, 1e-4, 1 - 1e-4)) - logit(stds), share))
+
+
+def _ask(
+    metric: QFMScore,
+    photos: Sequence[Pixels],
+    cases: Sequence[Case],
+    workers: int,
+    say: Callable[[str], None] = lambda text: None,
+) -> Scores:
+    """What is told of each case: `(N, K, 2)`, costs and deviations."""
 
     def ask(number: int) -> Scores:
         with torch.inference_mode():
@@ -98,11 +149,11 @@ def check(
         assert told is not None
         return told[0].double().numpy()
 
-    found = each_picture(
-        ask, len(cases), workers, lambda done: say(f"{done}/{len(cases)}") if done % 500 == 0 else None
-    )
-    about = {"weights": metric.weights_id, "sha256": metric.weights_sha256, "pictures": pictures}
-    return about | figures(cases, np.array(found), metric.defects)
+    def progress(done: int) -> None:
+        if done % 500 == 0:
+            say(f"{done}/{len(cases)}")
+
+    return np.array(each_picture(ask, len(cases), workers, progress))
 
 
 def draw_pairs(levels: Levels, pictures: int, count: int, seed: int) -> list[Case]:

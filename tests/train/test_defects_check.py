@@ -1,13 +1,18 @@
 """What is asked of named defects, in closed form; and the whole way on a tiny network."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+import torch
 from helpers.small_world import fresh_net
+from scipy.special import expit, logit
 
-from qfm_metric import WeightsError
+from qfm_metric import QFMScore, WeightsError
 from qfm_metric.defects import NAMES
-from qfm_metric.train.calibrate import write_weights
-from qfm_metric.train.defects_check import Case, check, draw_pairs, figures, markdown
+from qfm_metric.train import calibrate, defects_check
+from qfm_metric.train.calibrate import calibrate_weights, write_weights
+from qfm_metric.train.defects_check import Case, _shift, check, draw_pairs, figures, fit_deviations, markdown
 from qfm_metric.train.severity import DistortionLevel
 
 QUALITIES = (0.95, 0.8, 0.6, 0.4, 0.2)  # the first is minded too little to be asked for
@@ -61,6 +66,15 @@ def test_levels_the_wrong_way_round_and_costs_that_are_off_are_seen():
     assert figures(CASES, told, NAMES)["within"] == pytest.approx(9 / 20)
 
 
+def test_a_shift_of_the_deviations_makes_one_hold_68_percent_of_the_errors():
+    rng = np.random.default_rng(0)
+    stds = rng.uniform(0.01, 0.3, 1000)
+    errors = np.abs(stds * 2 * rng.standard_normal(1000))  # deviations are told twice too narrow
+    shifted = expit(logit(stds) + _shift(errors, stds))
+    assert np.mean(errors <= shifted) == pytest.approx(0.68, abs=0.002)  # 1 of 1,000, and the quantile's place
+    assert _shift(errors, shifted) == pytest.approx(0, abs=1e-9)
+
+
 def test_pairs_are_of_two_names_that_people_mind():
     pairs = draw_pairs(LEVELS, 3, 20, seed=0)
     assert len(pairs) == 20
@@ -92,3 +106,19 @@ def test_a_tiny_network_is_measured(world, table, tmp_path):
 def test_weights_that_name_nothing_are_refused(world, table, tiny_files):
     with pytest.raises(WeightsError, match="expected weights that name defects"):
         check(table, world, tiny_files[0])
+
+
+def test_calibrating_fits_the_deviations_of_defects_and_moves_no_cost(world, table, tmp_path, monkeypatch):
+    monkeypatch.setattr(defects_check, "PICTURES", 0)  # the tiny world has few clean photographs
+    monkeypatch.setattr(defects_check, "CLEAN_MOS", 0.6)
+    before, after = (tmp_path / name for name in ("before.safetensors", "after.safetensors"))
+    write_weights(fresh_net(), before)
+    monkeypatch.setattr(calibrate, "fit_deviations", partial(fit_deviations, pictures=2))
+    calibrate_weights(str(before), world, after, severity=table, workers=0)
+    nets = [QFMScore.from_pretrained(path) for path in (before, after)]
+    told = [metric.assess(torch.full((1, 3, 64, 64), 0.5)).defects for metric in nets]
+    assert torch.equal(told[0].severity, told[1].severity)
+    fitted = [NAMES.index(name) for name in ("blur", "noise")]  # what the table's types are called
+    assert (told[0].std != told[1].std)[0].nonzero().flatten().tolist() == fitted
+    again = fit_deviations(table, world, nets[1], pictures=2, workers=0)
+    assert np.abs(again).max() < 0.02  # the bias is kept in half precision

@@ -63,9 +63,9 @@ def average_command(args: argparse.Namespace) -> None:
 
 
 def calibrate(args: argparse.Namespace) -> None:
-    """Fit a weights file's calibration and deviations to MOS of decoded pictures; no order changes. Writes a file."""
-    known = {"split": args.split, "members": args.members, "keep_scores": args.keep_scores}
-    calibrate_weights(args.weights, args.data, args.out, **known)
+    """Fit a weights file's calibration and deviations to what people said; no order changes. Writes a file."""
+    names = ("split", "members", "keep_scores", "severity", "workers")
+    calibrate_weights(args.weights, args.data, args.out, **{name: getattr(args, name) for name in names})
     print_weights(args.out)
 
 
@@ -121,7 +121,8 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
 
     sub = command("calibrate", calibrate)
-    options.add(sub, "--data", "--members", "--weights")
+    options.add(sub, "--data", "--members", "--weights", "--workers")
+    sub.add_argument("--severity", type=Path, help="CSV of human means: fit the deviations of the named defects, too")
     sub.add_argument("--split", default="val", help="the part whose MOS are fitted")
     sub.add_argument("--keep-scores", action="store_true", help="fit the predicted deviations alone")
     sub.add_argument("--out", type=Path, required=True, help=".safetensors file to write")

@@ -23,7 +23,7 @@ from .framing import Size, to_tensor
 from .ladders import FRAME, Ladders
 from .prices import Prices
 from .samples import Pool, photograph, pictures_of
-from .series import LENGTH, SeriesSource
+from .series import LENGTH, SeriesSource, fast
 
 __all__ = ["FRAME", "LENGTH", "Batch", "Material", "MaterialConfig", "to_tensor"]
 
@@ -116,7 +116,7 @@ class Material:
             raise DataError(f"{data}: expected training pictures with an MOS of {config.clean_mos:g} or more, got none")
         levels = read_severity(severity)
         rendered = Ladders.open(ladders, decoded, levels).of(train, config.without)
-        series = SeriesSource(decoded, clean, rendered, Prices.of(levels), config)
+        series = SeriesSource(decoded, clean, rendered, Prices.of(levels), fast(levels, config.without), config)
         return cls(decoded, labels, config, pools, list(named.values()), series)
 
     def draw(self, seed: Sequence[int], rank: int = 0, joint: bool = False) -> Batch:

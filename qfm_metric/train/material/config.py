@@ -32,6 +32,7 @@ class MaterialConfig:
         grey: Share of photographs, and of series without a defect of colour, that become grey.
         ladders: Share of the series that are pre-rendered distortions of KADID-10k and TID2013; the others are `own`.
         own: Share of each own kind of series (`qfm_metric.train.defects.OWN`); together 1.
+        composed: Share of the series that get another distortion over some of their pictures.
         large: In draws of whole and detail, share of the series that are large pictures without the detail for it.
         small_joint: In those draws, share of the steps with small views, whose details are of larger pictures.
         ratio: In those draws, largest ratio of the picture's sides to those of its views.
@@ -68,6 +69,7 @@ class MaterialConfig:
             "nothing": 0.08,
         }
     )
+    composed: float = 0.0
     large: float = 0.15
     small_joint: float = 0.3
     ratio: float = 3.4

@@ -1,14 +1,16 @@
 """Series: four versions of a picture that people would rate ever lower, and what is wrong with each."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.table import Decoded
 from ..defects import CLEAN, OWN, defect_of, type_of
-from ..distortions import seed_of_step
+from ..distortions import distort, seed_of_step
 from ..distortions.colour import Pixels
+from ..severity import DistortionLevel, Levels
 from .config import MaterialConfig
 from .degraded import KINDS, Version
 from .framing import Frame, Generator, Size
@@ -18,6 +20,10 @@ from .nothing import nothing
 from .prices import Prices
 
 LENGTH = 4  # of a series
+SLOW = {  # more than .1 s a picture, which is too much while they are drawn: rendered ladders have them
+    "KADID-10k": {2, 9, 19},
+    "TID2013": {8, 9, 11, 13, 20, 21, 22},
+}
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,33 @@ def from_ladder(rng: Generator, ladders: Ladders, decoded: Decoded) -> Series:
     return Series(ladders.pictures(number, decoded), [1.0, *ladder.qualities], costs, types, ladder.source)
 
 
+def fast(levels: Levels, without: Collection[str] = ()) -> list[DistortionLevel]:
+    """Those that can be made while series are drawn, of none of the types of `without`."""
+    return [
+        level
+        for level in levels
+        if level.type not in SLOW[level.data_set] and f"{level.data_set}/{level.type}" not in without
+    ]
+
+
+def with_another(rng: Generator, series: Series, level: DistortionLevel) -> Series:
+    """The same, with one more distortion over the last one, two or three of the pictures.
+
+    Each costs what it costs alone, and what both keep is the product. Ours.
+    """
+    start, seed = int(rng.integers(1, LENGTH)), int(rng.integers(2**31))
+    step = level.data_set, level.type, level.level
+    name, cost = defect_of(*step, seed), 1 - level.quality
+    pictures, qualities = list(series.pictures), list(series.qualities)
+    costs, types = list(series.costs), list(series.types)
+    for i in range(start, LENGTH):
+        pictures[i] = distort(pictures[i], *step, seed)
+        qualities[i] *= level.quality
+        costs[i] = costs[i] | {name: max(costs[i].get(name, 0), cost)}
+        types[i] = -1
+    return replace(series, pictures=pictures, qualities=qualities, costs=costs, types=types)
+
+
 @dataclass(frozen=True)
 class SeriesSource:
     """What series are made from.
@@ -66,6 +99,7 @@ class SeriesSource:
         clean: Indices of those that are worth degrading.
         ladders: The rendered series.
         prices: Of losses between people's levels.
+        seconds: Distortions that are put over a series of another.
         config: Shares of the kinds.
     """
 
@@ -73,6 +107,7 @@ class SeriesSource:
     clean: NDArray[np.int64]
     ladders: Ladders
     prices: Prices
+    seconds: list[DistortionLevel]
     config: MaterialConfig
 
     def draw(self, rng: Generator, size: Size, joint: bool) -> Series:
@@ -80,9 +115,13 @@ class SeriesSource:
         if joint and rng.random() < self.config.large:
             return self._large(rng, size)
         if rng.random() < self.config.ladders:
-            return from_ladder(rng, self.ladders, self.decoded)
-        # A detail of nothing needs a picture that is larger than its view: as large as the others.
-        return self._own(rng, self.decoded.pixels.shape[1:3] if joint else size)
+            series = from_ladder(rng, self.ladders, self.decoded)
+        else:
+            # A detail of nothing needs a picture that is larger than its view: as large as the others.
+            series = self._own(rng, self.decoded.pixels.shape[1:3] if joint else size)
+        if self.seconds and series.source >= 0 and rng.random() < self.config.composed:
+            return with_another(rng, series, self.seconds[int(rng.integers(len(self.seconds)))])
+        return series
 
     def _own(self, rng: Generator, size: Size) -> Series:
         """One of `OWN`; `size` is that of pictures of nothing, all others have that of the decoded ones."""

@@ -139,6 +139,42 @@ def test_what_a_version_lost_is_what_its_defects_took(material):
     assert seen >= {1, 2}
 
 
+def test_another_distortion_over_a_series_costs_what_it_costs_alone(world):
+    config = replace(PLAIN, composed=1.0)
+    found = open_material(world, config)
+    for step in range(6):
+        series = found.series.draw(np.random.default_rng(step), (384, 512), joint=False)
+        single = open_material(world, replace(config, composed=0.0)).series.draw(
+            np.random.default_rng(step), (384, 512), joint=False
+        )
+        changed = [i for i in range(LENGTH) if not np.array_equal(series.pictures[i], single.pictures[i])]
+        if series.source < 0:
+            assert not changed
+            continue
+        assert 0 not in changed
+        for i in range(LENGTH):
+            added = {name: cost for name, cost in series.costs[i].items() if single.costs[i].get(name) != cost}
+            if i not in changed:
+                assert not added or series.types[i] == -1  # a distortion can leave a picture as it is
+                continue
+            assert series.types[i] == -1
+            (level,) = {
+                level for level in found.series.seconds if series.qualities[i] == single.qualities[i] * level.quality
+            }
+            assert set(added.values()) <= {1 - level.quality}
+
+
+def test_no_slow_distortion_and_none_that_is_left_out_is_put_over_a_series(world):
+    def types(without):
+        seconds = open_material(world, replace(PLAIN, without=without)).series.seconds
+        return {(level.data_set, level.type) for level in seconds}
+
+    every = types(())
+    assert ("KADID-10k", 1) in every
+    assert not every & {("KADID-10k", 2), ("TID2013", 13)}  # half a second a picture
+    assert types(("KADID-10k/1",)) == every - {("KADID-10k", 1)}
+
+
 def test_ladders_and_our_own_series_are_drawn_by_their_share(world):
     ladders = batches(world, replace(PLAIN, ladders=1.0), 8)
     data_sets = {defects.TYPES[t][0] for batch in ladders for t in batch.types if 0 <= t < defects.CLEAN}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .images import ImageError, load_image
     from .loss import QFMLoss
     from .panorama.score import score_360
+    from .reference import QFMReference
     from .score import QFMScore
     from .video import VideoError, score_video
     from .weights import WeightsError
@@ -31,6 +32,7 @@ __all__ = [
     "GuardedScore",
     "ImageError",
     "QFMLoss",
+    "QFMReference",
     "QFMScore",
     "VideoError",
     "WeightsError",
@@ -51,6 +53,7 @@ _MODULES = {
     "GuardedScore": "guard",
     "ImageError": "images",
     "QFMLoss": "loss",
+    "QFMReference": "reference",
     "QFMScore": "score",
     "VideoError": "video.frames",
     "WeightsError": "weights",

@@ -43,6 +43,12 @@ def load_weights(
     return read_weights(found)
 
 
+def released_with(setting: str) -> list[str]:
+    """Ids of the weights in this installation whose config has this setting on."""
+    held = [name for name, entry in read_manifest()["weights"].items() if (EMBEDDED / str(entry.get("file"))).is_file()]
+    return [name for name in held if load_weights(name, local_files_only=True).config.get(setting)]
+
+
 def find_weights(
     source: str | os.PathLike[str] | None = None,
     *,

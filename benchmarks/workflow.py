@@ -20,12 +20,15 @@ from helpers.generated_files import picture
 from helpers.mean import Mean
 
 from qfm_metric.cli import main as command
-from qfm_metric.cli import options
+from qfm_metric.cli import metric
 
 SIZE = (256, 192)
 DIFFERENT = 50  # pictures, under many names: making one takes longer than copying it
 STEPS: Sequence[tuple[str, Sequence[str]]] = (
-    ("score, sidecars and page", ["shoot", "--xmp", "--html", "page.html", "--jsonl", "-o", "scores.jsonl", "--quiet"]),
+    (
+        "score, sidecars, groups and page",
+        ["shoot", "--group", "--xmp", "--html", "page.html", "--jsonl", "-o", "scores.jsonl", "--quiet"],
+    ),
     ("the same again: sidecars are right already", ["shoot", "--xmp", "--jsonl", "-o", "again.jsonl", "--quiet"]),
     ("score alone", ["shoot", "--jsonl", "-o", "alone.jsonl", "--quiet"]),
     ("plan and its page", ["cull", "scores.jsonl", "--require", "score >= .5", "--html", "plan.html"]),
@@ -54,7 +57,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         os.chdir(place)
         make_pictures(Path("shoot"), args.pictures)
-        with patch.object(options, "QFMScore", Mean()):
+        with patch.object(metric, "QFMScore", Mean()):
             for name, words in STEPS:
                 before = time.process_time()
                 with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .assessment import Assessment
     from .facts import file_facts
+    from .folder.groups import group_rows
     from .folder.one_file import EncodedImage
     from .folder.row import as_table
     from .folder.stream import score_files, score_folder
@@ -38,6 +39,7 @@ __all__ = [
     "WeightsError",
     "as_table",
     "file_facts",
+    "group_rows",
     "load_image",
     "score_360",
     "score_files",
@@ -59,6 +61,7 @@ _MODULES = {
     "WeightsError": "weights",
     "as_table": "folder.row",
     "file_facts": "facts",
+    "group_rows": "folder.groups",
     "load_image": "images",
     "score_360": "panorama.score",
     "score_files": "folder.stream",

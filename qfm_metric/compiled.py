@@ -36,8 +36,8 @@ BRIEFLY = SHAPES[:2]
 class CompiledScore:
     """A metric for `score_files` whose network runs in another runtime, on the CPU, for pictures one by one.
 
-    Scores are within 1e-5 of torch's, which is checked whenever one is made. Can be pickled: the graph goes with it. It
-    uses as many threads as torch does when it is first used.
+    Scores and descriptors are within 1e-5 of torch's, which is checked whenever one is made. Can be pickled: the graph
+    goes with it. It uses as many threads as torch does when it is first used.
 
     Args:
         metric: On the CPU. Later changes of its weights are not seen.
@@ -47,7 +47,7 @@ class CompiledScore:
 
     Attributes:
         graph: The network as an ONNX file.
-        difference: The largest difference to torch's scores that was seen.
+        difference: The largest difference to torch's scores and descriptors that was seen.
 
     Raises:
         ExportError: a package is missing, the network cannot be traced, or the scores differ by more than 1e-5.
@@ -106,7 +106,7 @@ class CompiledScore:
         """Views `(1, V, 3, h, w)` of one picture, see `qfm_metric.score.Metric`."""
         return self.metric.look(pixels)
 
-    def rate(self, views: Sequence[Tensor], maps: bool = False) -> list[Rating]:
+    def rate(self, views: Sequence[Tensor], maps: bool = False, descriptors: bool = False) -> list[Rating]:
         """Ratings of pictures that were looked at, without maps, see `qfm_metric.score.Metric`.
 
         Raises:
@@ -118,14 +118,16 @@ class CompiledScore:
             )
         if self._session is None:
             self._session = self._start(self.graph)
-        return [self._rating(self._session(looked[0].numpy())[0].tolist()) for looked in views]
+        return [self._rating(self._session(looked[0].numpy())[0].tolist(), descriptors) for looked in views]
 
-    def _rating(self, values: list[float]) -> Rating:
+    def _rating(self, values: list[float], descriptors: bool) -> Rating:
         config = self.metric.net.config
         score, *rest = values
         std = rest.pop(0) if config.uncertainty else None
         told = note(rest.pop(0)) if config.photograph else None
-        return Rating(score, std, defects=self.metric.named(rest) if self.defects else None, note=told)
+        costs, shown = rest[: len(self.defects)], rest[len(self.defects) :]
+        named = self.metric.named(costs) if self.defects else None
+        return Rating(score, std, defects=named, note=told, descriptor=torch.tensor(shown) if descriptors else None)
 
     def show(self, views: Tensor, size: tuple[int, int]) -> Tensor:
         """The whole picture as it was looked at, see `qfm_metric.score.Metric`."""
@@ -139,7 +141,12 @@ class CompiledScore:
                 images = half_noise(count, height, width, noise)
                 with torch.inference_mode():
                     views = (images[None] - net.mean) / net.std
-                    differences.append(abs(self.rate([views])[0].score - net.score_views(views).item()))
+                    (found,), (expected,) = (metric.rate([views], descriptors=True) for metric in (self, self.metric))
+                    differences.append(abs(found.score - expected.score))
+                    assert found.descriptor is not None
+                    assert expected.descriptor is not None
+                    # Of a graph without descriptors, which an earlier version has kept, their shapes differ.
+                    differences.append((found.descriptor - expected.descriptor).abs().max().item())
         return max(differences)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -179,10 +186,10 @@ def _cached(metric: QFMScore, cache: str | os.PathLike[str] | None) -> Path | No
 
 
 class _OneRating(nn.Module):
-    """`QFMNet.judge_views` of one picture: `(V, 3, h, w)` to what is known of it, side by side, `(1, 1 to 3 + K)`.
+    """`QFMNet.judge_views` of one picture: `(V, 3, h, w)` to what is known of it, side by side, `(1, 1 to 3 + K + C)`.
 
     These are the score, and where the network has them, the deviation, the logit of being a photograph, and what each
-    defect costs.
+    defect costs; then the descriptor.
     """
 
     def __init__(self, net: QFMNet) -> None:
@@ -191,10 +198,12 @@ class _OneRating(nn.Module):
         self.net.decoder.attention = _Attention(self.net.decoder.attention)  # type: ignore[assignment]
 
     def forward(self, views: Tensor) -> Tensor:
-        found = self.net.judge_views(views[None])
+        found = self.net.judge_views(views[None], descriptors=True)
         known = (found.scores, found.stds, found.photographs)
         columns = [values[:, None] for values in known if values is not None]
-        return torch.cat(columns if found.defects is None else [*columns, found.defects[..., 0]], dim=1)
+        costs = [] if found.defects is None else [found.defects[..., 0]]
+        assert found.descriptors is not None
+        return torch.cat([*columns, *costs, found.descriptors], dim=1)
 
 
 class _Attention(nn.Module):

@@ -137,17 +137,17 @@ class GuardedScore(nn.Module):
         """What both networks look at, and the margin of a picture of this size; see `qfm_metric.score.Metric`."""
         return self.accurate.look(pixels), self.robust.look(pixels), self._margin(pixels.shape[0], pixels.shape[1])
 
-    def rate(self, views: Sequence[Views], maps: bool = False) -> list[Rating]:
+    def rate(self, views: Sequence[Views], maps: bool = False, descriptors: bool = False) -> list[Rating]:
         """Ratings of pictures that were looked at.
 
-        Deviation and map are those of the network that decides, the note is the accurate one's.
+        Deviation and map are those of the network that decides, note and descriptor are the accurate one's.
         """
-        accurate = self.accurate.rate([looked for looked, _, _ in views], maps)
+        accurate = self.accurate.rate([looked for looked, _, _ in views], maps, descriptors)
         robust = self.robust.rate([looked for _, looked, _ in views], maps)
         margins = torch.tensor([margin for _, _, margin in views], dtype=torch.float32)  # as `forward` adds them
         lids = (torch.tensor([rating.score for rating in robust], dtype=torch.float32) + margins).clamp(min=0).tolist()
         return [
-            above if above.score <= lid else _moved(below, lid)._replace(note=above.note)
+            above if above.score <= lid else _moved(below, lid)._replace(note=above.note, descriptor=above.descriptor)
             for above, below, lid in zip(accurate, robust, lids, strict=True)
         ]
 

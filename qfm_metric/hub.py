@@ -10,7 +10,18 @@ import re
 from functools import partial
 from pathlib import Path
 
-from .weights import COMMIT, EMBEDDED, FILE, SHA256, Found, Weights, WeightsError, read_manifest, read_weights
+from .weights import (
+    COMMIT,
+    EMBEDDED,
+    FILE,
+    SHA256,
+    Found,
+    Weights,
+    WeightsError,
+    local_file,
+    read_manifest,
+    read_weights,
+)
 
 HEAD_TIMEOUT = 10  # seconds until the Hub counts as out of reach
 _ON_HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+(/[\w.-]+)*))?", re.ASCII)
@@ -68,7 +79,7 @@ def find_weights(
         )
     fetch = partial(_from_hub, cache_dir=cache_dir, local_files_only=local_files_only, token=token)
     if entry:
-        if (file := entry.get("file")) and (path := EMBEDDED / file).is_file():
+        if path := local_file(entry):
             return Found(path, name, entry["sha256"], entry["bytes"], "reinstall qfm-metric")
         if not entry.get("repo_id"):
             raise WeightsError(

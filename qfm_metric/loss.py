@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from .guard import GuardedScore
 from .inputs import as_batch, range_fault
 from .score import QFMScore
-from .torch_defaults import torch_defaults
+from .torch_defaults import no_autocast, torch_defaults
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -111,7 +111,7 @@ class QFMLoss(nn.Module):
         if not (torch.compiler.is_compiling() or self._warned):
             self._look_at_values(images)
         if self.training and self.jitter:
-            with torch.autocast(self.metric.device.type, enabled=False):
+            with no_autocast(self.metric.device):
                 images = self.metric.to_net(look_through_windows(self.metric.to_net(images), self.jitter))
         scores = self._score(images)
         bound = self._target(target, scores) + self.margin
@@ -143,7 +143,7 @@ class QFMLoss(nn.Module):
             return self.target if target is None else _within("target", target, 0, 1)
         if target.ndim and target.shape != scores.shape:
             raise ValueError(f"target: expected a number or {tuple(scores.shape)}, got {tuple(target.shape)}")
-        return target.detach().to(scores)
+        return target.detach().to(scores.dtype).to(scores.device)  # in this order: MPS has no double precision
 
     def _weight(self) -> Tensor | float:
         if not (self.training and self.warmup_steps):
@@ -182,6 +182,8 @@ def look_through_windows(images: Tensor, largest: float) -> Tensor:
     Differentiable; bicubic, so values may leave [0, 1] a little. In single precision or more: of half precision the
     places would be whole pixels, and torch's gradient on the CPU writes where it must not.
     """
+    if images.device.type == "mps":  # where torch samples only bilinearly
+        return look_through_windows(images.cpu(), largest).to(images.device)
     images = images.to(torch.promote_types(images.dtype, torch.float32))
     n, _, height, width = images.shape
     shrink, mirror, x, y = torch.rand(4, n, 1, device=images.device, dtype=images.dtype).unbind()

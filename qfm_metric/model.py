@@ -153,6 +153,8 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     """`(N, 3, H, W)` to `size` (height, width)."""
     if images.shape[-2:] == size:
         return images
+    if images.device.type == "mps":  # where torch antialiases only since 2.7, and gives it no gradient
+        return resize(images.cpu(), size).to(images.device)
     return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
 
 
@@ -183,8 +185,8 @@ def pool_cells(features: Tensor, grid: tuple[int, int]) -> Tensor:
 def semantic_descriptor(deepest: Tensor) -> Tensor:
     """Unit-length summary `(N, C)` of a picture's content, from the deepest map `(N, C, h, w)`.
 
-    Used by training alone, to find partners of unlike content (QFM-IQM, Sec. 3.5; taking the pooled deepest map is
-    ours).
+    Training finds partners of unlike content by it (QFM-IQM, Sec. 3.5), and `qfm_metric.folder.groups` pictures of like
+    content; taking the pooled deepest map is ours.
     """
     return F.normalize(deepest.mean(dim=(-2, -1)), dim=1)
 
@@ -263,6 +265,7 @@ class Judgement(NamedTuple):
         photographs: `(N,)` logits, above 0 for what is a photograph; None without `config.photograph`.
         maps: `(N, 1, rows, columns)`, local quality in (0, 1); None unless asked for.
         defect_maps: `(N, K, rows, columns)` in (0, 1), what each defect costs where; None unless asked for.
+        descriptors: `(N, C)` of unit length, what the pictures show; None unless asked for.
     """
 
     scores: Tensor
@@ -271,6 +274,7 @@ class Judgement(NamedTuple):
     photographs: Tensor | None
     maps: Tensor | None
     defect_maps: Tensor | None
+    descriptors: Tensor | None
 
 
 class QFMNet(nn.Module):
@@ -343,13 +347,15 @@ class QFMNet(nn.Module):
         """`(N, V, 3, h, w)` views to calibrated scores `(N,)`."""
         return self.calibration(self.forward_head(self.forward_features(views)))  # type: ignore[no-any-return]
 
-    def judge_views(self, views: Tensor, maps: bool = False) -> Judgement:
+    def judge_views(self, views: Tensor, maps: bool = False, descriptors: bool = False) -> Judgement:
         """All that is known of `(N, V, 3, h, w)` views from one pass; the scores are `score_views`'s.
 
         Args:
             maps: Also the maps of local quality and of what each defect costs where.
+            descriptors: Also what the pictures show, as `semantic_descriptor` of the whole views.
         """
-        cells = self.cells(self.pyramid(views))
+        pyramid = self.pyramid(views)
+        cells = self.cells(pyramid)
         tokens = self.embed(cells, n=len(views))
         answers = self.decoder(tokens)
         logits = self.forward_logits(answers, tokens)
@@ -361,6 +367,7 @@ class QFMNet(nn.Module):
             self.forward_photograph(tokens) if self.config.photograph else None,
             self.calibration(self.forward_local(whole, logits)) if maps else None,
             self.forward_local_defects(whole) if maps and self.config.defects else None,
+            semantic_descriptor(torch.unflatten(pyramid[-1], 0, views.shape[:2])[:, 0]) if descriptors else None,
         )
 
     def preprocess(self, images: Tensor) -> Tensor:

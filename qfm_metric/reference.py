@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .hub import released_with
 from .inputs import Images, as_images
 from .score import QFMScore
-from .torch_defaults import torch_defaults
+from .torch_defaults import no_autocast, torch_defaults
 from .weights import WeightsError
 
 
@@ -98,7 +98,7 @@ class QFMReference(nn.Module):
         """Of `(N, 3, H, W)` each, as many as pass at once."""
         metric = self.metric
         found = []
-        with torch.autocast(self.device.type, enabled=False):
+        with no_autocast(self.device):
             for start in range(0, len(images), metric.batch):
                 parts = [both[start : start + metric.batch] for both in (images, references)]
                 views = [metric.net.distinct_views(metric.to_net(part)) for part in parts]

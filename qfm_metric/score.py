@@ -19,7 +19,7 @@ from .hub import load_weights
 from .images import Pixels
 from .inputs import Images, as_images
 from .model import QFMConfig, QFMNet, resize
-from .torch_defaults import NothingDrawn, torch_defaults
+from .torch_defaults import NothingDrawn, no_autocast, torch_defaults
 from .views import preprocess_pixels, together
 from .weights import FILE, Weights, WeightsError, check_fit, read_manifest, save_weights
 
@@ -39,6 +39,8 @@ class Rating(NamedTuple):
         quality_map: `(1, h, w)` in [0, 1]; None unless it was asked for.
         defects: By name, the share of the quality that a defect takes, in [0, 1]; None if the metric names none.
         note: `not a photograph` of what the network takes for none; None: nothing is to be said.
+        descriptor: `(C,)` of unit length, what the picture shows; pictures of like content have a large scalar product.
+            None unless it was asked for.
     """
 
     score: float
@@ -46,6 +48,7 @@ class Rating(NamedTuple):
     quality_map: Tensor | None = None
     defects: Mapping[str, float] | None = None
     note: str | None = None
+    descriptor: Tensor | None = None
 
 
 def note(photograph: float) -> str | None:
@@ -86,8 +89,8 @@ class Metric(Protocol):
         """What the network looks at, of one picture as `images.read_pixels` gives it; little memory beside `pixels`."""
         ...
 
-    def rate(self, views: Sequence[Views], maps: bool = False) -> list[Rating]:
-        """Rate pictures that were looked at, in their order; with `maps`, their maps, too."""
+    def rate(self, views: Sequence[Views], maps: bool = False, descriptors: bool = False) -> list[Rating]:
+        """Rate pictures that were looked at, in their order; with `maps` and `descriptors` these, too."""
         ...
 
     def show(self, views: Views, size: tuple[int, int]) -> Tensor:
@@ -220,8 +223,18 @@ class QFMScore(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "QFMScore":
         """Move or convert; what is moved in inference mode can still be trained through."""
+
+        def lay_out(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            kinds = tensor.device.type, moved.device.type
+            if moved.ndim != 4 or kinds[0] == kinds[1] or "mps" not in kinds:
+                return moved
+            # On MPS the gradient of pooling ends the process where channels come last: seen by others up to torch 2.10.
+            plain = kinds[1] == "mps"
+            return moved.clone(memory_format=torch.contiguous_format if plain else torch.channels_last)
+
         with torch.inference_mode(False):
-            return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
+            return super()._apply(lay_out, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     def train(self, mode: bool = True) -> "QFMScore":
         """Stay in evaluation mode: a metric inside a model that trains is not trained."""
@@ -267,13 +280,13 @@ class QFMScore(nn.Module):
             `(N,)`, float32 in [0, 1].
         """
         if torch.compiler.is_compiling():
-            with torch.autocast(self.device.type, enabled=False):
+            with no_autocast(self.device):
                 return self.net(self.to_net(images)).float()  # type: ignore[no-any-return]
         return self._score(images)
 
     def _score(self, images: Tensor | Sequence[Tensor]) -> Tensor:
         scores: dict[int, Tensor] = {}
-        with torch.autocast(self.device.type, enabled=False):
+        with no_autocast(self.device):
             for places, views in self._passes(images):
                 scores |= zip(places, self.net.score_views(views).float(), strict=True)
         return _in_order(scores)
@@ -298,7 +311,7 @@ class QFMScore(nn.Module):
         """
         images = as_images(images)
         found: dict[str, dict[int, Tensor]] = {}
-        with torch.autocast(self.device.type, enabled=False):
+        with no_autocast(self.device):
             for places, views in self._passes(images):
                 for name, values in self.net.judge_views(views, maps=True)._asdict().items():
                     if values is not None:
@@ -395,18 +408,19 @@ class QFMScore(nn.Module):
         """Views `(1, V, 3, h, w)` of one picture, see `Metric`."""
         return preprocess_pixels(self.net, pixels)
 
-    def rate(self, views: Sequence[Tensor], maps: bool = False) -> list[Rating]:
+    def rate(self, views: Sequence[Tensor], maps: bool = False, descriptors: bool = False) -> list[Rating]:
         """Ratings of pictures that were looked at, see `Metric`."""
         ratings: dict[int, Rating] = {}
         for places, batch in together(views, self.batch):
-            found = self.net.judge_views(batch, maps)
+            found = self.net.judge_views(batch, maps, descriptors)
             nothing = [None] * len(batch)
             stds = nothing if found.stds is None else found.stds.tolist()
             quality_maps = nothing if found.maps is None else found.maps
             defects = nothing if found.defects is None else map(self.named, found.defects[..., 0].tolist())
             notes = nothing if found.photographs is None else map(note, found.photographs.tolist())
+            shown = nothing if found.descriptors is None else found.descriptors
             scores = found.scores.tolist()
-            ratings |= zip(places, map(Rating, scores, stds, quality_maps, defects, notes), strict=True)
+            ratings |= zip(places, map(Rating, scores, stds, quality_maps, defects, notes, shown), strict=True)
         return [ratings[i] for i in range(len(views))]
 
     def named(self, costs: Sequence[float]) -> dict[str, float]:
@@ -422,12 +436,16 @@ class QFMScore(nn.Module):
     def to_net(self, images: Tensor) -> Tensor:
         """To the network's device, precision and range."""
         target = self.net.mean
+        if target.device.type == "mps":
+            images = images.contiguous()  # as weights are there, see `_apply`
         if images.dtype == torch.uint8:
             return images.to(target.device, target.dtype) / 255
         clamped = images.clamp(0, 1)  # before what is finite in double precision becomes infinite in single
         if images.requires_grad:
             # The gradient passes the clamp unchanged: black, white and overshooting pixels can be moved back by it.
             clamped = clamped.detach() + (images - images.detach())
+        if images.dtype == torch.float64:  # MPS has none: it must not get there, nor the gradient come back as it
+            clamped = clamped.to(target.dtype)
         return clamped.to(target.device, target.dtype)
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ They hold in the calling thread alone; `torch.set_default_dtype` would change ev
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -35,6 +35,13 @@ def torch_defaults() -> Iterator[None]:
         if torch.get_default_dtype() != torch.float32:
             held.enter_context(_Float32())
         yield
+
+
+def no_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Turn autocast off on a kind of device; before torch 2.5 MPS had none, and refused to turn it off."""
+    if device.type == "mps" and not torch.amp.is_autocast_available("mps"):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 class NothingDrawn(TorchFunctionMode):

@@ -7,6 +7,7 @@ figures. How a file comes to this machine is `hub`'s business.
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ if TYPE_CHECKING:  # torch is slow to import, and not needed to list, fetch and 
 FILE = "model.safetensors"  # in a saved folder and in a Hub repository
 CONFIG_KEY = "qfm_config"  # in the safetensors header's string metadata
 EMBEDDED = Path(__file__).with_name("_weights")
+IN_CHECKOUT = Path(__file__).parent.parent / "weights"  # of other terms than the package, which does not hold them
+LICENCE = "Apache-2.0"  # of what may be used without a word
 LARGEST = 2**30  # bytes; a student has a few million, and the file is read whole
 _MANIFESTS = [
     Path(__file__).with_name("weights_manifest.json"),
@@ -76,6 +79,20 @@ def manifest_path() -> Path:
     return next(path for path in _MANIFESTS if path.is_file())
 
 
+def local_file(entry: Mapping[str, Any]) -> Path | None:
+    """Where the file of a manifest's entry is: in the package or, of other terms, in the checkout; None: in neither."""
+    file = entry.get("file")
+    return next((folder / file for folder in (EMBEDDED, IN_CHECKOUT) if file and (folder / file).is_file()), None)
+
+
+@cache
+def _show_terms(name: str) -> None:
+    """Say once what weights of other terms may be used for."""
+    entry = read_manifest()["weights"][name]
+    terms = " ".join(f"{data['name']}: {data['terms']}" for data in entry["training_data"])
+    logging.getLogger("qfm_metric").warning("weights %s are not %s but %s. %s", name, LICENCE, entry["licence"], terms)
+
+
 @cache
 def read_manifest() -> dict[str, Any]:
     """The manifest, as far as loading relies on it checked; `weights_manifest.schema.json` says the rest."""
@@ -115,8 +132,10 @@ def read_weights(found: Found) -> Weights:
     beside = found.path.with_name("config.json")
     if found.path.name == FILE and beside.is_file() and _read_json(beside) != config:
         raise WeightsError(f"{beside}: differs from the config in {FILE}, which counts; delete it or save again")
-    entries = read_manifest()["weights"].items()
-    known = next((name for name, entry in entries if entry["sha256"] == sha256), found.name)
+    entries = read_manifest()["weights"]
+    known = next((name for name, entry in entries.items() if entry["sha256"] == sha256), found.name)
+    if known in entries and entries[known]["licence"] != LICENCE:
+        _show_terms(known)
     return Weights(known, sha256, config, tensors)
 
 

@@ -11,7 +11,7 @@ import torch
 from helpers.generated_files import generate
 from helpers.torch_state import unusual_torch
 
-from qfm_metric import QFMScore, cli, score_files
+from qfm_metric import QFMScore, cli, compiled, score_files
 from qfm_metric.compiled import PACKAGES, CompiledScore, cache_folder, onnx_graph
 from qfm_metric.export import ExportError
 from qfm_metric.folder.options import RUNTIMES
@@ -119,6 +119,30 @@ def test_defects_are_torchs(uncertainty, size):
     assert (found.std is None) == (not uncertainty)
     assert found.defects == pytest.approx(expected.defects, abs=1e-5)
     assert found.note == expected.note
+
+
+def test_descriptors_are_torchs_where_they_are_asked_for(small, network):
+    for count, (height, width) in ((1, (64, 64)), (2, (128, 160))):
+        views = torch.randn(1, count, 3, height, width, generator=torch.Generator().manual_seed(count))
+        (plain,), (found,) = network.rate([views]), network.rate([views], descriptors=True)
+        with torch.inference_mode():
+            (expected,) = small.rate([views], descriptors=True)
+        assert plain.descriptor is None
+        assert found._replace(descriptor=None) == plain
+        torch.testing.assert_close(found.descriptor, expected.descriptor, rtol=0, atol=TOLERANCE)
+
+
+def test_a_graph_without_descriptors_that_was_kept_is_made_again(small, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            compiled._OneRating,
+            "forward",
+            lambda self, views: torch.stack(self.net.judge_views(views[None])[:2], dim=1),
+        )
+        (tmp_path / "kept.onnx").write_bytes(onnx_graph(small))
+    monkeypatch.setattr(compiled, "_cached", lambda metric, cache: tmp_path / "kept.onnx")
+    views = torch.rand(1, 2, 3, 96, 128)
+    assert len(CompiledScore(small, cache=tmp_path).rate([views], descriptors=True)[0].descriptor) > 0
 
 
 def test_a_copy_for_another_process_scores_the_same(network):

@@ -167,6 +167,17 @@ def test_the_note_is_the_accurate_networks_whichever_decides(guard):
         assert guarded.rate([guarded.look(pixels)])[0].note == "not a photograph"
 
 
+def test_the_descriptor_is_the_accurate_networks_whichever_decides(guard):
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3)).astype(np.uint8)
+    views = guard.look(pixels)
+    (expected,) = guard.accurate.rate([views[0]], descriptors=True)
+    for margin in (-1.0, 1.0):  # held, and not
+        guarded = GuardedScore(guard.accurate, guard.robust, margin=(margin, margin))
+        (found,) = guarded.rate([guarded.look(pixels)], descriptors=True)
+        assert torch.equal(found.descriptor, expected.descriptor)
+        assert guarded.rate([views])[0].descriptor is None
+
+
 def test_the_signature_names_both(guard):
     assert guard.signature.count("weights custom") == 2
     assert "margin=" in guard.signature

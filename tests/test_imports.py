@@ -36,7 +36,10 @@ MAY_IMPORT = {
     "ratings": ({"atomic", "decoding", "folder", "scale", "xmp_packet"}, set()),
     "html": ({"atomic", "cull", "decoding", "defects", "folder", "scale"}, {"images", "overlay"}),
     "video": ({"folder", "images", "score"}, set()),
-    "folder": ({"atomic", "decoding", "defects", "facts", "images", "overlay", "panorama", "score"}, set()),
+    "folder": (
+        {"atomic", "decoding", "defects", "facts", "images", "overlay", "panorama", "score", "torch_defaults"},
+        set(),
+    ),
     "panorama": ({"decoding", "images", "inputs", "score", "xmp_packet"}, set()),
     "facts": ({"decoding"}, {"images"}),
     "compiled": (

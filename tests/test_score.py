@@ -10,7 +10,7 @@ from torch import nn
 
 from qfm_metric import ImageError, QFMScore, load_image
 from qfm_metric.guard import ROBUST
-from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.model import QFMConfig, QFMNet, semantic_descriptor
 from qfm_metric.weights import read_manifest
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
@@ -122,6 +122,18 @@ def test_file_and_tensor_take_one_path(metric, photo_path, photo):
 
     with Image.open(photo_path) as image:
         assert torch.equal(metric(load_image(image)), metric(photo))
+
+
+def test_descriptors_come_from_the_pass_that_gives_the_scores(small_metric, monkeypatch):
+    views = [torch.randn(1, 2, 3, 64, 64, generator=torch.Generator().manual_seed(i)) for i in range(2)]
+    plain, passes, pyramid = small_metric.rate(views), [], small_metric.net.pyramid
+    monkeypatch.setattr(small_metric.net, "pyramid", lambda views: passes.append(pyramid(views)) or passes[-1])
+    found = small_metric.rate(views, descriptors=True)
+    assert len(passes) == 2
+    assert [rating._replace(descriptor=None) for rating in found] == plain
+    for rating, maps in zip(found, passes, strict=True):
+        torch.testing.assert_close(rating.descriptor, semantic_descriptor(maps[-1][:1])[0])  # of the whole view
+        assert rating.descriptor.norm().item() == pytest.approx(1)
 
 
 def test_nothing_global_is_touched(photo):

@@ -12,7 +12,7 @@ from qfm_metric import QFMScore, WeightsError
 from qfm_metric.guard import ROBUST
 from qfm_metric.hub import load_weights
 from qfm_metric.model import QFMConfig, QFMNet
-from qfm_metric.weights import CONFIG_KEY, EMBEDDED, read_manifest, save_weights
+from qfm_metric.weights import CONFIG_KEY, EMBEDDED, LICENCE, local_file, read_manifest, save_weights
 
 TINY = {"backbone": "mobilenetv3_small_050", "dim": 32, "heads": 2}
 
@@ -29,7 +29,7 @@ def test_manifest_describes_the_embedded_files():
     manifest = read_manifest()
     assert manifest["default"] in manifest["weights"]
     for name, entry in manifest["weights"].items():
-        data = (EMBEDDED / entry["file"]).read_bytes()
+        data = local_file(entry).read_bytes()
         assert entry["bytes"] == len(data) <= 12 * 2**20
         assert entry["sha256"] == hashlib.sha256(data).hexdigest()
         assert entry["licence"]
@@ -42,7 +42,7 @@ def test_manifest_describes_the_embedded_files():
 
 def test_no_file_without_an_entry():
     assert {path.name for path in EMBEDDED.iterdir()} == {
-        e["file"] for e in read_manifest()["weights"].values() if e["file"]
+        e["file"] for e in read_manifest()["weights"].values() if e["file"] and e["licence"] == LICENCE
     }
 
 
@@ -163,7 +163,7 @@ def test_changed_embedded_file_is_refused(monkeypatch, tmp_path):
     data = bytearray((EMBEDDED / entry["file"]).read_bytes())
     data[-1] ^= 1
     (tmp_path / entry["file"]).write_bytes(data)
-    monkeypatch.setattr("qfm_metric.hub.EMBEDDED", tmp_path)
+    monkeypatch.setattr("qfm_metric.weights.EMBEDDED", tmp_path)
     with pytest.raises(WeightsError, match=r"SHA-256.*reinstall"):
         QFMScore()
     (tmp_path / entry["file"]).write_bytes(data[:-1])
@@ -229,3 +229,31 @@ def test_foreign_files_are_refused(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(WeightsError, match="not a safetensors file"):
         load_weights(path)
+
+
+def test_weights_of_other_terms_are_in_the_checkout_and_say_so_once(monkeypatch, tiny_file, tmp_path, caplog):
+    data = tiny_file.read_bytes()
+    (tmp_path / "other.safetensors").write_bytes(data)
+    manifest = json.loads(json.dumps(read_manifest()))
+    manifest["weights"]["other"] = manifest["weights"][manifest["default"]] | {
+        "file": "other.safetensors",
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        "licence": "LicenseRef-other",
+        "training_data": [{"name": "A set", "terms": "For research alone."}],
+    }
+    monkeypatch.setattr("qfm_metric.weights.IN_CHECKOUT", tmp_path)
+    for module in ("weights", "hub"):
+        monkeypatch.setattr(f"qfm_metric.{module}.read_manifest", lambda: manifest)
+    for source in ("other", tmp_path / "other.safetensors", "other"):
+        assert load_weights(source).id == "other"
+    assert [record.getMessage() for record in caplog.records] == [
+        "weights other are not Apache-2.0 but LicenseRef-other. A set: For research alone."
+    ]
+    QFMScore()
+    assert len(caplog.records) == 1  # the default's are
+
+
+def test_the_package_holds_no_weights_of_other_terms():
+    for entry in read_manifest()["weights"].values():
+        assert entry["licence"] == LICENCE or entry["file"] is None or not (EMBEDDED / entry["file"]).exists()

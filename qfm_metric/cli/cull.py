@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cull.apply import Outcome, apply_plan, undo_plan
+from ..cull.best import keep_best
 from ..cull.decide import PRESETS, Decide, Decision, by_preset, by_requirement
 from ..cull.plan import HEAD, PlanError, Planned, make_plan, read_plan, write_plan
 from ..cull.undo_file import UndoError
@@ -19,7 +20,7 @@ from ..folder.cores import workers_for
 from ..folder.formats import FORMATS
 from ..folder.journal import read_table, suffixes
 from ..folder.options import check_options
-from ..folder.row import DECIMALS, DEFECT_COLUMNS, FACT_COLUMNS, NUMBERS, Row
+from ..folder.row import DECIMALS, DEFECT_COLUMNS, FACT_COLUMNS, GROUP_COLUMNS, NUMBERS, Row
 from ..html.decisions import write_decisions
 from ..html.document import common_folder, shown
 from ..requirements import Requirement, RequirementError, parse_requirement
@@ -32,7 +33,8 @@ from .targets import check_target, is_page
 
 PLAN = "cull-plan.csv"
 SHOWN = 20  # problems that are listed
-ASKED = {"explain": DEFECT_COLUMNS.keys(), "facts": FACT_COLUMNS.keys()}  # columns that are looked for on request
+# Columns that are looked for on request.
+ASKED = {"explain": DEFECT_COLUMNS.keys(), "facts": FACT_COLUMNS.keys(), "moments": GROUP_COLUMNS.keys()}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -72,6 +74,8 @@ def build_parser() -> Parser:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--keep", choices=PRESETS, default="normal", help=f"by score (default: normal); {presets()}")
     how.add_argument("--require", metavar="WHAT", help="keep what is so, such as 'score >= .5, std < .1'")
+    add("--group", action="store_true", help="find bursts and near-duplicates, and rank the pictures of each by score")
+    add("--keep-best", type=int, metavar="N", help="reject all but the best N of each group; implies --group")
     add("-o", "--output", metavar="PLAN", default=PLAN, help=f"where the plan goes (default: {PLAN})")
     add("--html", metavar="FILE", help="write a self-contained page of the decisions, too")
     add("-r", "--recursive", action="store_true", help="look into the folders of folders, too")
@@ -104,7 +108,8 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     if args.apply or args.undo:
         return
     with refusing(refuse):
-        check_options(threads=args.threads)
+        check_options(threads=args.threads, keep_best=args.keep_best)
+    args.group = args.group or args.keep_best is not None
     if not os.path.isdir(args.source) and Path(args.source).suffix.lower()[1:] not in FORMATS:
         refuse(f"{args.source}: expected a folder or a file of scores ({suffixes()})")
     check_target("-o", args.output, is_plan, [args.source], refuse)
@@ -124,9 +129,11 @@ def plan(args: argparse.Namespace, refuse: Callable[[str], Any]) -> int:
     decide = _decide(args, requirement, rows, refuse)
     base = args.source if os.path.isdir(args.source) else common_folder(row.path for row in rows)
     found = list(make_plan(rows, decide, base))
+    if args.keep_best:
+        found = keep_best(found, args.keep_best)
     write_plan(found, args.output)
     if args.html:
-        write_decisions(found, args.html, title=args.source, rule=_rule(args), signature=signature)
+        write_decisions(found, args.html, title=args.source, rule=_rule(args), signature=signature, grouped=args.group)
     for planned in found:
         print(line(planned))
     counts = Counter(planned.decision for planned in found)
@@ -178,10 +185,7 @@ def _rows(
 ) -> tuple[list[Row], str]:
     """Score a folder, or read scores."""
     if not os.path.isdir(args.source):
-        try:
-            return read_table(args.source)
-        except (OSError, ValueError) as error:
-            refuse(str(error))
+        return _read(args, refuse)
     limit_threads(args.threads or 1)
     with Progress(Scan([args.source], args.recursive, quiet=True)) as progress:
         from ..folder.stream import score_files  # imports torch, which a plan of scores does without
@@ -191,18 +195,32 @@ def _rows(
         metric = load_metric(args, refuse, args.device)
         paths, workers = workers_for(Scan([args.source], args.recursive))
         asked = {name for name, columns in ASKED.items() if requirement and requirement.columns & columns}
+        asked |= {"moments"} if args.group else set()
         if "explain" in asked and not metric.defects:
             refuse(f"--require: expected weights that name defects, {metric.weights_id} do not; choose others")
         workers = workers if metric.device.type == "cpu" else 1
-        rows = score_files(
-            paths,
-            metric,
-            workers=workers,
-            explain="explain" in asked,
-            facts="facts" in asked,
-            projection="auto",
+        told: dict[str, Any] = dict.fromkeys(asked, True)
+        rows = list(progress.counted(score_files(paths, metric, workers=workers, projection="auto", **told)))
+    if "moments" in asked:
+        from ..folder.groups import group_rows
+
+        rows = group_rows(rows)
+    return rows, metric.signature
+
+
+def _read(args: argparse.Namespace, refuse: Callable[[str], Any]) -> tuple[list[Row], str]:
+    """Scores that were written."""
+    try:
+        rows, signature = read_table(args.source)
+    except (OSError, ValueError) as error:
+        refuse(str(error))
+        raise
+    if args.group and any(row.score is not None and row.value("group") is None for row in rows):
+        refuse(
+            f"--group: expected the column group in {args.source}, which has no descriptors to find groups by; score "
+            "again with qfm-metric PATH... --group, or cull the folder"
         )
-        return list(progress.counted(rows)), metric.signature
+    return rows, signature
 
 
 def _decide(
@@ -219,7 +237,8 @@ def _decide(
 
 def _rule(args: argparse.Namespace) -> str:
     """What the decisions follow, for the page."""
+    best = f"; at most {args.keep_best:,} of a group" if args.keep_best else ""
     if args.require is not None:
-        return f"keep what has {args.require}"
+        return f"keep what has {args.require}{best}"
     look, keep = PRESETS[args.keep]
-    return f"{args.keep}: keep from {keep:g}, look from {look:g}"
+    return f"{args.keep}: keep from {keep:g}, look from {look:g}{best}"

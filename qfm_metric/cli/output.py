@@ -83,6 +83,22 @@ def status_of(done: Done, fail_under: float | None, *folders: str) -> int:
     return 0
 
 
+def grouped(rows: Iterable[Row]) -> Iterator[Row]:
+    """Rows in their order, with the group of each, once all are there."""
+    from ..folder.groups import group_rows  # imports numpy, which help does without
+
+    kept: list[Row] = []
+    stopped: KeyboardInterrupt | None = None
+    try:
+        for row in rows:
+            kept.append(row)
+    except KeyboardInterrupt as interrupt:  # what is there is grouped and written all the same
+        stopped = interrupt
+    yield from group_rows(kept)
+    if stopped:
+        raise stopped
+
+
 def ranked(rows: Iterable[Row], first: str, top: int | None) -> Iterator[Row]:
     """Rows in order of score, errors last; of `top` only so many, without errors, and no more are held in memory."""
     sign = 1 if first == "best" else -1

@@ -47,13 +47,8 @@ class Scan:
                     yield from self._folder(match)
             else:
                 yield from self._folder(path)
-        if self.companions:
-            self._warn(f"{self.companions} files passed over that belong to others (such as ._IMG.JPG)")
-
-    @property
-    def companions(self) -> int:
-        """How many files were passed over because a system had put them beside a picture (`._IMG.JPG`)."""
-        return self._folder.companions
+        if passed := self._folder.companions:
+            self._warn(f"{passed} files passed over that belong to others (such as ._IMG.JPG)")
 
 
 def _listed(null: bool) -> Iterator[str]:

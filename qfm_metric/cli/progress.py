@@ -25,10 +25,11 @@ class Progress:
     Args:
         paths: Of all pictures; they are counted in a thread, while the first ones are scored. None: not known.
         quiet: Say nothing.
+        what: Is counted.
     """
 
-    def __init__(self, paths: Iterable[object] | None, quiet: bool = False) -> None:
-        self._paths, self._quiet = paths, quiet
+    def __init__(self, paths: Iterable[object] | None, quiet: bool = False, what: str = "pictures") -> None:
+        self._paths, self._quiet, self._what = paths, quiet, what
         self._on_terminal = sys.stderr.isatty()
         self._tick = TICK if self._on_terminal else LOG_TICK
         self._seen: deque[tuple[float, int]] = deque(maxlen=max(2, int(SPAN / self._tick)))
@@ -82,10 +83,10 @@ class Progress:
             done += f" of {self._listed - self._before:,}{'' if self._total else ' or more'}"
         start, count = self._seen[0] if self._seen else (now, 0)
         if self._done == count or now <= start:
-            return f"{done} pictures{'' if self._done else ', starting'}"
+            return f"{done} {self._what}{'' if self._done else ', starting'}"
         rate = (self._done - count) / (now - start)
         rest = "" if left is None else f", {_clock(left / rate)} left"
-        return f"{done} pictures, {rate:.3g} a second{rest}"
+        return f"{done} {self._what}, {rate:.3g} a second{rest}"
 
     def _count(self) -> None:
         for _ in self._paths or ():

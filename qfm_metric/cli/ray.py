@@ -38,6 +38,8 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     for name in ("ray", "pyarrow"):
         if importlib.util.find_spec(name) is None:
             refuse(f"--engine ray: expected {name} to be installed; pip install 'qfm-metric[ray]'")
+    if args.group:
+        refuse("--group: expected --engine local; descriptors do not leave a cluster's workers")
     if args.map:
         refuse("--map: expected --engine local; workers of a cluster may not share a folder")
     if args.num_gpus is not None and (args.num_gpus <= 0 or args.device == "cpu"):

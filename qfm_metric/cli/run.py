@@ -22,7 +22,7 @@ from ..html.scores import ReportWriter
 from ..score import Metric, QFMScore
 from . import ray, xmp
 from .metric import check_device, load_metric
-from .output import counted, format_of, ranked, required, write_rows
+from .output import counted, format_of, grouped, ranked, required, write_rows
 from .parser import warn
 from .paths import Scan
 from .progress import Progress
@@ -74,7 +74,7 @@ def _runtimes(args: argparse.Namespace) -> list[str]:
 
 def write(args: argparse.Namespace, metric: Metric, progress: Progress) -> Done:
     """Score and write what was asked for."""
-    asked = {name: bool(getattr(args, name)) for name in ("explain", "facts")}
+    asked = {name: bool(getattr(args, name)) for name in ("explain", "facts", "group")}
     columns = columns_with(tiles=bool(args.tile), maps=bool(args.map), **asked)
     form = format_of(args.format)
     journal = Journal(Path(args.output), form) if args.output else None
@@ -89,6 +89,8 @@ def write(args: argparse.Namespace, metric: Metric, progress: Progress) -> Done:
             file, done = journal.begin(settings(args, metric), args.resume)
             put = opened.enter_context(file).write
         rows = progress.counted(counted(score(args, metric, done), done), done.paths.total())
+        if args.group:
+            rows = grouped(rows)
         if args.require:
             for _ in required(journal.rows() if journal and done.end else (), args.require, done):
                 pass  # rows that the file has already
@@ -114,7 +116,7 @@ def write(args: argparse.Namespace, metric: Metric, progress: Progress) -> Done:
 
 def settings(args: argparse.Namespace, metric: Metric) -> dict[str, Any]:
     """What decides the rows of a run; one that is gone on with must have the same."""
-    asked = ("format", "tile", "dtype", "map", "explain", "facts", "projection")
+    asked = ("format", "tile", "dtype", "map", "explain", "facts", "projection", "group")
     scored_by = {"signature": metric.signature, "weights_sha256": metric.weights_sha256, "runtime": metric.runtime}
     return scored_by | {name: getattr(args, name) for name in asked}
 
@@ -139,6 +141,7 @@ def score(args: argparse.Namespace, metric: Metric, done: Done) -> Iterator[Row]
         explain=bool(args.explain),
         facts=bool(args.facts),
         projection=args.projection,
+        moments=bool(args.group),
     )
 
 

@@ -19,7 +19,7 @@ from ..folder.options import (
     check_projection,
     check_runtime,
 )
-from ..folder.row import COLUMNS, DEFECT_COLUMNS, FACT_COLUMNS, NUMBERS
+from ..folder.row import COLUMNS, DEFECT_COLUMNS, FACT_COLUMNS, GROUP_COLUMNS, NUMBERS
 from ..requirements import RequirementError, parse_requirement
 from . import COMMANDS, ray, xmp
 from .options import add_format_options, add_metric_options, limit_threads, refusing
@@ -100,6 +100,13 @@ def build_parser() -> Parser:
         help=f"what each file says of itself (docs/facts.md); columns: {','.join(FACT_COLUMNS)}",
     )
     add(
+        "--group",
+        action="store_true",
+        default=None,  # as in FILE.run.json of a run without it
+        help="find bursts and near-duplicates (docs/culling.md); rows come when all are scored, with the columns "
+        + ", ".join(GROUP_COLUMNS),
+    )
+    add(
         "--workers",
         type=int,
         metavar="N",
@@ -159,6 +166,9 @@ def check_requirement(args: argparse.Namespace, refuse: Callable[[str], Any]) ->
             refuse(f"--require: {error}")
         args.explain = args.explain or bool(args.require.columns & DEFECT_COLUMNS.keys()) or None
         args.facts = args.facts or bool(args.require.columns & FACT_COLUMNS.keys()) or None
+        args.group = args.group or bool(args.require.columns & GROUP_COLUMNS.keys()) or None
+    if args.group and args.tile:
+        refuse("--group: expected whole pictures, got --tile; leave one of the two out")
     if args.explain and args.tile:
         refuse("--explain: expected whole pictures, got --tile; leave one of the two out")
 
@@ -185,3 +195,5 @@ def check_output(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None
         refuse(f"--resume: expected -o FILE and one of {names}")
     if args.resume and (args.sort or args.top):
         refuse("--resume: expected rows in the order of the pictures, got --sort or --top; sort FILE afterwards")
+    if args.resume and args.group:
+        refuse("--resume: expected rows that can be written one by one, got --group; leave one of the two out")

@@ -48,6 +48,8 @@ def check_target(
     """
     if path is None:
         return
+    if path == "-":
+        refuse(f"{option}: expected the name of a file, got -; this cannot go to standard output")
     file = Path(path)
     if not picture and path.lower().endswith(tuple(IMAGE_SUFFIXES)):  # `.jpg`, too, which a file `-o.jpg` comes out as
         refuse(

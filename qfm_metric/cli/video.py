@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     check(args, parser.error)
     take_any_name()
     limit_threads(args.threads or 1)
-    with Progress(None) as progress:
+    with Progress(None, args.quiet, "frames") as progress:
         from .films import score_films  # imports torch, which is slow; whoever asks for help does not wait for it
 
         try:
@@ -52,6 +52,7 @@ def build_parser() -> Parser:
     add("--html", metavar="FILE", help="write a self-contained page, too: a strip in time, and the frames")
     add("--fail-under", type=float, metavar="X", help="exit with 3 if the mean of a film is below X")
     add_metric_options(parser)
+    add("--quiet", action="store_true", help="no progress")
     return parser
 
 

@@ -88,6 +88,7 @@ def build_parser() -> Parser:
         explain=None,
         facts=None,
         projection="auto",
+        group=None,
     )
     return parser
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..hub import find_weights
-from ..weights import EMBEDDED, WeightsError, read_manifest, read_verified, read_weights
+from ..weights import EMBEDDED, WeightsError, local_file, read_manifest, read_verified, read_weights
 from .parser import Parser
 
 
@@ -89,10 +89,10 @@ def path(args: argparse.Namespace) -> int:
 
 
 def _place(name: str, cache_dir: str | None) -> str:
-    """`package`, `cache`, `hub` (can be downloaded) or `absent` (known by its hash only)."""
+    """`package`, `checkout`, `cache`, `hub` (can be downloaded) or `absent` (known by its hash only)."""
     entry = read_manifest()["weights"][name]
-    if (file := entry.get("file")) and (EMBEDDED / file).is_file():
-        return "package"
+    if path := local_file(entry):
+        return "package" if path.parent == EMBEDDED else "checkout"
     if not entry.get("repo_id"):
         return "absent"
     try:

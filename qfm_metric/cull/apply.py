@@ -203,4 +203,5 @@ def _unlink(step: Step) -> str | bool:
 
 
 def _is_our_link(step: Step) -> bool:
-    return os.path.islink(step.target) and os.readlink(step.target) == step.source
+    # Windows gives the link back with the prefix of its long paths.
+    return os.path.islink(step.target) and os.readlink(step.target).removeprefix("\\\\?\\") == step.source

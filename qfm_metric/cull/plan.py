@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..atomic import whole_file
 from ..folder.formats import CutOffError, csv_line, csv_row, read_csv
-from ..folder.row import Row, read_row
+from ..folder.row import GROUP_COLUMNS, Row, read_row
 from .decide import Decide, Decision
 
 COLUMNS = ("decision", "path", "score", "std", "why", "width", "height", "error", "note", "name")
@@ -50,7 +50,10 @@ def make_plan(rows: Iterable[Row], decide: Decide, base: str) -> Iterator[Planne
 
 def _name_below(path: str, base: str) -> str:
     """A path from a folder on; what is not inside keeps its last part alone."""
-    name = os.path.relpath(path, base or os.curdir)
+    try:
+        name = os.path.relpath(path, base or os.curdir)
+    except ValueError:  # another drive of Windows
+        return os.path.basename(path)
     return os.path.basename(path) if name.split(os.sep)[0] == os.pardir or os.path.isabs(name) else name
 
 
@@ -60,11 +63,14 @@ def write_plan(plan: Iterable[Planned], path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: it cannot be written there.
     """
+    plan = list(plan)
+    grouped = any("group" in planned.row.extra for planned in plan)
+    columns = (*COLUMNS, *GROUP_COLUMNS) if grouped else COLUMNS
     with whole_file(path, newline="", errors="surrogateescape") as file:
-        file.write(csv_line(COLUMNS))
+        file.write(csv_line(columns))
         for planned in plan:
             extra = {"decision": planned.decision.value, "why": planned.why, "name": planned.name}
-            file.write(csv_row(replace(planned.row, extra=extra), COLUMNS))
+            file.write(csv_row(replace(planned.row, extra={**planned.row.extra, **extra}), columns))
 
 
 def read_plan(path: str | os.PathLike[str]) -> list[Planned]:

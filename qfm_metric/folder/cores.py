@@ -1,6 +1,7 @@
 """How many worker processes this process may keep busy: by its affinity, and by the quota of its container."""
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -28,12 +29,13 @@ def allowed_workers(root: Path = Path("/")) -> int:
     Args:
         root: Where `proc` and `sys` lie.
     """
+    most = 61 if sys.platform == "win32" else sys.maxsize  # processes that one of Windows can wait for
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [quota for folder, version in _groups(root, "cpu") if (quota := _quota(folder, version))]
     limits = [limit for folder, version in _groups(root, "memory") if (limit := _memory(folder, version))]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    return max(1, int(min([cores, *quotas, *(limit / MEMORY for limit in limits)])))
+    return max(1, int(min([most, cores, *quotas, *(limit / MEMORY for limit in limits)])))
 
 
 def _groups(root: Path, controller: str) -> Iterator[tuple[Path, int]]:

@@ -225,7 +225,7 @@ def _whole_binary(path: Path, kind: str) -> Iterator[BinaryIO]:
 def to_sqlite(journal: Path, path: Path, columns: Columns) -> None:
     """Write an SQLite database with the table `scores`, a transaction for some thousand rows."""
     types = {**COLUMNS, **EXTRA_COLUMNS}
-    names = ", ".join(f"{name} {SQL_TYPES[types[name]]}" for name in columns)
+    names = ", ".join(f'"{name}" {SQL_TYPES[types[name]]}' for name in columns)  # `group` is a word of SQL
     places = ", ".join(f":{name}" for name in columns)
     with whole_file(path, "wb") as file, closing(sqlite3.connect(file.name)) as base:
         base.execute("PRAGMA journal_mode = MEMORY")  # the file has its name when it is whole: no second file beside it

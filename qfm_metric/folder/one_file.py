@@ -6,17 +6,20 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..defects import top_defect
 from ..facts import Facts, facts_of, jpeg_bytes, read_encoding
+from ..facts.capture import capture_time
 from ..images import ImageError, Pixels, file_bytes, is_blank, naming, open_image, read_pixels
 from ..overlay import draw_overlay, save_overlay
 from ..panorama.gpano import projection_of
 from ..panorama.score import around, rate_around
 from ..score import GPU_BATCH, Metric, Rating, Views, common_note
-from .row import FACT_COLUMNS, Row, Value
+from ..torch_defaults import no_autocast
+from .row import FACT_COLUMNS, Moment, Row, Value
 from .tiles import split_tiles
 
 EQUIRECTANGULAR = "equirectangular"  # in a row's note
@@ -49,7 +52,7 @@ class OneFile:
     """Scores files one by one, or some at a time: `look` at each, then `finish` them together.
 
     Attributes:
-        metric, tile, dtype, maps, explain, facts, projection: See `score_files`.
+        metric, tile, dtype, maps, explain, facts, projection, moments: See `score_files`.
         wait: For room to decode a picture.
     """
 
@@ -60,6 +63,7 @@ class OneFile:
     explain: bool = False
     facts: bool = False
     projection: str = "flat"
+    moments: bool = False
     wait: Wait = no_wait
 
     def __call__(self, source: Source) -> Row:
@@ -68,7 +72,7 @@ class OneFile:
             return next(self.finish([self.look(source)]))
         path = path_of(source)
         try:
-            with self._decoded(source) as (pixels, facts, _):
+            with self._decoded(source) as (pixels, facts, *_):
                 tiles = split_tiles(pixels, self.tile)
                 found: list[Rating] = []
                 for i in range(0, len(tiles), GPU_BATCH):  # the views of all tiles would take 8 times the pixels
@@ -84,8 +88,8 @@ class OneFile:
         """A row that lacks its score, and the views; or a whole row: with an error, or of a panorama."""
         path = path_of(source)
         try:
-            with self._decoded(source) as (pixels, facts, gpano):
-                row = replace(_without_score(path, pixels), extra=facts)
+            with self._decoded(source) as (pixels, facts, gpano, moment):
+                row = replace(_without_score(path, pixels), extra=facts, moment=moment)
                 if self.projection == "equirect" or gpano:
                     row = self._panorama(row, pixels, gpano)
                     if row.score is not None:  # its views are many: they have filled a batch by themselves
@@ -103,6 +107,7 @@ class OneFile:
                 row = replace(row, score=rating.score, std=rating.std, note=row.note or rating.note)
                 if self.explain:
                     row = replace(row, extra={**row.extra, **defect_columns(rating.defects)})
+                row = _described(row, rating)
                 if rating.quality_map is not None:
                     whole = self.metric.show(views, (row.height or 1, row.width or 1))
                     row = self._with_map(row, whole, rating.quality_map)
@@ -110,12 +115,12 @@ class OneFile:
 
     def _rate(self, views: Sequence[Views]) -> list[Rating]:
         with self._precision():
-            return self.metric.rate(views, maps=self.maps is not None)
+            return self.metric.rate(views, maps=self.maps is not None, descriptors=self.moments)
 
     @contextmanager
     def _precision(self) -> Iterator[None]:
-        lower = self.dtype != torch.float32
-        with torch.inference_mode(), torch.autocast(self.metric.device.type, self.dtype, enabled=lower):
+        device, lower = self.metric.device, self.dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(device.type, self.dtype) if lower else no_autocast(device):
             yield
 
     def _panorama(self, row: Row, pixels: Pixels, gpano: Mapping[str, str]) -> Row:
@@ -132,13 +137,15 @@ class OneFile:
         row = _noted(replace(row, score=found.score, note=row.note or found.note), EQUIRECTANGULAR)
         if self.explain:
             row = replace(row, extra={**row.extra, **defect_columns(found.defects)})
+        if row.moment is not None:  # what the whole shows as it lies in the file
+            row = _described(row, self._rate([self._views(row.path, pixels)])[0])
         if found.quality_map is None:
             return row
         return self._with_map(row, looked.small, found.quality_map.nan_to_num(found.score))
 
     @contextmanager
-    def _decoded(self, source: Source) -> Iterator[tuple[Pixels, dict[str, Value], dict[str, str]]]:
-        """Pixels of a file, for which there is room inside, its facts, and what it says of itself as a panorama."""
+    def _decoded(self, source: Source) -> Iterator[tuple[Pixels, dict[str, Value], dict[str, str], Moment | None]]:
+        """Pixels of a file, for which there is room inside, its facts, its GPano properties, and when it was taken."""
         path = path_of(source)
         with naming(path):
             if isinstance(source, EncodedImage):
@@ -151,7 +158,8 @@ class OneFile:
                 encoding = read_encoding(image, data) if self.facts else None
                 gpano = {} if self.projection == "flat" else projection_of(image)
                 pixels = read_pixels(image)
-            yield pixels, facts_columns(facts_of(encoding, pixels)) if encoding else {}, gpano
+                moment = Moment(capture_time(image)) if self.moments else None
+            yield pixels, facts_columns(facts_of(encoding, pixels)) if encoding else {}, gpano, moment
 
     def _views(self, path: str, pixels: Pixels) -> Views:
         with naming(path), torch.inference_mode():
@@ -172,6 +180,22 @@ def _without_score(path: str, pixels: Pixels) -> Row:
 
 def _noted(row: Row, note: str) -> Row:
     return replace(row, note=f"{row.note}; {note}" if row.note else note)
+
+
+def _described(row: Row, rating: Rating) -> Row:
+    """A row whose moment, if it has one, says what the picture shows.
+
+    Raises:
+        ValueError: the metric gives none.
+    """
+    if row.moment is None:
+        return row
+    if rating.descriptor is None:
+        raise ValueError(
+            "moments: expected a metric that describes what pictures show, this one does not; use QFMScore"
+        )
+    descriptor = np.asarray(rating.descriptor.cpu(), "<f2").tobytes()
+    return replace(row, moment=replace(row.moment, descriptor=descriptor))
 
 
 def path_of(source: Source) -> str:

@@ -9,7 +9,14 @@ RUNTIMES = {"openvino": "OpenVINO", "onnx": "ONNX Runtime"}  # beside torch, the
 DTYPES = ("float32", "bfloat16", "float16")  # torch's names
 PROJECTIONS = ("auto", "flat", "equirect")
 """`auto`: equirectangular where a file's GPano properties say so, and it can be placed on the sphere; else flat."""
-LEAST = {"workers": 1, "threads": 1, "batch_size": 1, "room": 1, "tile": SMALLEST_TILE}  # values of options
+LEAST = {
+    "workers": 1,
+    "threads": 1,
+    "batch_size": 1,
+    "room": 1,
+    "tile": SMALLEST_TILE,
+    "keep_best": 1,
+}  # values of options
 
 
 def check_options(**options: int | None) -> None:

@@ -33,10 +33,31 @@ FACT_COLUMNS: Mapping[str, type] = {
 """Name and type of the columns that `qfm_metric.facts` add to a table; `recompressed` is 1 or 0."""
 DEFECT_COLUMNS: Mapping[str, type] = {"top_defect": str, **dict.fromkeys(NAMES, float)}
 """Name and type of the columns that say what is wrong: what costs most, and what each of `qfm_metric.defects` costs."""
-EXTRA_COLUMNS: Mapping[str, type] = {"lowest": float, **DEFECT_COLUMNS, **FACT_COLUMNS, "map": str}
+GROUP_COLUMNS: Mapping[str, type] = {"group": int, "group_rank": int}
+"""Name and type of the columns that `qfm_metric.folder.groups` adds: a number for each moment, and 1 for its best."""
+EXTRA_COLUMNS: Mapping[str, type] = {
+    "lowest": float,
+    **DEFECT_COLUMNS,
+    **FACT_COLUMNS,
+    **GROUP_COLUMNS,
+    "map": str,
+}
 """Columns that a table has where they were asked for: keys of `Row.extra`."""
 NUMBERS = frozenset(name for name, kind in {**COLUMNS, **EXTRA_COLUMNS}.items() if kind in (int, float))
 """Columns of which something can be required (`qfm_metric.requirements`)."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What tells which pictures are of one moment (`qfm_metric.folder.groups`).
+
+    Attributes:
+        taken: When, see `qfm_metric.facts.capture`; None if the file does not say.
+        descriptor: What the picture shows: a vector of unit length in half precision, little-endian.
+    """
+
+    taken: float | None
+    descriptor: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -51,8 +72,9 @@ class Row:
         error: None if there is a score.
         note: What to bear in mind about the score, such as `blank` or `not a photograph`; None: nothing.
         extra: Named columns that were asked for: `lowest`, the lowest score of a tile; those of `DEFECT_COLUMNS`, of
-            which `top_defect` is empty where nothing stands out; those of `FACT_COLUMNS`; `map`, the path of the
-            overlay that was written, see `qfm_metric.overlay`.
+            which `top_defect` is empty where nothing stands out; those of `FACT_COLUMNS`; those of `GROUP_COLUMNS`;
+            `map`, the path of the overlay that was written, see `qfm_metric.overlay`.
+        moment: In no table; None unless it was asked for.
     """
 
     path: str
@@ -63,6 +85,7 @@ class Row:
     error: str | None = None
     note: str | None = None
     extra: Mapping[str, Value] = field(default_factory=dict)
+    moment: Moment | None = None
 
     def value(self, column: str) -> Value:
         """Of a column as it is written: floats rounded to four decimals, None where nothing is known."""
@@ -71,11 +94,11 @@ class Row:
 
 
 def columns_with(
-    *, tiles: bool = False, explain: bool = False, facts: bool = False, maps: bool = False
+    *, tiles: bool = False, explain: bool = False, facts: bool = False, group: bool = False, maps: bool = False
 ) -> tuple[str, ...]:
     """Names of the columns of a table, of which these are asked for."""
     told, found = dict.fromkeys(DEFECT_COLUMNS, explain), dict.fromkeys(FACT_COLUMNS, facts)
-    wanted = {"lowest": tiles, **told, **found, "map": maps}
+    wanted = {"lowest": tiles, **told, **found, **dict.fromkeys(GROUP_COLUMNS, group), "map": maps}
     return (*COLUMNS, *(name for name in EXTRA_COLUMNS if wanted[name]))
 
 

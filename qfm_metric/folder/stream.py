@@ -28,6 +28,7 @@ def score_files(
     explain: bool = False,
     facts: bool = False,
     projection: str = "flat",
+    moments: bool = False,
     room: int = ROOM,
 ) -> Iterator[Row]:
     """Score files as they come: a row per path, in the order of the paths, whatever is wrong with a file.
@@ -56,6 +57,8 @@ def score_files(
         facts: Add to `extra` what each file says of itself, see `qfm_metric.facts`.
         projection: `equirect`: score each picture as a panorama of the whole sphere, see `score_360`. `auto`: those
             whose GPano properties say so and that can be placed on it, unless there are tiles; `note` tells.
+        moments: Add what `qfm_metric.folder.groups.group_rows` finds bursts and near-duplicates by, 640 bytes a row
+            with the default weights; not with tiles.
         room: Pixels that may be decoded at the same time; a picture takes three quarters of it at most, also one that
             is larger, and small ones go on beside it.
 
@@ -80,7 +83,9 @@ def score_files(
         raise ValueError("explain: expected whole pictures, got tiles; leave one of the two out")
     if explain and not metric.defects:
         raise ValueError("explain: expected a metric that names defects, this one does not; load other weights")
-    one_file = OneFile(metric, tile, dtype, folder, explain, facts, projection)
+    if moments and tile is not None:
+        raise ValueError("moments: expected whole pictures, got tiles; leave one of the two out")
+    one_file = OneFile(metric, tile, dtype, folder, explain, facts, projection, moments)
     if isinstance(paths, str | bytes | os.PathLike):
         paths = FolderScan()(os.fsdecode(paths))
     names = map(_source, [paths] if isinstance(paths, EncodedImage) else paths)
@@ -108,7 +113,8 @@ def score_folder(
         TypeError, ValueError, OSError, RuntimeError: see `score_files`.
 
     Examples:
-        >>> [row.path for row in score_folder(empty_folder, recursive=True)]
+        >>> from tempfile import mkdtemp
+        >>> [row.path for row in score_folder(mkdtemp(), recursive=True)]
         []
     """
     path = os.fsdecode(folder)

@@ -1,8 +1,6 @@
 """What a frozen network makes of pictures, for heads that are fitted later: the views' mean cells, and its logit."""
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +13,7 @@ from ..images import Pixels, open_image, read_pixels
 from ..score import QFMScore
 from ..weights import WeightsError
 from .agreement import Scores
-
-Make = Callable[[int], Pixels]  # number to `(H, W, 3)` uint8, or what else `read_pixels` gives
-
-_job: tuple[QFMScore, Make]  # inherited by forked workers: `make` may close over memory maps
+from .scoring import Make, each_picture
 
 
 class Frozen(NamedTuple):
@@ -45,26 +40,13 @@ def look(
     """What a network with mean tokens makes of the pictures `make(0)` to `make(count - 1)`.
 
     Args:
-        workers: Processes of one thread each, forked; 0: this process.
-        progress: Gets the number of pictures done.
+        workers, progress: See `each_picture`.
 
     Raises:
         WeightsError: the network has no mean tokens.
     """
     need_mean_tokens(metric)
-    global _job
-    _job = metric, make
-    found = []
-    if workers:
-        # One thread a worker: a forked child that starts OpenMP's threads anew can hang.
-        with ProcessPoolExecutor(workers, get_context("fork"), torch.set_num_threads, (1,)) as pool:
-            for one in pool.map(_look, range(count), chunksize=4):
-                found.append(one)
-                progress(len(found))
-    else:
-        for number in range(count):
-            found.append(_look(number))
-            progress(len(found))
+    found = each_picture(lambda number: _look(metric, make(number)), count, workers, progress)
     return Frozen(*(np.stack(values) for values in zip(*found, strict=True)))
 
 
@@ -88,11 +70,10 @@ def need_mean_tokens(metric: QFMScore) -> None:
     )
 
 
-def _look(number: int) -> tuple[Scores, Scores, Scores]:
-    metric, make = _job
+def _look(metric: QFMScore, pixels: Pixels) -> tuple[Scores, Scores, Scores]:
     net = metric.net
     with torch.inference_mode():
-        tokens = net.forward_features(metric.look(make(number)))
+        tokens = net.forward_features(metric.look(pixels))
         answers = net.decoder(tokens)
         logit = net.forward_logits(answers, tokens)[0].double()
         std = net.forward_std(answers)[0].double() if net.config.uncertainty else torch.tensor(torch.nan)

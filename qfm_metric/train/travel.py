@@ -168,6 +168,28 @@ def measure_large(table: Table, metric: Metric, folder: Path, workers: int, rows
     table.add("large", srcc=srcc(scores, mos), low=low, high=high, **{"at equal height": partial})
 
 
+def gate_large(folder: Path, weights: str | None, least: float, workers: int = 2) -> float:
+    """Measure weights on large pictures alone; refuse those that fall below what they claim.
+
+    Args:
+        folder: See `measure_large`.
+        least: SRCC that must be reached.
+
+    Returns:
+        The SRCC.
+
+    Raises:
+        ValueError: it is lower.
+    """
+    metric = QFMScore.from_pretrained(weights)
+    table = Table(metric.weights_id)
+    measure_large(table, metric, folder, workers)
+    found = table.figures["large: srcc"]
+    if found < least:
+        raise ValueError(f"below the gate: large {found:.4f} < {least}")
+    return found
+
+
 def write(table: Table, folder: Path) -> None:
     """Write `travel.json`, `travel.md` and `travel.png`."""
     from matplotlib.figure import Figure  # of the extra `train`; slow to import

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from helpers.pages import read_page
-from helpers.pictures import grey
+from helpers.pictures import dated, grey
 from helpers.processes import command
 
 from qfm_metric.cli import main
 from qfm_metric.cull.plan import read_plan
+from qfm_metric.folder.formats import FORMATS
 
 
 @pytest.fixture
@@ -94,6 +95,82 @@ def test_a_problem_is_told_and_the_status_says_so(pictures, capsys):
     assert "left as it is: " in capsys.readouterr().err
 
 
+@pytest.fixture
+def bursts(mean):
+    """Two bursts, of bright pictures and of dark ones, a copy without a time, and one that is alone."""
+    for name, second, level in [
+        ("a", 0, 200),
+        ("b", 1, 205),
+        ("c", 2, 80),
+        ("d", 3, 78),
+        ("e", 4, 210),
+        ("f", 900, 200),
+    ]:
+        dated(f"f/{name}.png", f"2024:05:01 12:{second // 60:02}:{second % 60:02}", level=level)
+    grey("f/g.png", 201)
+
+
+def grouped(path="cull-plan.csv"):
+    return {
+        planned.name[0]: (planned.row.value("group"), planned.row.value("group_rank")) for planned in read_plan(path)
+    }
+
+
+GROUPS = {"a": (1, 4), "b": (1, 2), "c": (2, 1), "d": (2, 2), "e": (1, 1), "f": (3, 1), "g": (1, 3)}
+
+
+def test_groups_of_a_folder_are_in_the_plan_and_on_its_page(bursts):
+    assert main(["cull", "f", "--group", "--html", "page.html"]) == 0
+    assert grouped() == GROUPS
+    assert set(decisions().values()) == {"keep", "reject"}  # by their scores alone
+    text, head, cards = read_page(Path("page.html"))
+    assert [(card["name"][0], card["pictures"][0].get("label")) for card in cards] == [
+        ("e", "group 1: 1 of 4"),
+        ("b", "group 1: 2 of 4"),
+        ("g", "group 1: 3 of 4"),
+        ("a", "group 1: 4 of 4"),
+        ("c", "group 2: 1 of 2"),
+        ("d", "group 2: 2 of 2"),
+        ("f", None),
+    ]
+    assert head["sorts"][:2] == [["groups first", "order"], ["worst first", "rising"]]
+    assert "<th>groups</th><td>2, of 6 pictures</td>" in text
+
+
+def test_without_being_asked_a_plan_has_no_groups(bursts):
+    main(["cull", "f"])
+    assert Path("cull-plan.csv").read_text().startswith("decision,path,score,std,why,width,height,error,note,name\n")
+
+
+def test_the_best_of_each_group_are_kept(bursts, capsys):
+    assert main(["cull", "f", "--require", "score > 0", "--keep-best", "1", "--html", "page.html"]) == 0
+    assert [name[0] for name, decision in decisions().items() if decision == "keep"] == ["c", "e", "f"]
+    assert "reject\t0.3059\tf/d.png\t2 of 2 in group 2, after f/c.png" in capsys.readouterr().out
+    assert "; at most 1 of a group" in Path("page.html").read_text()
+    main(["cull", "f", "--require", "score > 0", "--keep-best", "2"])
+    assert [name[0] for name, decision in decisions().items() if decision == "keep"] == ["b", "c", "d", "e", "f"]
+    main(["cull", "f", "--require", "group_rank < 2"])
+    assert [name[0] for name, decision in decisions().items() if decision == "keep"] == ["c", "e", "f"]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_scores_that_were_written_with_groups_can_be_culled_by_them(bursts, form):
+    main(["f", "--group", f"--{form}", "-o", f"scores.{form}"])
+    assert main(["cull", f"scores.{form}", "--keep-best", "1"]) == 0
+    assert grouped() == GROUPS
+    assert [name[0] for name, decision in decisions().items() if decision == "keep"] == ["e", "f"]
+
+
+def test_scores_without_groups_are_refused_where_groups_are_asked_for(bursts, capsys):
+    main(["f", "--csv", "-o", "scores.csv"])
+    for words in (["--group"], ["--keep-best", "1"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["cull", "scores.csv", *words])
+        assert ended.value.code == 2
+        assert "score again with qfm-metric PATH... --group, or cull the folder" in capsys.readouterr().err
+    assert not os.path.exists("cull-plan.csv")
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -104,6 +181,7 @@ def test_a_problem_is_told_and_the_status_says_so(pictures, capsys):
         (["f/0.png"], "f/0.png: expected a folder or a file of scores"),
         (["f", "-o", "mine.csv"], "mine.csv is there and is no file of this kind"),
         (["f", "--to", "out"], "expected --apply"),
+        (["f", "--keep-best", "0"], "--keep-best: expected at least 1, got 0"),
         (["--apply", "mine.csv"], "expected --to DIR"),
         (["--apply", "mine.csv", "--to", "out"], "expected the column 'decision'"),
         (["--undo", "mine.csv"], "expected an undo file"),

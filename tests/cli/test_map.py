@@ -80,7 +80,9 @@ def test_nothing_is_decoded_or_run_twice(mean, monkeypatch):
     open_image, look, rate = one_file.open_image, mean.look, mean.rate
     monkeypatch.setattr(one_file, "open_image", lambda path, data: opened.append(path) or open_image(path, data))
     monkeypatch.setattr(mean, "look", lambda pixels: looked.append(pixels.shape) or look(pixels))
-    monkeypatch.setattr(mean, "rate", lambda views, maps: rated.append((len(views), maps)) or rate(views, maps))
+    monkeypatch.setattr(
+        mean, "rate", lambda views, maps, **asked: rated.append((len(views), maps)) or rate(views, maps)
+    )
     assert [row.score is None for row in score_files(["a/cat.png", "a/broken.png"], mean, maps="maps")] == [False, True]
     assert opened == ["a/cat.png", "a/broken.png"]
     assert looked == [(64, 96)]

@@ -78,6 +78,8 @@ def test_figures_are_of_the_last_while():
     assert shown.line(12.0) == "4 of 1,000 or more pictures, 2 a second"
     shown._listed = 0  # a list on standard input
     assert shown.line(12.0) == "4 pictures, 2 a second"
+    shown._what = "frames"
+    assert shown.line(12.0) == "4 frames, 2 a second"
     assert progress._clock(7 * 3600 + 62) == "7:01:02"
 
 

@@ -100,7 +100,7 @@ def test_what_is_wrong_with_a_panorama_is_told_of_its_viewports(monkeypatch):
     class Noisy(Mean):
         defects = ("noise",)
 
-        def rate(self, views, maps=False):
+        def rate(self, views, maps=False, descriptors=False):
             return [one._replace(defects={"noise": one.score}) for one in super().rate(views, maps)]
 
     monkeypatch.setattr(metric, "QFMScore", Noisy())
@@ -147,3 +147,10 @@ def test_the_library_takes_pictures_for_flat_unless_it_is_asked(workers):
     assert [row.score for row in found] == pytest.approx([sphere("sphere"), flat("plain")], abs=1e-6)
     with pytest.raises(ValueError, match="projection: expected one of auto, flat, equirect, got 'round'"):
         score_files(paths, Mean(), projection="round")
+
+
+def test_panoramas_have_groups_as_other_pictures_have():
+    status, found = rows("--group")
+    assert status == 0
+    assert found["plain"]["group"] == found["sphere"]["group"]  # the same pixels
+    assert all(row["group"] and row["group_rank"] for row in found.values())

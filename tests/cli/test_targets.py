@@ -123,6 +123,17 @@ def test_what_a_link_leads_to_is_written_and_the_link_stays(target):
     assert is_page(Path(target))
 
 
+@pytest.mark.parametrize(
+    "command", ["cull . -o -", "report s.csv -o -", "a.png --html -", "compare s.csv t.csv --html -"]
+)
+def test_what_cannot_go_to_standard_output_makes_no_file_of_that_name(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(command.split())
+    assert end.value.code == 2
+    assert "expected the name of a file, got -" in capsys.readouterr().err
+    assert not Path("-").exists()
+
+
 def test_an_empty_file_and_a_device_are_written():
     Path("empty.csv").touch()
     assert main(["a.png", "--csv", "-o", "empty.csv"]) == 0

@@ -29,7 +29,7 @@ def test_a_row_a_frame_and_a_summary(capsys):
 
 
 def test_options_may_stand_before_the_film(capsys):
-    assert main(["--fps", "10", "--jsonl", "-o", "out", "clip.mkv"]) == 0
+    assert main(["--fps", "10", "--quiet", "--jsonl", "-o", "out", "clip.mkv"]) == 0
     rows = [json.loads(line) for line in Path("out").read_text().splitlines()]
     assert len(rows) == 25
     assert rows[24]["path"] == "clip.mkv#t=2.400"

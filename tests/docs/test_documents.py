@@ -2,13 +2,11 @@
 
 import doctest
 import importlib
-import shutil
-from pathlib import Path
 
 import pytest
 import torch
 from helpers.commands import check_commands, split_commands
-from helpers.documents import ROOT, run_blocks
+from helpers.documents import ROOT, lay_out, rewrite_claims, run_blocks, show
 
 # By tests/adapters, section by section; by test_ray, on its cluster; by test_onnx.
 ELSEWHERE = {"docs/adapters.md", "docs/clusters.md", "docs/export.md"}
@@ -25,13 +23,18 @@ SLOW = {
     "docs/folders.md",
     "docs/own-data.md",
     "docs/ratings.md",
+    "docs/report.md",
     "docs/tables.md",
     "docs/video.md",
 }  # start processes
 
 
 @pytest.mark.parametrize(
-    "name", [f"qfm_metric{part}" for part in ("", ".facts", ".folder.stream", ".guard", ".loss", ".scale", ".score")]
+    "name",
+    [
+        f"qfm_metric{part}"
+        for part in ("", ".facts", ".folder.groups", ".folder.stream", ".guard", ".loss", ".scale", ".score")
+    ],
 )
 def test_docstring_examples(name, metric):
     module = importlib.import_module(name)
@@ -41,12 +44,8 @@ def test_docstring_examples(name, metric):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, photo_path):
-    """What the documents' readers have: a photograph, under the names that the documents give it."""
-    for name in ("photo.png", "b.png", "photos/good.png", "old/x.png", "new/x.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copy(photo_path, tmp_path / name)
-    shutil.copy(Path(photo_path).with_name("rocket.jpg"), tmp_path / "a.jpg")
+def folder(tmp_path, monkeypatch):
+    lay_out(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -71,6 +70,8 @@ def test_blocks_run_and_commands_are_understood(document, folder):
         ("```bash\nPYTHONPATH=. python benchmarks/speed.py --jsn x\n```", "--jsn"),
         ("```bash\npython examples/rank_photoes.py\n```", "no examples/rank_photoes"),
         ("<!-- run -->\n```bash\nfalse\n```", "exit status 1"),
+        ("<!-- run -->\n```bash\nprintf '1\\n2\\n'\n```\n\n```\n1\n3\n```", "printed .*2.*claims .*3"),
+        ("<!-- run -->\n```bash\necho 1\n```\n\n```\n1\n2\n```", "expected to show 2"),
     ],
 )
 def test_what_is_wrong_is_found(tmp_path, text, says):
@@ -96,3 +97,41 @@ def test_commands_are_found_in_shell_text():
         ["echo", "-n", "3"],
     ]
     assert check_commands(text, ROOT) == 2
+
+
+def test_what_is_printed_now_is_written_into_the_page(tmp_path, monkeypatch):
+    """Claims behind prints and lines of output, and nothing else."""
+    monkeypatch.chdir(tmp_path)
+    page = tmp_path / "page.md"
+    text = """# Page\n\n```python\nfor x in (1, 2):\n    print(x / 4)  # <- {0}\n# <- {1}\n```\n
+<!-- skip: next "needs a service" -->\n```python\nprint(7)  # <- {2}\n```\n\n<!-- run -->\n```bash
+echo qfm-metric: 1 of 5 pictures, 0.2 a second, 0:20 left\nfor x in a b c d e; do echo $x 0.$((1 + 1)); done
+```\n\n```\na {3}\n...\nc {3}\n...\n```\n\nText 0.9 stays.\n"""
+    page.write_text(text.format("0.1", "0.5", "6", "0.9"))
+    assert rewrite_claims(page) == [("0.1", "0.25"), ("a 0.9\n...\nc 0.9\n...", "a 0.2\n...\nc 0.2\n...")]
+    assert page.read_text() == text.format("0.25", "0.5", "6", "0.2")
+    assert rewrite_claims(page, skipped=True) == [("6", "7")]
+    assert page.read_text() == text.format("0.25", "0.5", "7", "0.2")
+    assert run_blocks(page) == (1, ["needs a service"])
+
+
+@pytest.mark.parametrize("code", ["print(1)\nprint(2)  # <- 1", "print(1 > 2)  # <- True"])
+def test_what_no_longer_holds_is_not_written_over(tmp_path, code):
+    page = tmp_path / "page.md"
+    page.write_text(f"```python\n{code}\n```\n")
+    with pytest.raises(ValueError, match="look at what the page says"):
+        rewrite_claims(page)
+    assert page.read_text() == f"```python\n{code}\n```\n"
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (["0.1 a", "...", "0.1 c", "...", "0.1 e"], ["0.2 a", "...", "0.3 c", "...", "mean 0.4"]),
+        (["..."], ["..."]),
+        (["...", "the mean 0.1"], ["...", "mean 0.4"]),
+        (["0.1 a", "0.9 b", "...", "x", "0.1 d", "..."], ["0.2 a", "0.2 b", "...", "0.3 c", "0.3 d", "..."]),
+    ],
+)
+def test_shown_lines_are_found_again_among_the_printed_ones(shown, expected):
+    assert show(shown, ["0.2 a", "0.2 b", "0.3 c", "0.3 d", "mean 0.4"]) == expected

@@ -16,7 +16,7 @@ class Brightness:
     def look(self, pixels):
         return float(np.asarray(pixels, dtype=np.float64).mean()) / 255
 
-    def rate(self, views, maps=False):
+    def rate(self, views, maps=False, descriptors=False):
         return [Rating(score) for score in views]
 
     def show(self, views, size):

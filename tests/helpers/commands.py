@@ -48,13 +48,19 @@ def check_commands(text, root):
 
 
 def run_commands(text):
-    """Run shell text in the current folder, with this Python."""
+    """Run shell text in the current folder, with this Python; returns what it printed, errors included."""
     env = environment()
     env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", text], env=env, capture_output=True, text=True, timeout=RUN_SECONDS
+        ["bash", "-euo", "pipefail", "-c", text],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=RUN_SECONDS,
     )
-    assert done.returncode == 0, f"{text}\nexit status {done.returncode}:\n{done.stderr[-4000:]}"
+    assert done.returncode == 0, f"{text}\nexit status {done.returncode}:\n{done.stdout[-4000:]}"
+    return done.stdout
 
 
 def split_commands(text):

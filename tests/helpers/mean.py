@@ -31,10 +31,12 @@ class Mean:
     def look(self, pixels):
         return to_unit(pixels)
 
-    def rate(self, views, maps=False):
-        """The map: the mean of each quarter of the picture."""
+    def rate(self, views, maps=False, descriptors=False):
+        """The map: the mean of each quarter of the picture. The descriptor: an angle, up to 90 degrees for white."""
         quarters = [F.adaptive_avg_pool2d(view.mean(dim=0, keepdim=True), 2) if maps else None for view in views]
-        return [Rating(self.of(view), None, quarter) for view, quarter in zip(views, quarters, strict=True)]
+        angles = [torch.stack([a.cos(), a.sin()]) if descriptors else None for a in (v.mean() * 1.5708 for v in views)]
+        found = zip(views, quarters, angles, strict=True)
+        return [Rating(self.of(view), None, quarter, descriptor=angle) for view, quarter, angle in found]
 
     def show(self, views, size):
         return F.interpolate(views[None], [max(1, round(side * SIDE / max(size))) for side in size])[0]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 NOISE = np.random.default_rng(0).integers(0, 256, (13, 17, 4), dtype=np.uint8)
 FLOAT32 = 1e-6  # a handful of float32 operations on values below 1
@@ -21,6 +21,18 @@ def grey(path, level=51):
     """Write 8 x 8 px of one level, by default of 0.2; returns the path."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", (8, 8), level).save(path)
+    return str(path)
+
+
+def dated(path, time, *, fraction=None, offset=None, level=51):
+    """Write 8 x 8 px of one level with a time of capture, as `2024:05:01 12:00:00`; returns the path."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "a camera"  # without a tag of its own Pillow writes none
+    tags = {"DateTimeOriginal": time, "SubsecTimeOriginal": fraction, "OffsetTimeOriginal": offset}
+    known = {ExifTags.Base[name]: value for name, value in tags.items() if value is not None}
+    exif.get_ifd(ExifTags.IFD.Exif).update(known)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8), (level, level, level)).save(path, exif=exif.tobytes())
     return str(path)
 
 

@@ -2,13 +2,14 @@
 
 import csv
 import json
+from functools import partial
 
 import pytest
 from helpers.brightness import Brightness
 from helpers.small_world import open_decoded, write_decoded
 from PIL import Image
 
-from qfm_metric.train import cli
+from qfm_metric.train import cli, travel
 from qfm_metric.train.datasets.table import DataError, Row, part_as, write_table
 from qfm_metric.train.travel import CHOSEN_BY, Table, measure_home, measure_large
 
@@ -51,6 +52,15 @@ def test_large_pictures_are_enlarged_and_figures_are_by_source(large, monkeypatc
     assert table.figures["large: srcc"] == pytest.approx(0.985, abs=0.01)  # ties within a height
     assert table.figures["large: low"] <= table.figures["large: srcc"] <= table.figures["large: high"]
     assert table.figures["large: at equal height"] == 0  # the score knows the height and nothing else
+
+
+def test_weights_below_the_gate_of_large_pictures_are_refused(large, monkeypatch):
+    bright = Brightness()
+    monkeypatch.setattr(travel.QFMScore, "from_pretrained", lambda source: bright)
+    monkeypatch.setattr(travel, "measure_large", partial(measure_large, rows=96))
+    assert travel.gate_large(large, None, 0.9, workers=0) == pytest.approx(0.985, abs=0.01)
+    with pytest.raises(ValueError, match=r"below the gate: large 0\.98\d+ < 0\.99"):
+        travel.gate_large(large, None, 0.99, workers=0)
 
 
 def test_weights_are_chosen_by_stated_columns_alone():

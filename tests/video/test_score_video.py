@@ -153,7 +153,7 @@ def test_a_film_of_high_dynamic_range_is_mapped_to_srgb(transfer, name, signal, 
 
 
 class Noting(Mean):
-    def rate(self, views, maps=False):
+    def rate(self, views, maps=False, descriptors=False):
         return [rating._replace(note="not a photograph") for rating in super().rate(views, maps)]
 
 

@@ -77,9 +77,11 @@ def _left_out(args: argparse.Namespace) -> travel.Table:
 
 
 def gate(args: argparse.Namespace) -> None:
-    """Score BIQ2021's official test part and fail if the shipped weights fall below what they claim."""
+    """Score BIQ2021's official test part and large pictures; fail if weights fall below what they claim."""
     least = {name: getattr(args, name) for name in ("srcc", "plcc", "within")}
     found = evaluate.gate(args.folder, args.weights, least)
+    if args.large:
+        found["large"] = travel.gate_large(args.large, args.weights, args.large_srcc)
     print(", ".join(f"{name} {value:.4f}" for name, value in found.items()))
 
 
@@ -159,6 +161,8 @@ def add_commands(command: Command) -> None:
     options.add(sub, "--weights")
     for name in ("srcc", "plcc", "within"):
         sub.add_argument(f"--{name}", type=float, default=0.0, help="the least that passes")
+    sub.add_argument("--large", type=Path, help="folder of large pictures with scores, to measure, too")
+    sub.add_argument("--large-srcc", type=float, default=0.0, help="the least that passes")
 
     sub = command("golden", golden)
     sub.add_argument("image", type=Path)

@@ -93,7 +93,7 @@ class StoredMaterial:
     joined: int
 
     @classmethod
-    def open(cls, folder: Path, net: QFMNet, decoded: Decoded, labels: Labels, joined: int = 6) -> "StoredMaterial":
+    def open(cls, folder: Path, net: QFMNet, decoded: Decoded, labels: Labels, joined: int = 4) -> "StoredMaterial":
         """Open what `store` wrote with this backbone.
 
         Raises:

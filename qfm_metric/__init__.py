@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .images import ImageError, load_image
     from .loss import QFMLoss
     from .panorama.score import score_360
+    from .reference import QFMReference
     from .score import QFMScore
     from .video import VideoError, score_video
     from .weights import WeightsError
@@ -32,6 +33,7 @@ __all__ = [
     "GuardedScore",
     "ImageError",
     "QFMLoss",
+    "QFMReference",
     "QFMScore",
     "VideoError",
     "WeightsError",
@@ -53,6 +55,7 @@ _MODULES = {
     "GuardedScore": "guard",
     "ImageError": "images",
     "QFMLoss": "loss",
+    "QFMReference": "reference",
     "QFMScore": "score",
     "VideoError": "video.frames",
     "WeightsError": "weights",

@@ -10,7 +10,18 @@ import re
 from functools import partial
 from pathlib import Path
 
-from .weights import COMMIT, FILE, SHA256, Found, Weights, WeightsError, local_file, read_manifest, read_weights
+from .weights import (
+    COMMIT,
+    EMBEDDED,
+    FILE,
+    SHA256,
+    Found,
+    Weights,
+    WeightsError,
+    local_file,
+    read_manifest,
+    read_weights,
+)
 
 HEAD_TIMEOUT = 10  # seconds until the Hub counts as out of reach
 _ON_HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+(/[\w.-]+)*))?", re.ASCII)
@@ -41,6 +52,12 @@ def load_weights(
     """
     found = find_weights(source, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token)
     return read_weights(found)
+
+
+def released_with(setting: str) -> list[str]:
+    """Ids of the weights in this installation whose config has this setting on."""
+    held = [name for name, entry in read_manifest()["weights"].items() if (EMBEDDED / str(entry.get("file"))).is_file()]
+    return [name for name in held if load_weights(name, local_files_only=True).config.get(setting)]
 
 
 def find_weights(

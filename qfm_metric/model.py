@@ -11,6 +11,7 @@
       (-> uncertainty      how far the MOS may be from the score, if trained     (N,) in units of the MOS)
       (-> defects          what each named defect costs, if trained              (N, K) in [0, 1])
       (-> photograph       is it a photograph at all, if trained                 (N,) logits)
+      (cells -> reference  how near to a reference is it, if trained             (N,) in (0, 1])
 
 What is unusual: besides the reduced picture the network sees a crop of it with more detail, where focus, noise and
 compression show; views are never upscaled; a token holds the mean and the spread of each depth inside its cell, so that
@@ -33,6 +34,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbone import build_backbone
+from .reference_head import ReferenceHead
 
 CELL = 32  # px of a view per token side; view sides are multiples of it
 SHORTEST_SIDE = 2 * CELL  # a view has at least 2 x 2 tokens
@@ -60,6 +62,7 @@ class QFMConfig:
         uncertainty: Also predict how far the MOS may be from the score.
         defects: Names of defects whose cost is predicted from the views' mean cells.
         photograph: Also tell photographs from other pictures, by the views' mean cells.
+        reference: Also say what a picture keeps of the quality of a reference, by the differences of their cells.
     """
 
     backbone: str = "tf_efficientnet_lite0"
@@ -78,6 +81,7 @@ class QFMConfig:
     uncertainty: bool = False
     defects: tuple[str, ...] = ()
     photograph: bool = False
+    reference: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what a foreign weights file could ask for: downloads by name, absurd sizes, divisions by zero."""
@@ -97,7 +101,7 @@ class QFMConfig:
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= largest:
                 raise ValueError(f"{name}: expected an integer from {least} to {largest}, got {value!r}")
-        for name in ("mean_tokens", "uncertainty", "photograph"):
+        for name in ("mean_tokens", "uncertainty", "photograph", "reference"):
             if type(getattr(self, name)) is not bool:
                 raise ValueError(f"{name}: expected true or false, got {getattr(self, name)!r}")
         if not isinstance(self.defects, tuple) or not all(isinstance(name, str) for name in self.defects):
@@ -293,6 +297,7 @@ class QFMNet(nn.Module):
     means: nn.Linear
     defects: nn.Sequential
     photograph: nn.Linear
+    reference: ReferenceHead
 
     def __init__(self, config: QFMConfig, *, pretrained: bool = False) -> None:
         super().__init__()
@@ -330,6 +335,8 @@ class QFMNet(nn.Module):
             self.defects = nn.Sequential(*layers)
         if config.photograph:
             self.photograph = nn.Linear(views * config.dim, 1)
+        if config.reference:
+            self.reference = ReferenceHead(channels, views)
 
     def forward(self, images: Tensor) -> Tensor:
         """`(N, 3, H, W)` in [0, 1] to calibrated scores `(N,)` in (0, 1)."""
@@ -456,6 +463,19 @@ class QFMNet(nn.Module):
         around = F.avg_pool2d(cells, 3, stride=1, padding=1, count_include_pad=False)
         lone = around.permute(0, 2, 3, 1).reshape(-1, cells.shape[1], 1, 1)
         return self.embed(lone, len(lone))
+
+    def compare_views(self, views: Tensor, references: Tensor) -> Tensor:
+        """Views `(N, V, 3, h, w)` of pictures and of their references to what is kept, `(N,)` in (0, 1]. Ours.
+
+        Only of networks with `config.reference`. 1 where both are alike.
+        """
+        # One after the other: in one batch, kernels may round the two halves of a pair differently.
+        seen = [self.reference_cells(self.cells(self.pyramid(both)), len(both)) for both in (views, references)]
+        return self.reference(*seen)  # type: ignore[no-any-return]
+
+    def reference_cells(self, cells: Tensor, n: int) -> Tensor:
+        """Cell statistics of `n` pictures to what `ReferenceHead` compares, `(n, V, cells, C)`."""
+        return self.standardize(cells.flatten(2).transpose(1, 2)).unflatten(0, (n, -1))  # type: ignore[no-any-return]
 
     def forward_std(self, answers: Tensor) -> Tensor:
         """The decoder's answers `(N, Q, D)` to the expected standard deviation `(N,)` of the MOS about the score.

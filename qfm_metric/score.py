@@ -389,19 +389,20 @@ class QFMScore(nn.Module):
         return self.net.config.defects
 
     @property
-    def _batch(self) -> int:
+    def batch(self) -> int:
+        """How many images pass the network at once."""
         # Larger batches of feature maps fall out of a CPU's cache: 8 at a time take 2-4x as long as 8 times one.
         return 1 if self.device.type == "cpu" else GPU_BATCH
 
     def _passes(self, images: Tensor | Sequence[Tensor]) -> Iterator[tuple[Sequence[int], Tensor]]:
         """Make the views of images; yields those that share a forward pass, with their places in `images`."""
         if isinstance(images, Tensor):
-            for start in range(0, len(images), self._batch):
-                views = self.net.distinct_views(self.to_net(images[start : start + self._batch]))
+            for start in range(0, len(images), self.batch):
+                views = self.net.distinct_views(self.to_net(images[start : start + self.batch]))
                 yield range(start, start + len(views)), views
             return
         looked = (self.net.distinct_views(self.to_net(image.unsqueeze(0))) for image in images)
-        yield from together(looked, self._batch)
+        yield from together(looked, self.batch)
 
     def look(self, pixels: Pixels) -> Tensor:
         """Views `(1, V, 3, h, w)` of one picture, see `Metric`."""
@@ -410,7 +411,7 @@ class QFMScore(nn.Module):
     def rate(self, views: Sequence[Tensor], maps: bool = False, descriptors: bool = False) -> list[Rating]:
         """Ratings of pictures that were looked at, see `Metric`."""
         ratings: dict[int, Rating] = {}
-        for places, batch in together(views, self._batch):
+        for places, batch in together(views, self.batch):
             found = self.net.judge_views(batch, maps, descriptors)
             nothing = [None] * len(batch)
             stds = nothing if found.stds is None else found.stds.tolist()

@@ -22,15 +22,16 @@ MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for p
 MAY_IMPORT = {
     "__init__": (
         set(),
-        {"assessment", "facts", "folder", "guard", "images", "loss", "panorama", "score"} | {"video", "weights"},
+        {"assessment", "facts", "folder", "guard", "images", "loss", "panorama", "reference"}
+        | {"score", "video", "weights"},
     ),
     "__main__": ({"cli"}, set()),
     "cli": (
         {"__init__", "atomic", "compiled", "cull", "decoding", "defects", "folder", "html", "hub", "images"}
         | {"ratings", "requirements", "score", "video", "weights"},
-        {"adapters", "compare", "export"},
+        {"adapters", "compare", "export", "reference"},
     ),
-    "adapters": ({"__init__", "folder", "score"}, set()),
+    "adapters": ({"__init__", "folder", "reference", "score"}, set()),
     "cull": ({"atomic", "decoding", "folder", "requirements", "scale"}, set()),
     "ratings": ({"atomic", "decoding", "folder", "scale", "xmp_packet"}, set()),
     "html": ({"atomic", "cull", "decoding", "defects", "folder", "scale"}, {"images", "overlay"}),
@@ -65,7 +66,8 @@ MAY_IMPORT = {
         },
         {"__init__"},
     ),
-    "model": ({"backbone"}, set()),
+    "reference": ({"hub", "inputs", "score", "torch_defaults", "weights"}, set()),
+    "model": ({"backbone", "reference_head"}, set()),
     "views": ({"images", "model"}, set()),
     "hub": ({"weights"}, set()),
     "weights": ({"atomic"}, {"torch_defaults"}),
@@ -74,8 +76,8 @@ MAY_IMPORT = {
 }
 MAY_IMPORT |= dict.fromkeys(
     (
-        *("atomic", "backbone", "card", "compare", "decoding", "defects", "overlay", "requirements"),
-        *("scale", "torch_defaults", "xmp_packet"),
+        *("atomic", "backbone", "card", "compare", "decoding", "defects", "overlay", "reference_head"),
+        *("requirements", "scale", "torch_defaults", "xmp_packet"),
     ),
     (set(), set()),
 )

@@ -1,4 +1,4 @@
-"""QFMScore as a torchmetrics `Metric`."""
+"""QFMScore and QFMReference as torchmetrics `Metric`s."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ..reference import QFMReference
 from ..score import QFMScore
 from . import needs
 
@@ -14,7 +15,47 @@ with needs("torchmetrics"):
     from torchmetrics.utilities import dim_zero_cat
 
 
-class QFMMetric(Metric):  # type: ignore[misc]  # torchmetrics may be absent where types are checked
+class _Answers(Metric):  # type: ignore[misc]  # torchmetrics may be absent where types are checked
+    """The mean, or each, of what a model says from 0 to 1."""
+
+    is_differentiable = True
+    higher_is_better = True
+    full_state_update = False
+    plot_lower_bound, plot_upper_bound = QFMScore.score_range
+    feature_network = "model"
+
+    sum_scores: Tensor
+    num_scores: Tensor
+    scores: list[Tensor]
+
+    def __init__(self, reduction: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if reduction not in ("mean", "none"):
+            raise ValueError(f'reduction: expected "mean" or "none", got {reduction!r}')
+        self.reduction = reduction
+        if reduction == "none":
+            self.add_state("scores", [], dist_reduce_fx="cat")
+        else:
+            self.add_state("sum_scores", torch.tensor(0.0, dtype=torch.float32), dist_reduce_fx="sum")
+            self.add_state("num_scores", torch.tensor(0), dist_reduce_fx="sum")
+
+    def compute(self) -> Tensor:
+        """The mean, or every score if `reduction` is "none"; the mean of no image is NaN."""
+        return dim_zero_cat(self.scores) if self.reduction == "none" else self.sum_scores / self.num_scores
+
+    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
+        """Plot `val` (default: what `compute` gives) with torchmetrics' plotting; returns figure and axis."""
+        return self._plot(val, ax)
+
+    def _add(self, scores: Tensor) -> None:
+        if self.reduction == "none":
+            self.scores.append(scores)
+        else:
+            self.sum_scores += scores.sum()
+            self.num_scores += len(scores)
+
+
+class QFMMetric(_Answers):
     """No-reference quality of all images seen since the last reset, higher is better.
 
     `update` takes what `QFMScore` takes: `(N, 3, H, W)`, one `(3, H, W)`, or a list of `(3, H, W)` of any sizes; float
@@ -39,43 +80,39 @@ class QFMMetric(Metric):  # type: ignore[misc]  # torchmetrics may be absent whe
         torch.Size([])
     """
 
-    is_differentiable = True
-    higher_is_better = True
-    full_state_update = False
-    plot_lower_bound, plot_upper_bound = QFMScore.score_range
-    feature_network = "model"
-
-    sum_scores: Tensor
-    num_scores: Tensor
-    scores: list[Tensor]
-
     def __init__(
         self, model: QFMScore | None = None, reduction: Literal["mean", "none"] = "mean", **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
-        if reduction not in ("mean", "none"):
-            raise ValueError(f'reduction: expected "mean" or "none", got {reduction!r}')
+        super().__init__(reduction, **kwargs)
         self.model = QFMScore() if model is None else model
-        self.reduction = reduction
-        if reduction == "none":
-            self.add_state("scores", [], dist_reduce_fx="cat")
-        else:
-            self.add_state("sum_scores", torch.tensor(0.0, dtype=torch.float32), dist_reduce_fx="sum")
-            self.add_state("num_scores", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, images: Tensor | Sequence[Tensor]) -> None:
         """Score images and add them to the state."""
-        scores = self.model(images)
-        if self.reduction == "none":
-            self.scores.append(scores)
-        else:
-            self.sum_scores += scores.sum()
-            self.num_scores += len(scores)
+        self._add(self.model(images))
 
-    def compute(self) -> Tensor:
-        """The mean, or every score if `reduction` is "none"; the mean of no image is NaN."""
-        return dim_zero_cat(self.scores) if self.reduction == "none" else self.sum_scores / self.num_scores
 
-    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
-        """Plot `val` (default: what `compute` gives) with torchmetrics' plotting; returns figure and axis."""
-        return self._plot(val, ax)
+class QFMReferenceMetric(_Answers):
+    """How much of their references' quality images keep, over all pairs seen since the last reset; higher is better.
+
+    `update(images, references)` takes what `QFMReference` takes. What it computes, and how, is as in `QFMMetric`.
+
+    Args:
+        model: The metric to use. Default: the weights that come with the package.
+        reduction: "mean" over all pairs, or "none" to keep the answer to each.
+        kwargs: What every torchmetrics `Metric` takes.
+
+    Raises:
+        WeightsError: the default weights do not compare with a reference.
+        ValueError: an unknown `reduction`; in `update`, images that cannot be compared.
+        TypeError: in `update`, something else than images.
+    """
+
+    def __init__(
+        self, model: QFMReference | None = None, reduction: Literal["mean", "none"] = "mean", **kwargs: Any
+    ) -> None:
+        super().__init__(reduction, **kwargs)
+        self.model = QFMReference() if model is None else model
+
+    def update(self, images: Tensor | Sequence[Tensor], references: Tensor | Sequence[Tensor]) -> None:
+        """Compare images with their references, and add what is found to the state."""
+        self._add(self.model(images, references))

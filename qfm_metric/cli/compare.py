@@ -29,7 +29,8 @@ from .targets import check_target, is_comparison, is_page, output_file
 
 if TYPE_CHECKING:
     from ..compare import Comparison
-    from ..score import Metric
+    from ..score import Metric, QFMScore
+    from .references import References
 
 NAMES = 5  # listed of those that were left out
 
@@ -54,7 +55,11 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     check_target("-o", args.output, is_comparison, [args.a, args.b], parser.error)
     check_target("--html", args.html, is_page, [args.a, args.b], parser.error)
-    metric = None
+    if args.reference is not None:
+        for source in (args.a, args.b, args.reference):
+            if not os.path.isdir(source):
+                parser.error(f"--reference: expected three folders, {source} is none")
+    metric, references = None, None
     if any(os.path.isdir(source) for source in (args.a, args.b)):
         with refusing(parser.error):
             check_options(threads=args.threads)
@@ -63,8 +68,13 @@ def main(argv: Sequence[str]) -> int:
 
         check_device(args, parser.error)
         metric = load_metric(args, parser.error, args.device)
+        if args.reference is not None:
+            references = _open_references(args.reference, metric, args.recursive, parser)
     try:
-        a, b = (_read(source, metric, args.recursive) for source in (args.a, args.b))
+        if references is None:
+            a, b = (_read(source, metric, args.recursive) for source in (args.a, args.b))
+        else:
+            a, b = (_read_against(source, references, args.recursive) for source in (args.a, args.b))
     except (OSError, ValueError) as error:
         parser.error(str(error))
     if a.signature and b.signature and a.signature != b.signature:
@@ -96,6 +106,12 @@ def build_parser() -> Parser:
     what = f"a folder, or scores that qfm-metric wrote ({suffixes()})"
     parser.add_argument("a", metavar="A", help=what)
     parser.add_argument("b", metavar="B", help="the other one; differences are B - A")
+    parser.add_argument(
+        "--reference",
+        metavar="DIR",
+        help="folder of the pictures that A's and B's were made from, by name: what they keep of their quality is "
+        "compared, with weights that have this head (docs/reference.md)",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document with all pairs")
     parser.add_argument(
         "-o", "--output", type=output_file, metavar="FILE", help="write to FILE instead of standard output"
@@ -137,6 +153,25 @@ def to_json(comparison: "Comparison", titles: tuple[str, str], signature: str) -
     return json.dumps(content, indent=1) + "\n"
 
 
+def _open_references(folder: str, metric: "QFMScore", recursive: bool, parser: Parser) -> "References":
+    from ..reference import QFMReference
+    from ..weights import WeightsError
+    from .references import References
+
+    try:
+        return References(QFMReference(metric), folder, list(Scan([folder], recursive)))
+    except WeightsError as error:
+        parser.error(f"--reference: {error}")
+
+
+def _read_against(source: str, references: "References", recursive: bool) -> Side:
+    """Compare the pictures of a folder with their references."""
+    paths = list(Scan([source], recursive))
+    with Progress(paths) as progress:
+        rows = list(progress.counted(references.rows(source, paths)))
+    return _side(source, rows, references.compare.signature, os.path.join(source, ""))
+
+
 def _read(source: str, metric: "Metric | None", recursive: bool) -> Side:
     """Score a folder, or read a file of scores.
 
@@ -157,5 +192,9 @@ def _read(source: str, metric: "Metric | None", recursive: bool) -> Side:
             raise ValueError(f"{source}: expected a folder or a file of scores ({suffixes()})")
         rows, signature = read_table(source)
         base = common_folder(row.path for row in rows)
+    return _side(source, rows, signature, base)
+
+
+def _side(source: str, rows: Sequence[Row], signature: str, base: str) -> Side:
     # Names that are no text are escaped in some formats, and shall match those of the others.
     return Side(source, {key(row.path.removeprefix(base)).decode(): row for row in rows}, signature)

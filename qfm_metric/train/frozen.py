@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..hub import released_with
 from ..images import Pixels, open_image, read_pixels
 from ..score import QFMScore
-from ..weights import EMBEDDED, WeightsError, read_manifest
+from ..weights import WeightsError
 from .agreement import Scores
 from .scoring import Make, each_picture
 
@@ -63,18 +64,10 @@ def need_mean_tokens(metric: QFMScore) -> None:
     """Refuse a network whose views have no mean tokens; says which of the released weights have them."""
     if metric.net.config.mean_tokens:
         return
-    able = [name for name, entry in read_manifest()["weights"].items() if _has_mean_tokens(entry.get("file"))]
     raise WeightsError(
         f"weights {metric.weights_id!r} cannot be fitted: their views have no mean tokens; choose "
-        f"{' or '.join(able) or 'weights that were trained with network.mean_tokens = true'}"
+        f"{' or '.join(released_with('mean_tokens')) or 'weights that were trained with network.mean_tokens = true'}"
     )
-
-
-def _has_mean_tokens(file: str | None) -> bool:
-    """Whether a file of the package holds such a network."""
-    if file is None or not (EMBEDDED / file).is_file():
-        return False
-    return bool(QFMScore.from_pretrained(EMBEDDED / file).net.config.mean_tokens)
 
 
 def _look(metric: QFMScore, pixels: Pixels) -> tuple[Scores, Scores, Scores]:

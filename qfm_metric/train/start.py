@@ -14,7 +14,7 @@ from ..score import QFMScore
 from ..weights import check_fit, read_manifest
 from .batchnorm import fold, fold_backbone
 
-LATER = ("uncertainty.", "defects.", "photograph.")
+LATER = ("uncertainty.", "defects.", "photograph.", "reference.")
 
 
 def build(config: QFMConfig, init: str) -> QFMNet:
@@ -72,7 +72,7 @@ def config_of(source: str) -> QFMConfig:
 def start_from(net: QFMNet, source: str) -> None:
     """Load released weights (an id or a file) into a network of the same shape, whatever its views.
 
-    Heads that take no part in the score, of deviations and of defects, may be missing: a network can learn them later.
+    Heads that take no part in the score, such as that of deviations, may be missing: a network can learn them later.
 
     Raises:
         WeightsError: no such weights, or tensors of other names or shapes.

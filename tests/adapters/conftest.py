@@ -4,8 +4,9 @@ import os
 
 import pytest
 import torch
+from helpers.small import make_small_metric
 
-from qfm_metric import QFMScore
+from qfm_metric import QFMReference, QFMScore
 
 os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_EVALUATE_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
@@ -13,6 +14,19 @@ os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_EVALUATE_OFFLINE": "1", 
 @pytest.fixture(scope="session")
 def tiny(tiny_files):
     return QFMScore.from_pretrained(tiny_files[0])
+
+
+@pytest.fixture(scope="session")
+def comparing(tmp_path_factory):
+    """The folder of small weights that compare with a reference."""
+    folder = tmp_path_factory.mktemp("comparing")
+    make_small_metric(reference=True).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def compare(comparing):
+    return QFMReference(QFMScore.from_pretrained(comparing))
 
 
 @pytest.fixture(scope="session")

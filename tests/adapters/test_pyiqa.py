@@ -1,4 +1,4 @@
-"""pyiqa.create_metric("qfm") with the real pyiqa."""
+"""pyiqa.create_metric("qfm") and ("qfm-fr") with the real pyiqa."""
 
 import pytest
 import torch
@@ -68,3 +68,20 @@ def test_default_weights_are_those_of_the_package(metric, photo):
     created = pyiqa.create_metric("qfm", device="cpu")
     assert isinstance(created.net.score, QFMScore)
     assert torch.equal(created(photo.unsqueeze(0))[0], metric(photo))
+
+
+def test_with_a_reference_it_is_a_full_reference_metric(comparing, compare, images):
+    assert "qfm-fr" in pyiqa.list_models("FR")
+    metric = pyiqa.create_metric("qfm-fr", device="cpu", source=str(comparing))
+    assert (metric.lower_better, metric.metric_mode, metric.score_range) == (False, "FR", "0, 1")
+    found = metric(images, images.flip(3))
+    assert found.shape == (5, 1)
+    assert torch.equal(found[:, 0], compare(images, images.flip(3)))
+    assert metric(images[:, :1], images[:, :1]).tolist() == [[1.0]] * 5
+
+
+def test_with_a_reference_it_is_a_loss(comparing, images):
+    loss = pyiqa.create_metric("qfm-fr", device="cpu", source=str(comparing), as_loss=True)
+    inputs = images.clone().requires_grad_()
+    (1 - loss(inputs, images.flip(3))).backward()
+    assert inputs.grad.abs().sum() > 0

@@ -12,7 +12,7 @@ from torchmetrics.aggregation import MeanMetric
 from torchmetrics.wrappers import MetricTracker
 
 from qfm_metric import QFMScore
-from qfm_metric.adapters.torchmetrics import QFMMetric
+from qfm_metric.adapters.torchmetrics import QFMMetric, QFMReferenceMetric
 
 
 @pytest.fixture
@@ -132,6 +132,23 @@ def test_refuses_what_it_does_not_know(tiny, mean):
         QFMMetric(tiny, reduction="sum")
     with pytest.raises(ValueError, match="divide by 255"):
         mean.update(torch.full((1, 3, 64, 64), 255.0))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_pairs_are_compared_with_their_references(compare, images, reduction):
+    metric = QFMReferenceMetric(compare, reduction=reduction)
+    expected = compare(images, images.flip(3))
+    metric.update(images[:2], images[:2].flip(3))
+    metric.update([*images[2:]], [*images[2:].flip(3)])
+    torch.testing.assert_close(metric.compute(), expected.mean() if reduction == "mean" else expected)
+    inputs = images[:1].clone().requires_grad_()
+    metric(inputs, images[:1].flip(3)).sum().backward()
+    assert inputs.grad.abs().sum() > 0
+
+
+def test_default_weights_that_compare_nothing_are_refused(images):
+    with pytest.raises(ValueError, match="compare with a reference"):
+        QFMReferenceMetric()
 
 
 @pytest.mark.slow

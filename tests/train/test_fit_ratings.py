@@ -90,7 +90,7 @@ def test_weights_that_cannot_be_fitted_are_named_in_a_line(pictures, tmp_path, m
 
 @pytest.mark.parametrize(("able", "says"), [(True, "choose qfm-"), (False, "network.mean_tokens = true")])
 def test_which_weights_can_be_fitted_is_said(able, says, monkeypatch):
-    monkeypatch.setattr(frozen, "_has_mean_tokens", lambda file: able)
+    monkeypatch.setattr(frozen, "released_with", lambda setting: ["qfm-new"] * able)
     plain = QFMScore(fresh_net(replace(CONFIG, mean_tokens=False, defects=())))
     with pytest.raises(WeightsError, match=says):
         need_mean_tokens(plain)

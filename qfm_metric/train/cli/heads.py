@@ -1,4 +1,4 @@
-"""Commands that fit a head to what a frozen network sees: photograph, fit."""
+"""Commands that fit a head to what a frozen network sees: photograph, reference, fit."""
 
 import argparse
 import json
@@ -7,6 +7,7 @@ from pathlib import Path
 from ..fit_ratings import FEWEST, fit_ratings
 from ..photograph import train_photograph
 from ..photograph_check import check_folder
+from ..reference import STEPS, train_reference
 from . import options
 from .options import Command, print_weights, say
 
@@ -27,6 +28,12 @@ def photograph(args: argparse.Namespace) -> None:
     print(json.dumps(found, indent=2))
 
 
+def reference(args: argparse.Namespace) -> None:
+    """Teach weights to compare a picture with its reference, from cells that `cells` stored; writes a file."""
+    train_reference(args.weights, args.data, args.cells, args.out, steps=args.steps, seed=args.seed, say=say)
+    print_weights(args.out)
+
+
 def fit(args: argparse.Namespace) -> None:
     """Fit weights to a few people's ratings, with cross-validated figures; writes a file that loads like any other."""
     known = {name: getattr(args, name) for name in ("weights", "repeats", "seed", "workers")}
@@ -43,6 +50,13 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--test", type=Path, help="folder of pictures that are no photographs, to measure on")
     sub.add_argument("--count", type=int, default=3000, help="photographs to learn from, and to measure on, at most")
     sub.add_argument("--seed", type=int, default=0, help="of all that is drawn")
+
+    sub = command("reference", reference)
+    options.add(sub, "--data", "--weights")
+    sub.add_argument("--cells", type=Path, required=True, help="what `cells` wrote of these weights' backbone")
+    sub.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
+    sub.add_argument("--steps", type=int, default=STEPS, help="of the fit")
+    sub.add_argument("--seed", type=int, default=0, help="of the draws")
 
     sub = command("fit", fit)
     sub.add_argument("table", type=Path, help=f"CSV image,mos and, if there is one, group; {FEWEST} pictures or more")

@@ -1,4 +1,4 @@
-"""Commands on a weights file: fold, evaluate, severity, defects, travel, gate, golden, export, publish."""
+"""Commands on a weights file: fold, evaluate, severity and other checks, gate, golden, export, publish."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ import numpy as np
 
 from ...card import model_card
 from ...weights import manifest_path, read_manifest
-from .. import defects_check, evaluate, release, severity_check, travel
+from .. import defects_check, evaluate, reference_check, release, severity_check, travel
 from ..left_out import left_out
 from . import options
 from .options import Command, say
@@ -43,6 +43,13 @@ def defects(args: argparse.Namespace) -> None:
     found = defects_check.check(args.table, args.data, args.weights, **known, say=say)
     print(json.dumps({name: value for name, value in found.items() if name not in ("types", "confusion")}, indent=2))
     print(defects_check.markdown(found), end="")
+
+
+def reference_check_command(args: argparse.Namespace) -> None:
+    """Distort clean held-out photographs and compare with them; do answers fall as people's did? Beside PSNR, SSIM."""
+    names = ("pictures", "cells", "folds", "steps", "seed", "workers")
+    known = {name: getattr(args, name) for name in names}
+    print(json.dumps(reference_check.check(args.table, args.data, args.weights, **known, say=say), indent=2))
 
 
 def travel_command(args: argparse.Namespace) -> None:
@@ -126,6 +133,15 @@ def add_commands(command: Command) -> None:
     options.add(sub, "--data", "--weights", "--workers")
     sub.add_argument("--pictures", type=int, default=12, help="clean photographs to distort")
     sub.add_argument("--seed", type=int, default=0, help="of the choice of photographs and pairs")
+
+    sub = command("reference-check", reference_check_command)
+    sub.add_argument("table", type=Path, help="CSV of human means per type and level")
+    options.add(sub, "--data", "--weights", "--workers")
+    sub.add_argument("--pictures", type=int, default=6, help="clean photographs to distort")
+    sub.add_argument("--cells", type=Path, help="what `cells` wrote: also fit heads without each fold of the types")
+    sub.add_argument("--folds", type=int, default=7, help="of the types")
+    sub.add_argument("--steps", type=int, default=500, help="of each of those fits")
+    sub.add_argument("--seed", type=int, default=0, help="of the choice of photographs, and of the fits")
 
     sub = command("travel", travel_command)
     sub.add_argument("weights_file", metavar="WEIGHTS", nargs="?", help="id or .safetensors file; default: the shipped")

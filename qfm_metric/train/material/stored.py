@@ -6,6 +6,7 @@ what the backbone makes of them, in half precision.
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
@@ -107,8 +108,7 @@ class StoredMaterial:
             )
         groups: dict[tuple[int, ...], list[Path]] = {}
         for path in files:
-            with np.load(path) as stored:
-                groups.setdefault((stored["views"].shape[1], *stored["cells"].shape[2:]), []).append(path)
+            groups.setdefault((_shape(path, "views")[1], *_shape(path, "cells")[2:]), []).append(path)
         return cls(decoded, labels, list(groups.values()), joined)
 
     def draw(self, seed: Sequence[int], rank: int = 0, joint: bool = True) -> Batch:
@@ -116,7 +116,7 @@ class StoredMaterial:
         common, own = np.random.default_rng([*seed]), np.random.default_rng([*seed, rank + 1])
         sizes = np.array([len(group) for group in self.groups])
         group = self.groups[int(common.choice(len(self.groups), p=sizes / sizes.sum()))]
-        return join([_read(group[int(i)]) for i in own.integers(0, len(group), self.joined)])
+        return join([read_batch(group[int(i)]) for i in own.integers(0, len(group), self.joined)])
 
 
 def join(batches: Sequence[Batch]) -> Batch:
@@ -132,9 +132,18 @@ def join(batches: Sequence[Batch]) -> Batch:
     return Batch(**{name: together(name) for name in names}, photos=sum(b.photos for b in batches), cells=cells)
 
 
-def _read(path: Path) -> Batch:
+def read_batch(path: Path) -> Batch:
+    """One of the stored batches."""
     with np.load(path) as stored:
         return Batch(**{name: stored[name] if stored[name].ndim else stored[name].item() for name in stored.files})
+
+
+def _shape(path: Path, name: str) -> tuple[int, ...]:
+    """Of an array of a file, of which only the head is read: thousands of files have gigabytes."""
+    with zipfile.ZipFile(path) as stored, stored.open(f"{name}.npy") as file:
+        np.lib.format.read_magic(file)
+        shape: tuple[int, ...] = np.lib.format.read_array_header_1_0(file)[0]
+        return shape
 
 
 def _file(folder: Path, number: int) -> Path:

@@ -1,0 +1,195 @@
+"""The head with a reference: series to pairs, a fit that lowers the loss, the command, and the check."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers.small_world import fresh_net, open_material
+
+from qfm_metric import QFMReference, QFMScore
+from qfm_metric.reference_head import ReferenceHead
+from qfm_metric.train import cli
+from qfm_metric.train.calibrate import write_weights
+from qfm_metric.train.datasets.table import DataError
+from qfm_metric.train.defects import CLEAN, TYPES, type_of
+from qfm_metric.train.material import LENGTH
+from qfm_metric.train.material.stored import SINGLE, read_batch, store
+from qfm_metric.train.reference import CELLS, SCALES, Trained, fit_head, pairs_of, read_pairs, with_head
+from qfm_metric.train.reference_check import Answers, figures, look, monotone, psnr, ssim
+from qfm_metric.train.severity import DistortionLevel, read_severity
+
+COUNT = 12  # batches; most series of the world are ladders
+
+
+@pytest.fixture(scope="module")
+def cells(world, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cells")
+    store(fresh_net(), open_material(world), folder, COUNT, seed=1, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pairs(world, cells):
+    return read_pairs(fresh_net(), world, cells)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "ours.safetensors"
+    write_weights(fresh_net(), path)
+    return path
+
+
+def test_pairs_are_series_that_begin_clean_and_keep_what_people_said(world, pairs):
+    known = {level.quality for level in read_severity(world / "severity.csv")}
+    count = len(pairs.kept)
+    assert pairs.cells.shape[:4] == (count, LENGTH, 2, CELLS)
+    assert (pairs.types[:, 0] == CLEAN).all()
+    assert ((pairs.kept >= 0) & (pairs.kept <= 1)).all()
+    ladders = [i for i, type in enumerate(pairs.types[:, 1].tolist()) if TYPES[type][0] != "own"]
+    assert len(ladders) > 4
+    for value in pairs.kept[ladders, :2].flatten().tolist():  # the last of two composed distortions is a product
+        assert min(abs(value - quality) for quality in known) < 2e-3  # targets are stored in single precision
+
+
+def test_cells_are_those_that_inference_compares(world, cells):
+    net, drawn = fresh_net(), open_material(world).draw((1, 0), 0, joint=True)
+    with np.load(cells / "000000.npz") as file:
+        kept = file["cells"]
+    views = torch.from_numpy(drawn.views).permute(0, 1, 4, 2, 3) / 255
+    with torch.inference_mode():
+        seen = net.reference_cells(net.cells(net.pyramid((views - net.mean) / net.std)), len(views))
+    found = net.reference_cells(torch.from_numpy(kept).float(), len(views))
+    # Half precision; the spread that it is divided by is 1 here.
+    torch.testing.assert_close(found, seen, atol=2e-2, rtol=2e-3)
+
+
+def test_the_same_cells_of_all_versions_are_kept(world, cells):
+    net = fresh_net()
+    batch = read_batch(cells / "000000.npz")
+    alike = replace(batch, types=np.full_like(batch.types, CLEAN), cells=np.zeros_like(batch.cells))
+    # A cell's value is its place.
+    alike.cells[:] = np.arange(batch.cells[0, 0].size, dtype=np.float16).reshape(batch.cells.shape[2:])
+    found = pairs_of(net, alike, (0, 0)).cells
+    assert torch.equal(found, found[:1, :1, :1].expand_as(found))
+    assert len(found[0, 0, 0, :, 0].unique()) > 3
+
+
+def test_a_batch_of_single_views_repeats_them(world, cells):
+    net, batch = fresh_net(), read_batch(cells / f"{SINGLE - 1:06d}.npz")
+    found = pairs_of(net, replace(batch, types=np.full_like(batch.types, CLEAN)), (0, 0))
+    assert torch.equal(found.cells[:, :, 0], found.cells[:, :, 1])
+
+
+def test_types_that_are_left_out_are_in_no_pair(pairs):
+    assert len(pairs.without(range(len(TYPES))).kept) == 0
+    without = [type_of("KADID-10k", 1), type_of("TID2013", 16)]
+    fewer = pairs.without(without)
+    assert 0 < len(fewer.kept) < len(pairs.kept)
+    assert not set(without) & set(fewer.types.flatten().tolist())
+
+
+def test_a_fit_lowers_the_loss_and_no_difference_still_costs_nothing(pairs):
+    said = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        untrained = Trained(ReferenceHead(pairs.cells.shape[-1], 2))
+    head = fit_head(pairs, steps=100, say=said.append)
+    before, after = (each.loss(pairs).item() for each in (untrained, Trained(head)))
+    assert after < 0.5 * before  # measured: 0.27 of it
+    assert (head.differences >= 0).all()
+    assert (head.prices >= 0).all()
+    assert said[-1].startswith("step 100/100: loss 0.")
+    clean = pairs.cells[:, 0].float()
+    assert head(clean, clean).tolist() == [1.0] * len(clean)
+
+
+def test_equal_seeds_fit_equal_heads(pairs):
+    one, other, third = (fit_head(pairs, steps=5, seed=seed).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert not torch.equal(one["prices"], third["prices"])
+
+
+def run(monkeypatch, *args):
+    monkeypatch.setattr("sys.argv", ["train", *map(str, args)])
+    return cli.main()
+
+
+def test_the_commands_write_weights_that_compare_and_measure_them(world, cells, weights, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "comparing.safetensors"
+    given = ("--data", world, "--weights", weights, "--cells", cells, "--out", out, "--steps", 20)
+    assert run(monkeypatch, "reference", *given) == 0
+    images = torch.rand(2, 3, 96, 160, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(QFMScore.from_pretrained(out)(images), QFMScore.from_pretrained(weights)(images))
+    assert QFMReference(out)(images, images.flip(3)).max() < 1
+    capsys.readouterr()
+    options = ("--data", world, "--weights", out, "--cells", cells, "--folds", 2, "--steps", 2, "--pictures", 1)
+    assert run(monkeypatch, "reference-check", world / "severity.csv", *options, "--workers", 0) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["identical"] == 1
+    assert found["KADID-10k"].keys() == {"kept", "left_out", "psnr", "ssim", "pairs_right"}
+    assert 0 <= found["swap"][0] <= found["swap"][1] < 1
+
+
+def test_cells_without_series_are_refused(world, tmp_path):
+    photographs = replace(open_material(world), series=None)
+    store(fresh_net(), photographs, tmp_path, 1, seed=1, workers=1)
+    with pytest.raises(DataError, match="expected cells of series with a clean picture, got none"):
+        read_pairs(fresh_net(), world, tmp_path)
+
+
+def test_a_head_replaces_another(pairs):
+    net = with_head(fresh_net(), fit_head(pairs, steps=1))
+    head = fit_head(pairs, steps=3, seed=5)
+    assert torch.equal(with_head(net, head).reference.prices, head.prices)
+
+
+def levels_of(*means, type=1):
+    return [DistortionLevel("KADID-10k", type, "blur", i, mean, mean / 5) for i, mean in enumerate(means, start=1)]
+
+
+def test_a_ladder_that_rises_where_people_fell_is_not_monotone():
+    levels = levels_of(4.5, 4.3, 2.0) + levels_of(4.0, 3.0, 2.0, type=2)
+    falling = [0.9, 0.8, 0.2, 0.8, 0.5, 0.1]
+    assert monotone(np.array([falling, falling]).T, levels) == 1
+    # The first two are too near to each other for people to tell; the second ladder rises.
+    mixed = [0.8, 0.9, 0.2, 0.8, 0.1, 0.5]
+    assert monotone(np.array([falling, mixed]).T, levels) == 3 / 4
+
+
+def test_figures_are_of_each_answer_and_of_those_that_are_there():
+    levels = levels_of(4.5, 3.5, 2.0)
+    kept = np.array([[0.9], [0.7], [0.3]])
+    found = figures(Answers(kept, kept - 0.1, np.full((3, 1), np.nan), -kept, kept), levels)
+    assert found["KADID-10k"] == {"kept": 1, "psnr": -1, "ssim": 1, "pairs_right": 1}
+    assert found["swap"] == pytest.approx([0.1, 0.1])
+
+
+def test_psnr_and_ssim_are_those_of_scikit_image():
+    from skimage.metrics import peak_signal_noise_ratio
+
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (48, 64, 3)).astype(np.uint8)
+    noisy = np.clip(pixels + rng.normal(0, 9, pixels.shape), 0, 255).astype(np.uint8)
+    assert psnr(noisy, pixels) == pytest.approx(peak_signal_noise_ratio(pixels, noisy))
+    assert psnr(pixels, pixels) == 100
+    assert ssim(pixels, pixels) == 1
+    assert 0 < ssim(noisy, pixels) < 1
+
+
+def test_what_is_looked_at_is_what_the_metric_compares(pairs):
+    net = with_head(fresh_net(), fit_head(pairs, steps=3))
+    rng = np.random.default_rng(0)
+    one, other = (rng.integers(0, 256, (300, 400, 3)).astype(np.uint8) for _ in range(2))
+    with torch.inference_mode():
+        expected = net.reference(look(net, one), look(net, other))
+    images = [torch.from_numpy(pixels).permute(2, 0, 1) for pixels in (one, other)]
+    # Division by 255 in another order.
+    torch.testing.assert_close(QFMReference(QFMScore(net))(*images), expected, atol=1e-6, rtol=0)
+
+
+def test_scales_are_those_of_the_types():
+    assert {name for name, _ in TYPES} == set(SCALES)
+    assert len(TYPES) == CLEAN

@@ -29,7 +29,7 @@ from qfm_metric import QFMScore, score_files
 from qfm_metric.compiled import CompiledScore, missing_packages
 from qfm_metric.folder.cores import allowed_workers
 from qfm_metric.folder.options import RUNTIMES
-from qfm_metric.score import Metric
+from qfm_metric.rating import Metric
 
 ROOT = Path(__file__).resolve().parent.parent
 BEFORE = "qfm-lite0-v4"  # the weights that the network's limits were set beside, in torch

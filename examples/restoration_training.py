@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from qfm_metric import GuardedScore, QFMLoss, QFMScore
-from qfm_metric.model import QFMConfig
+from qfm_metric.config import QFMConfig
 from qfm_metric.train.start import build
 
 RATIO_STEPS = 5

@@ -26,8 +26,8 @@ from starlette.requests import ClientDisconnect
 from qfm_metric import ImageError, QFMScore
 from qfm_metric.images import open_image, read_pixels
 from qfm_metric.overlay import draw_overlay
+from qfm_metric.rating import Views
 from qfm_metric.scale import band
-from qfm_metric.score import Views
 
 NAME = "the picture"  # what errors call it
 RETRY = "5"  # s, for who comes while all places are taken

@@ -21,9 +21,11 @@ from torch import Tensor, nn
 from .atomic import whole_file
 from .export import OPSET, ExportError, exportable_net, half_noise
 from .folder.options import RUNTIMES
+from .geometry import CELL
 from .images import Pixels
-from .model import CELL, QFMNet
-from .score import QFMScore, Rating, note
+from .model import QFMNet
+from .rating import Rating, note
+from .score import QFMScore
 from .torch_defaults import torch_defaults
 
 TOLERANCE = 1e-5  # of a score, between a runtime and torch
@@ -103,11 +105,11 @@ class CompiledScore:
         return self.metric.defects
 
     def look(self, pixels: Pixels) -> Tensor:
-        """Views `(1, V, 3, h, w)` of one picture, see `qfm_metric.score.Metric`."""
+        """Views `(1, V, 3, h, w)` of one picture, see `qfm_metric.rating.Metric`."""
         return self.metric.look(pixels)
 
     def rate(self, views: Sequence[Tensor], maps: bool = False, descriptors: bool = False) -> list[Rating]:
-        """Ratings of pictures that were looked at, without maps, see `qfm_metric.score.Metric`.
+        """Ratings of pictures that were looked at, without maps, see `qfm_metric.rating.Metric`.
 
         Raises:
             ValueError: maps are asked for.
@@ -130,7 +132,7 @@ class CompiledScore:
         return Rating(score, std, defects=named, note=told, descriptor=torch.tensor(shown) if descriptors else None)
 
     def show(self, views: Tensor, size: tuple[int, int]) -> Tensor:
-        """The whole picture as it was looked at, see `qfm_metric.score.Metric`."""
+        """The whole picture as it was looked at, see `qfm_metric.rating.Metric`."""
         return self.metric.show(views, size)
 
     def _largest_difference(self, shapes: Sequence[tuple[int, int]]) -> float:

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbone import EfficientNetLite
-from .model import CELL, SHORTEST_SIDE, QFMNet
+from .geometry import CELL, SHORTEST_SIDE
+from .model import QFMNet
 from .score import QFMScore
 from .torch_defaults import torch_defaults
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from .images import Pixels
 from .inputs import Images, as_images
-from .score import QFMScore, Rating, Views
+from .rating import Rating, Views
+from .score import QFMScore
 
 ROBUST = "qfm-robust-v1"
 _EPS = 1e-6  # from 0 and 1, whose log-odds are infinite
@@ -134,7 +135,7 @@ class GuardedScore(nn.Module):
         return f"{self.accurate.signature}; {self.extra_repr()}, above {self.robust.signature}"
 
     def look(self, pixels: Pixels) -> Views:
-        """What both networks look at, and the margin of a picture of this size; see `qfm_metric.score.Metric`."""
+        """What both networks look at, and the margin of a picture of this size; see `qfm_metric.rating.Metric`."""
         return self.accurate.look(pixels), self.robust.look(pixels), self._margin(pixels.shape[0], pixels.shape[1])
 
     def rate(self, views: Sequence[Views], maps: bool = False, descriptors: bool = False) -> list[Rating]:

@@ -22,11 +22,7 @@ Source: features -> seam -> transformer decoder follow QFM-IQM (arXiv 2312.06158
 the tokens, the views and the calibration are ours. Tensors in, tensors out: nothing here checks its input.
 """
 
-import math
-import operator
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -34,141 +30,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbone import build_backbone
+from .config import QFMConfig
+from .geometry import native_pieces, resize, view_size, working_size
 from .reference_head import ReferenceHead
-
-CELL = 32  # px of a view per token side; view sides are multiples of it
-SHORTEST_SIDE = 2 * CELL  # a view has at least 2 x 2 tokens
-
-
-@dataclass(frozen=True)
-class QFMConfig:
-    """Everything that determines the network's shape and its preprocessing; stored beside the weights.
-
-    Attributes:
-        backbone: One of `backbone.VARIANTS`, or a timm model name that supports `features_only`.
-        depths: Indices of the feature maps that the tokens see, shallow to deep.
-        view_pixels: Area budget of a view, in pixels.
-        native_views: Number of native-resolution views beside the whole picture, spread along its longer side: they
-            have the whole view's shape, so the cost is bounded whatever the picture's size.
-        working_pixels: Area to which larger pictures are reduced before anything is looked at; the view of detail is a
-            crop of that, where most is to be seen. 0: none, the pictures' own size.
-        mean, std: Input normalisation that the backbone was trained with, per channel.
-        dim: Token width D.
-        queries: Number of learned queries Q.
-        heads: Attention heads of the decoder.
-        context: Width of a layer through which every token also sees its view's mean cell; 0: none.
-        mixers: Layers in which tokens attend to each other before the queries do.
-        mean_tokens: Each view has a token of its mean cell, too, and a second reader takes a linear map of those alone.
-        uncertainty: Also predict how far the MOS may be from the score.
-        defects: Names of defects whose cost is predicted from the views' mean cells.
-        photograph: Also tell photographs from other pictures, by the views' mean cells.
-        reference: Also say what a picture keeps of the quality of a reference, by the differences of their cells.
-    """
-
-    backbone: str = "tf_efficientnet_lite0"
-    depths: tuple[int, ...] = (0, 1, 2, 3, 4)
-    view_pixels: int = 384 * 384
-    native_views: int = 0
-    working_pixels: int = 0
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    dim: int = 128
-    queries: int = 6
-    heads: int = 4
-    context: int = 0
-    mixers: int = 0
-    mean_tokens: bool = False
-    uncertainty: bool = False
-    defects: tuple[str, ...] = ()
-    photograph: bool = False
-    reference: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what a foreign weights file could ask for: downloads by name, absurd sizes, divisions by zero."""
-        if not isinstance(self.backbone, str) or not re.fullmatch(r"\w+(\.\w+)?", self.backbone):
-            raise ValueError(f"backbone: expected a timm model name, got {self.backbone!r}")
-        bounds = {
-            "view_pixels": (SHORTEST_SIDE**2, 2**24),
-            "native_views": (0, 64),
-            "working_pixels": (0, 2**30),
-            "dim": (1, 4096),
-            "queries": (1, 256),
-            "heads": (1, 64),
-            "context": (0, 4096),
-            "mixers": (0, 64),
-        }
-        for name, (least, largest) in bounds.items():
-            value = getattr(self, name)
-            if type(value) is not int or not least <= value <= largest:
-                raise ValueError(f"{name}: expected an integer from {least} to {largest}, got {value!r}")
-        for name in ("mean_tokens", "uncertainty", "photograph", "reference"):
-            if type(getattr(self, name)) is not bool:
-                raise ValueError(f"{name}: expected true or false, got {getattr(self, name)!r}")
-        if not isinstance(self.defects, tuple) or not all(isinstance(name, str) for name in self.defects):
-            raise ValueError(f"defects: expected names, got {self.defects!r}")
-        if (self.defects or self.photograph) and not self.mean_tokens:
-            raise ValueError("mean_tokens: expected true, since defects and photograph are told by them; got false")
-        if self.dim % self.heads:
-            raise ValueError(f"heads: expected a divisor of dim {self.dim}, got {self.heads}")
-        depths = self.depths
-        if not isinstance(depths, tuple) or not depths or any(type(i) is not int or not 0 <= i < 64 for i in depths):
-            raise ValueError(f"depths: expected indices of feature maps, got {depths!r}")
-        for name, lowest in (("mean", -math.inf), ("std", 0.0)):
-            value = getattr(self, name)
-            if not isinstance(value, tuple) or len(value) != 3 or not all(_is_finite(x) and x > lowest for x in value):
-                raise ValueError(f"{name}: expected 3 finite numbers above {lowest}, got {value!r}")
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def view_size(height: int, width: int, pixels: int) -> tuple[int, int]:
-    """Height and width at which a picture is looked at: its shape kept, its area at most about `pixels`.
-
-    A larger picture is reduced, a smaller one keeps its size; both sides are rounded to a multiple of 32. Sides are
-    held between 64 and `pixels / 64`, which upscales thumbnails below 64 px and squeezes strips thinner than about
-    1:36.
-    """
-    scale = min(1.0, math.sqrt(pixels / (height * width)))
-    longest = pixels // SHORTEST_SIDE // CELL * CELL
-    h, w = (min(max(round(side * scale / CELL) * CELL, SHORTEST_SIDE), longest) for side in (height, width))
-    # Compiled for dynamic shapes the sides are symbolic, and the network's own padding arithmetic on them takes minutes
-    # to trace. index() makes them numbers: one graph for each shape of view, whatever the pictures' sizes.
-    return operator.index(h), operator.index(w)
-
-
-def working_size(height: int, width: int, pixels: int) -> tuple[int, int]:
-    """Height and width of what is looked at: the picture's own, or reduced to an area of about `pixels` if there are.
-
-    A crop of a photograph of 12 megapixels shows blur and grain without their context, and hardly a part of it.
-    """
-    if not pixels or height * width <= pixels:
-        return height, width
-    scale = math.sqrt(pixels / (height * width))
-    return max(1, operator.index(round(height * scale))), max(1, operator.index(round(width * scale)))
-
-
-def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """`(N, 3, H, W)` to `size` (height, width)."""
-    if images.shape[-2:] == size:
-        return images
-    if images.device.type == "mps":  # where torch antialiases only since 2.7, and gives it no gradient
-        return resize(images.cpu(), size).to(images.device)
-    return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
-
-
-def native_pieces(images: Tensor, size: tuple[int, int], count: int) -> list[Tensor]:
-    """`count` crops of `size` (height, width), evenly spread along the diagonal; one: the centre.
-
-    None if the images `(N, 3, H, W)` are too small for one, or of its size themselves.
-    """
-    spare = [have - want for have, want in zip(images.shape[-2:], size, strict=True)]
-    if min(spare) < 0 or not any(spare):
-        return []
-    places = [(2 * i + 1) / (2 * count) for i in range(count)]
-    corners = [(int(spare[0] * place), int(spare[1] * place)) for place in places]
-    return [images[..., top : top + size[0], left : left + size[1]] for top, left in corners]
 
 
 def pool_cells(features: Tensor, grid: tuple[int, int]) -> Tensor:

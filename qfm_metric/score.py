@@ -1,101 +1,30 @@
 """QFMScore: checks images, holds a frozen network, returns one score per image."""
 
-import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from .assessment import Assessment
-from .atomic import whole_file
-from .card import model_card
+from .config import QFMConfig
 from .defects import Defects
+from .geometry import resize
 from .hub import load_weights
 from .images import Pixels
 from .inputs import Images, as_images
-from .model import QFMConfig, QFMNet, resize
-from .torch_defaults import NothingDrawn, no_autocast, torch_defaults
+from .model import QFMNet
+from .pretrained import build_net, save_net
+from .rating import Rating, note
+from .torch_defaults import no_autocast, torch_defaults
 from .views import preprocess_pixels, together
-from .weights import FILE, Weights, WeightsError, check_fit, read_manifest, save_weights
+from .weights import WeightsError
 
-NOT_A_PHOTOGRAPH = "not a photograph"
 _DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
 GPU_BATCH = 32  # views a forward pass; bounds the memory that many images take
-
-Views: TypeAlias = Any  # what a metric's network looks at; tensors
-
-
-class Rating(NamedTuple):
-    """What a metric says of one picture.
-
-    Attributes:
-        score: In [0, 1]; higher is better.
-        std: Expected standard deviation of people's mean opinion about it; None if it is not known.
-        quality_map: `(1, h, w)` in [0, 1]; None unless it was asked for.
-        defects: By name, the share of the quality that a defect takes, in [0, 1]; None if the metric names none.
-        note: `not a photograph` of what the network takes for none; None: nothing is to be said.
-        descriptor: `(C,)` of unit length, what the picture shows; pictures of like content have a large scalar product.
-            None unless it was asked for.
-    """
-
-    score: float
-    std: float | None = None
-    quality_map: Tensor | None = None
-    defects: Mapping[str, float] | None = None
-    note: str | None = None
-    descriptor: Tensor | None = None
-
-
-def note(photograph: float) -> str | None:
-    """The note of a picture with this logit of being a photograph."""
-    return None if photograph > 0 else NOT_A_PHOTOGRAPH
-
-
-def common_note(ratings: Sequence[Rating]) -> str | None:
-    """The note of a picture whose parts were rated: theirs, if all have the same. A part may be of sky alone."""
-    notes = {rating.note for rating in ratings}
-    return notes.pop() if len(notes) == 1 else None
-
-
-@runtime_checkable
-class Metric(Protocol):
-    """What folders are scored with: pictures are looked at one by one, in any thread, and rated some at a time.
-
-    Attributes:
-        signature: What to state beside published scores.
-        weights_sha256: Of the weights; runs with different ones do not share a file of rows.
-        device: Where ratings are computed.
-        defects: Names of the defects that ratings tell of; none if it tells of none.
-        runtime: What computes them: "torch", or another that gives no maps and computes in float32.
-    """
-
-    runtime: str
-
-    @property
-    def signature(self) -> str: ...
-    @property
-    def weights_sha256(self) -> str: ...
-    @property
-    def device(self) -> torch.device: ...
-    @property
-    def defects(self) -> tuple[str, ...]: ...
-
-    def look(self, pixels: Pixels) -> Views:
-        """What the network looks at, of one picture as `images.read_pixels` gives it; little memory beside `pixels`."""
-        ...
-
-    def rate(self, views: Sequence[Views], maps: bool = False, descriptors: bool = False) -> list[Rating]:
-        """Rate pictures that were looked at, in their order; with `maps` and `descriptors` these, too."""
-        ...
-
-    def show(self, views: Views, size: tuple[int, int]) -> Tensor:
-        """The whole picture as it was looked at, `(3, h, w)` in [0, 1], in the shape of `size` (height, width)."""
-        ...
 
 
 class QFMScore(nn.Module):
@@ -144,7 +73,7 @@ class QFMScore(nn.Module):
             net = weights
         else:
             found = load_weights(weights, local_files_only=True)
-            net = _build(found)
+            net = build_net(found)
             self.weights_id, self.weights_sha256 = found.id, found.sha256
         # Depthwise convolutions on the CPU are faster so; scores move by less than 1e-6.
         self.net = net.to(memory_format=torch.channels_last).requires_grad_(False)
@@ -178,7 +107,7 @@ class QFMScore(nn.Module):
         weights = load_weights(
             source, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
-        metric = cls(_build(weights))
+        metric = cls(build_net(weights))
         metric.weights_id, metric.weights_sha256 = weights.id, weights.sha256
         return metric
 
@@ -192,22 +121,7 @@ class QFMScore(nn.Module):
         Raises:
             WeightsError: the folder cannot be written.
         """
-        folder, config, tensors = Path(folder), asdict(self.net.config), self.net.state_dict()
-        floats = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
-        exact = all(torch.equal(tensor.half().to(tensor.dtype), tensor) for tensor in floats)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            sha256 = save_weights(folder / FILE, config, tensors, torch.float16 if exact else torch.float32)
-            with whole_file(folder / "config.json") as file:
-                file.write(json.dumps(config, indent=2, sort_keys=True) + "\n")
-            if not (folder / "README.md").exists():  # may be somebody's own
-                # The written bytes decide: a network that was changed since it was loaded inherits no figures.
-                entries = read_manifest()["weights"].items()
-                released = next((item for item in entries if item[1]["sha256"] == sha256), (folder.name, None))
-                with whole_file(folder / "README.md") as file:
-                    file.write(model_card(*released))
-        except OSError as error:
-            raise WeightsError(f"{folder}: cannot write ({error.strerror}); free space, or choose another") from error
+        save_net(self.net, Path(folder))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Refuse other values under a released id; a checkpoint from before an upgrade would bring them."""
@@ -475,24 +389,3 @@ def _crops(config: QFMConfig) -> str:
 
 def _in_order(found: dict[int, Tensor]) -> Tensor:
     return torch.stack([found[i] for i in range(len(found))])
-
-
-@torch_defaults()
-def _build(weights: Weights) -> QFMNet:
-    """A network with these weights; every tensor that is missing, unexpected or of another shape is named at once."""
-    try:
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in weights.config.items()}
-        config = QFMConfig(**values)
-        with torch.device("meta"), NothingDrawn():  # takes no memory, whatever backbone a foreign file names
-            wanted = QFMNet(config).state_dict()
-        check_fit(weights, {name: tensor for name, tensor in wanted.items() if tensor.is_floating_point()})
-        with torch.random.fork_rng(devices=[]), NothingDrawn():  # foreign backbones may draw in other ways
-            net = QFMNet(config)
-    except WeightsError:
-        raise
-    except Exception as error:  # timm raises what it likes for names and depths that it does not have
-        raise WeightsError(
-            f"weights {weights.id!r}: the config in the header cannot be built: {error}; export them again"
-        ) from error
-    net.load_state_dict(weights.tensors, strict=False)  # left out are BatchNorm's step counters, see save_weights
-    return net

@@ -4,17 +4,21 @@ A picture is never whole in memory as floating point: one of 100 MP would take 1
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from .geometry import resize, working_size
 from .images import Pixels, to_unit
-from .model import QFMNet, resize, working_size
+
+if TYPE_CHECKING:
+    from .model import QFMNet
 
 SMALL = 2**20  # pixels that pass at once; also about what a strip has
 
 
-def preprocess_pixels(net: QFMNet, pixels: Pixels) -> Tensor:
+def preprocess_pixels(net: "QFMNet", pixels: Pixels) -> Tensor:
     """`net.distinct_views` of what `read_pixels` gave, `(1, V, 3, h, w)`; on the CPU the same to the last bit.
 
     The antialiased resize is separable, width first: strips of rows are made narrow one after another, and what is
@@ -53,6 +57,6 @@ def _joined(group: list[tuple[int, Tensor]]) -> tuple[Sequence[int], Tensor]:
     return places, torch.cat(views)
 
 
-def _to_images(net: QFMNet, pixels: Pixels) -> Tensor:
+def _to_images(net: "QFMNet", pixels: Pixels) -> Tensor:
     """As `QFMScore` hands images to `net`: white behind transparency may exceed 1 by rounding."""
     return to_unit(pixels)[None].to(net.mean.device, net.mean.dtype).clamp_(0, 1)

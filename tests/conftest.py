@@ -17,8 +17,9 @@ from helpers.published import TINY, promise, publish_tiny
 from helpers.small import make_small_metric
 
 from qfm_metric import QFMScore, load_image, weights
+from qfm_metric.config import QFMConfig
 from qfm_metric.export import export_onnx
-from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.model import QFMNet
 from qfm_metric.weights import read_manifest, save_weights
 
 # The real Hub client reads these when it is imported: no test reaches the real Hub, nor the cache and the token of

@@ -9,8 +9,9 @@ from scipy.stats import t
 
 from qfm_metric import ImageError, QFMScore, WeightsError
 from qfm_metric.assessment import Assessment, half_width
+from qfm_metric.config import QFMConfig
 from qfm_metric.defects import ADJECTIVES, DEFECTS, Defects
-from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.model import QFMNet
 from qfm_metric.scale import QUANTILES, percentile
 
 

@@ -13,9 +13,10 @@ from helpers.torch_state import unusual_torch
 
 from qfm_metric import QFMScore, cli, compiled, score_files
 from qfm_metric.compiled import PACKAGES, CompiledScore, cache_folder, onnx_graph
+from qfm_metric.config import QFMConfig
 from qfm_metric.export import ExportError
 from qfm_metric.folder.options import RUNTIMES
-from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.model import QFMNet
 from qfm_metric.weights import save_weights
 
 CONFIG = {"backbone": "test_efficientnet", "native_views": 1, "view_pixels": 20480, "dim": 16, "queries": 2, "heads": 2}

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from qfm_metric import QFMScore, WeightsError
+from qfm_metric.config import QFMConfig
 from qfm_metric.hub import load_weights
-from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.model import QFMNet
 from qfm_metric.weights import CONFIG_KEY, check_fit, save_weights
 
 TINY = {"backbone": "mobilenetv3_small_050", "dim": 32, "heads": 2}

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch._dynamo.utils import counters
 
 from qfm_metric import QFMLoss
-from qfm_metric.model import view_size
+from qfm_metric.geometry import view_size
 
 
 def checker(side):

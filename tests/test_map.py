@@ -7,7 +7,8 @@ from helpers.published import TINY
 from PIL import Image
 
 from qfm_metric import QFMScore, load_image
-from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.config import QFMConfig
+from qfm_metric.model import QFMNet
 from qfm_metric.overlay import LONGEST_SIDE, draw_overlay, save_overlay
 from qfm_metric.train.distortions.simple import degrade
 

@@ -9,16 +9,9 @@ import torch.nn.functional as F
 from helpers.published import TINY
 
 from qfm_metric import QFMScore
-from qfm_metric.model import (
-    Calibration,
-    QFMConfig,
-    QFMNet,
-    Standardize,
-    native_pieces,
-    pool_cells,
-    semantic_descriptor,
-    view_size,
-)
+from qfm_metric.config import QFMConfig
+from qfm_metric.geometry import native_pieces, view_size
+from qfm_metric.model import Calibration, QFMNet, Standardize, pool_cells, semantic_descriptor
 from qfm_metric.weights import save_weights
 
 BUDGET = 384 * 384

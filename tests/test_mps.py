@@ -13,8 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from qfm_metric import QFMLoss
+from qfm_metric.geometry import resize
 from qfm_metric.loss import look_through_windows
-from qfm_metric.model import resize
 from qfm_metric.torch_defaults import no_autocast
 
 MPS = torch.device("mps", 0)

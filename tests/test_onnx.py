@@ -15,8 +15,10 @@ from helpers.torch_state import unusual_torch
 
 import qfm_metric
 from qfm_metric import QFMScore, cli, load_image
+from qfm_metric.config import QFMConfig
 from qfm_metric.export import ExportableScore, ExportError, export_onnx, export_pt2
-from qfm_metric.model import QFMConfig, QFMNet, view_size
+from qfm_metric.geometry import view_size
+from qfm_metric.model import QFMNet
 from qfm_metric.weights import save_weights
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "export.md"

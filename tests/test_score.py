@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from qfm_metric import ImageError, QFMScore, load_image
+from qfm_metric.config import QFMConfig
 from qfm_metric.guard import ROBUST
-from qfm_metric.model import QFMConfig, QFMNet, semantic_descriptor
+from qfm_metric.model import QFMNet, semantic_descriptor
 from qfm_metric.weights import read_manifest
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]

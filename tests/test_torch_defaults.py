@@ -7,7 +7,8 @@ import torch
 from helpers.torch_state import STATES, default_dtype, unusual_torch
 
 from qfm_metric import GuardedScore, QFMLoss, QFMScore
-from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.config import QFMConfig
+from qfm_metric.model import QFMNet
 from qfm_metric.torch_defaults import NothingDrawn, torch_defaults
 
 

@@ -20,7 +20,8 @@ from ..folder.options import check_options, check_projection
 from ..folder.row import Row, arrow_schema, columns_with
 from ..folder.stream import check_metric, score_files
 from ..folder.uris import read_image
-from ..score import GPU_BATCH, Metric, QFMScore
+from ..rating import Metric
+from ..score import GPU_BATCH, QFMScore
 
 READERS = 8  # files that a worker reads at the same time: an object store answers slowly, but many at once
 CAREFUL = 64  # batches after a worker was replaced in which a picture that kills its reader is looked for

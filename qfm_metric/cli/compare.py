@@ -29,7 +29,8 @@ from .targets import check_target, is_comparison, is_page, output_file
 
 if TYPE_CHECKING:
     from ..compare import Comparison
-    from ..score import Metric, QFMScore
+    from ..rating import Metric
+    from ..score import QFMScore
     from .references import References
 
 NAMES = 5  # listed of those that were left out

@@ -15,7 +15,7 @@ from ..folder.row import COLUMNS, DECIMALS, Row
 from ..html.document import shown
 from ..html.films import FilmPage, Strip
 from ..images import Pixels
-from ..score import Metric
+from ..rating import Metric
 from ..video import VideoError, VideoScore, score_frames
 from ..video.frames import Frames
 from .metric import check_device, load_metric

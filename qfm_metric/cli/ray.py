@@ -21,7 +21,7 @@ from ..folder.uris import is_uri, list_images
 from .paths import Scan
 
 if TYPE_CHECKING:
-    from ..score import Metric
+    from ..rating import Metric
 
 TABLE = ".parquet"
 BLOCK = 8  # batches that a worker takes on at a time, and does again if it is lost

@@ -19,7 +19,8 @@ from ..folder.options import RUNTIMES
 from ..folder.row import Row, columns_with
 from ..folder.stream import score_files
 from ..html.scores import ReportWriter
-from ..score import Metric, QFMScore
+from ..rating import Metric
+from ..score import QFMScore
 from . import ray, xmp
 from .metric import check_device, load_metric
 from .output import counted, format_of, grouped, ranked, required, write_rows

@@ -23,7 +23,7 @@ from .progress import Progress
 from .targets import check_target, is_table, output_file
 
 if TYPE_CHECKING:
-    from ..score import Metric
+    from ..rating import Metric
 
 GROWING = {name: form for name, form in FORMATS.items() if form.resumable and not form.convert}
 

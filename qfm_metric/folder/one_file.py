@@ -17,7 +17,8 @@ from ..images import ImageError, Pixels, file_bytes, is_blank, naming, open_imag
 from ..overlay import draw_overlay, save_overlay
 from ..panorama.gpano import projection_of
 from ..panorama.score import around, rate_around
-from ..score import GPU_BATCH, Metric, Rating, Views, common_note
+from ..rating import Metric, Rating, Views, common_note
+from ..score import GPU_BATCH
 from ..torch_defaults import no_autocast
 from .row import FACT_COLUMNS, Moment, Row, Value
 from .tiles import split_tiles

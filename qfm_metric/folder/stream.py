@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from ..score import Metric, QFMScore
+from ..rating import Metric
+from ..score import QFMScore
 from .one_file import EncodedImage, OneFile, Source
 from .options import BATCH_SIZE, DTYPES, ROOM, check_options, check_projection, check_runtime
 from .pool import in_processes, on_gpu
@@ -41,7 +42,7 @@ def score_files(
         paths: Files, or `EncodedImage` for those in memory; may be an iterator without end. A folder among them is not
             looked into. One path alone is a file, or a folder, which stands for the pictures in it (`score_folder`).
         metric: Scores, on the device where it is: a `QFMScore`, a `GuardedScore`, a `CompiledScore` (another
-            runtime, on the CPU), or anything with the methods of `qfm_metric.score.Metric`. Default: `QFMScore()`.
+            runtime, on the CPU), or anything with the methods of `qfm_metric.rating.Metric`. Default: `QFMScore()`.
         workers: 1: everything happens in this process. More, on the CPU: so many processes, each of which takes some
             seconds to start and some 550 MB; the calling script needs `if __name__ == "__main__":`, and the metric has
             to be picklable. More, on a GPU: so many threads that decode.
@@ -142,7 +143,7 @@ def check_metric(metric: Metric, dtype: torch.dtype, tile: int | None = None, ma
     """
     if not isinstance(metric, Metric):
         raise TypeError(
-            f"metric: expected a QFMScore or another metric with the methods of qfm_metric.score.Metric, got "
+            f"metric: expected a QFMScore or another metric with the methods of qfm_metric.rating.Metric, got "
             f"{type(metric).__name__}; score images from load_image with it"
         )
     dtypes = [getattr(torch, name) for name in DTYPES]

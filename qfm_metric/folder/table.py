@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..images import ImageError
-from ..score import Metric
+from ..rating import Metric
 from .one_file import EncodedImage
 from .row import Row
 from .stream import score_files

@@ -14,7 +14,8 @@ from torch import Tensor
 from ..decoding.errors import ImageError
 from ..images import Pixels, check_array, naming, open_image, read_pixels
 from ..inputs import Picture, as_batch, check_range
-from ..score import Metric, QFMScore, Views, common_note
+from ..rating import Metric, Views, common_note
+from ..score import QFMScore
 from .gpano import place, projection_of
 from .sphere import SIDE, Placement, Sphere, middles
 from .viewports import Viewport, entropy_viewports, first_yaw, fixed_viewports, held_viewports

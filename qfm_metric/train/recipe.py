@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from ..model import QFMConfig, QFMNet
+from ..config import QFMConfig
+from ..model import QFMNet
 from .datasets.table import DataError
 from .loop import LoopConfig
 from .material import MaterialConfig

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..images import Pixels
-from ..score import Metric
+from ..rating import Metric
 
 Scores = NDArray[np.floating[Any]]
 Make = Callable[[int], Pixels]  # number to `(H, W, 3)` uint8, or what else `read_pixels` gives

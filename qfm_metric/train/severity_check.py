@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from ..score import Metric, QFMScore
+from ..rating import Metric
+from ..score import QFMScore
 from .agreement import Scores, srcc
 from .datasets.table import DataError, Decoded
 from .distortions import DATA_SETS, distort

@@ -8,8 +8,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..backbone import VARIANTS, build_backbone
+from ..config import QFMConfig
 from ..hub import load_weights
-from ..model import QFMConfig, QFMNet
+from ..model import QFMNet
 from ..score import QFMScore
 from ..weights import check_fit, read_manifest
 from .batchnorm import fold, fold_backbone

@@ -15,7 +15,8 @@ from PIL import Image
 from scipy.stats import rankdata
 
 from ..images import Pixels, open_image, read_pixels
-from ..score import Metric, QFMScore
+from ..rating import Metric
+from ..score import QFMScore
 from .agreement import plcc, srcc
 from .datasets.table import DataError, Decoded, csv_records, read_table
 from .evaluate import figures_to_choose_by

@@ -9,7 +9,8 @@ import torch
 
 from ..folder.row import Row
 from ..images import Pixels, naming
-from ..score import Metric, QFMScore
+from ..rating import Metric
+from ..score import QFMScore
 from .frames import Frames
 from .frames import VideoError as VideoError
 

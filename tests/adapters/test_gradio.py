@@ -21,7 +21,8 @@ from PIL import Image, ImageChops
 from playwright.sync_api import expect, sync_playwright
 
 from qfm_metric import QFMScore, load_image
-from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.config import QFMConfig
+from qfm_metric.model import QFMNet
 from qfm_metric.overlay import draw_overlay
 from qfm_metric.scale import band
 from qfm_metric.weights import save_weights

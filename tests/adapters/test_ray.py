@@ -19,10 +19,11 @@ from PIL import Image
 from qfm_metric import QFMScore, file_facts, load_image, score_files
 from qfm_metric.adapters.ray import ImageScorer, score_dataset
 from qfm_metric.cli import main
+from qfm_metric.config import QFMConfig
 from qfm_metric.folder.one_file import facts_columns
 from qfm_metric.folder.row import COLUMNS, FACT_COLUMNS
 from qfm_metric.folder.uris import list_images
-from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.model import QFMNet
 from qfm_metric.weights import save_weights
 
 # Ray's own settings read those that it deprecates.

@@ -12,9 +12,10 @@ from helpers.published import TINY
 
 from qfm_metric import QFMScore, score_files
 from qfm_metric.cli import main
+from qfm_metric.config import QFMConfig
 from qfm_metric.defects import NAMES
 from qfm_metric.folder.row import DEFECT_COLUMNS, columns_with
-from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.model import QFMNet
 from qfm_metric.weights import save_weights
 
 

@@ -25,11 +25,12 @@ from qfm_metric import (
     score_files,
     score_folder,
 )
+from qfm_metric.config import QFMConfig
 from qfm_metric.folder.one_file import OneFile
 from qfm_metric.folder.pool import on_gpu
 from qfm_metric.folder.row import COLUMNS, Row
 from qfm_metric.folder.tiles import split_tiles
-from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.model import QFMNet
 from qfm_metric.views import SMALL
 
 SIZES = [(64, 64), (96, 128), (128, 96), (200, 150), (64, 300), (97, 61), (1300, 900)]

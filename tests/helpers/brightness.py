@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from qfm_metric.score import Rating
+from qfm_metric.rating import Rating
 
 
 class Brightness:

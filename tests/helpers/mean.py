@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from qfm_metric.images import to_unit
-from qfm_metric.score import Rating
+from qfm_metric.rating import Rating
 
 FATAL = 13  # pixels of width
 SIDE = 64  # px: a picture is shown no larger

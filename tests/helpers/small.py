@@ -6,7 +6,8 @@ from typing import Any
 import torch
 
 from qfm_metric import QFMScore
-from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.config import QFMConfig
+from qfm_metric.model import QFMNet
 
 SMALL = QFMConfig(
     backbone="test_efficientnet", view_pixels=64 * 64, native_views=1, dim=16, queries=2, heads=2, mean=(0.4, 0.5, 0.6)

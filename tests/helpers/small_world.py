@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from qfm_metric.config import QFMConfig
 from qfm_metric.defects import NAMES
-from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.model import QFMNet
 from qfm_metric.train import loop
 from qfm_metric.train.datasets.table import Decoded, Row, write_table
 from qfm_metric.train.material import Material, MaterialConfig, ladders

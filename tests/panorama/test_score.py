@@ -13,7 +13,7 @@ from qfm_metric import GuardedScore, ImageError, score_360
 from qfm_metric.compiled import PACKAGES, TOLERANCE, CompiledScore
 from qfm_metric.folder.options import RUNTIMES
 from qfm_metric.panorama.sphere import Placement, Sphere
-from qfm_metric.score import NOT_A_PHOTOGRAPH
+from qfm_metric.rating import NOT_A_PHOTOGRAPH
 
 
 @pytest.fixture(scope="module")

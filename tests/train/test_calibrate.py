@@ -10,7 +10,8 @@ import torch
 
 from qfm_metric import QFMScore
 from qfm_metric.assessment import half_width
-from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.config import QFMConfig
+from qfm_metric.model import QFMNet
 from qfm_metric.train import cli
 from qfm_metric.train.calibrate import calibrate, calibrate_std, write_weights
 from qfm_metric.train.datasets.table import Row, read_table, write_table

@@ -10,7 +10,7 @@ from helpers.small_world import CONFIG, fresh_net
 from PIL import Image
 
 from qfm_metric import QFMScore, score_files
-from qfm_metric.model import QFMConfig
+from qfm_metric.config import QFMConfig
 from qfm_metric.train import cli
 from qfm_metric.train.calibrate import write_weights
 from qfm_metric.train.photograph import NOTED_SHARE, check, fit, threshold, vary

@@ -14,7 +14,8 @@ from huggingface_hub import ModelCard
 
 from qfm_metric import QFMScore
 from qfm_metric.card import model_card
-from qfm_metric.model import QFMConfig, QFMNet
+from qfm_metric.config import QFMConfig
+from qfm_metric.model import QFMNet
 from qfm_metric.train import cli, evaluate, release
 from qfm_metric.train.datasets.table import Row
 from qfm_metric.weights import FILE, read_manifest, save_weights
@@ -211,7 +212,7 @@ def test_card_of_unreleased_weights_claims_nothing(manifest, tmp_path, file, mon
     for word in ("license", "datasets", "model-index", "Figures"):
         assert word not in text
     metric = QFMScore.from_pretrained(file)
-    monkeypatch.setattr("qfm_metric.score.read_manifest", lambda: json.loads(manifest.read_text()))
+    monkeypatch.setattr("qfm_metric.pretrained.read_manifest", lambda: json.loads(manifest.read_text()))
     metric.save_pretrained(tmp_path / "released")
     assert (tmp_path / "released" / "README.md").read_text() == model_card("tiny", entry_of(manifest))
     metric.net.head[1].bias.add_(1)

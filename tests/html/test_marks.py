@@ -197,7 +197,7 @@ def test_the_paths_of_what_is_shown_are_saved_and_copied(visit, tmp_path):
     assert name == "paths.txt"
     assert path.read_bytes() == b"shoot/c.png\nshoot/b.png\nshoot/a.png\n"
     page.locator("#copy").click()
-    page.wait_for_function("document.querySelector('.said').innerText === 'Copied: 3'")
+    page.wait_for_function("text => document.querySelector('.said').innerText === text", arg="Copied: 3")
     assert page.evaluate("navigator.clipboard.readText()") == "shoot/c.png\nshoot/b.png\nshoot/a.png\n"
 
 
@@ -205,7 +205,7 @@ def test_a_browser_that_does_not_copy_says_so(visit, report):
     page = visit(report)
     page.evaluate("() => { navigator.clipboard.writeText = async () => { throw new Error('not allowed') } }")
     page.locator("#copy").click()
-    page.wait_for_function("document.querySelector('.said').innerText.includes('Save paths')")
+    page.wait_for_function("text => document.querySelector('.said').innerText.includes(text)", arg="Save paths")
 
 
 def test_paths_of_a_pair_are_in_one_line(visit, sides, compared):

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
+from .scale import MAP_COLOURS
+
 if TYPE_CHECKING:  # torch is slow to import; pages that show maps do without
     from torch import Tensor
 
@@ -19,20 +21,6 @@ LONGEST_SIDE = 1024  # px of an overlay: a map has some 10 x 10 cells, more pixe
 OPACITY = 0.5
 VALUES = "qfm_metric quality map"  # a PNG's text of this name is the cells' values, as JSON
 LONGEST_NAME = 200  # bytes of a picture's name; file systems allow 255, with what is added
-# Quality 0, 1/8 ... 1 as in viridis (matplotlib, CC0): ordered by lightness, so that it can be read without colour.
-COLOURS = np.array(
-    [
-        (68, 1, 84),
-        (71, 44, 122),
-        (59, 81, 139),
-        (44, 113, 142),
-        (33, 144, 141),
-        (39, 173, 129),
-        (92, 200, 99),
-        (170, 220, 50),
-        (253, 231, 37),
-    ]
-)
 
 
 def draw_overlay(image: "Tensor", quality_map: "Tensor", score: float | None = None) -> Image.Image:
@@ -161,8 +149,9 @@ def _reduce(image: "Tensor") -> "Tensor":
 
 def _colour(quality: NDArray[np.float32]) -> NDArray[np.float64]:
     """`(h, w)` in [0, 1] to `(h, w, 3)` in 0..255."""
-    places = np.linspace(0, 1, len(COLOURS))
-    return np.stack([np.interp(quality, places, channel) for channel in COLOURS.T], axis=-1)
+    colours = np.array(MAP_COLOURS)
+    places = np.linspace(0, 1, len(colours))
+    return np.stack([np.interp(quality, places, channel) for channel in colours.T], axis=-1)
 
 
 def _with_legend(picture: Image.Image, score: float | None) -> Image.Image:

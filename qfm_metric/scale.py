@@ -1,4 +1,4 @@
-"""What a score means: a word for it, and where it stands among the photographs that people rated.
+"""What a score means: a word for it, a colour, and where it stands among the photographs that people rated.
 
 The words are the five of absolute category rating (ACR), an equal fifth of [0, 1] each.
 
@@ -17,6 +17,14 @@ BANDS: tuple[tuple[str, float], ...] = (
     ("excellent", 1.0),
 )
 """Word and upper end of each band, from the worst. A band begins where the one before ends, and has its beginning."""
+
+# fmt: off
+MAP_COLOURS: tuple[tuple[int, int, int], ...] = (
+    (68, 1, 84), (71, 44, 122), (59, 81, 139), (44, 113, 142), (33, 144, 141), (39, 173, 129), (92, 200, 99),
+    (170, 220, 50), (253, 231, 37),
+)
+# fmt: on
+"""RGB of local quality 0, 1/8 ... 1, as in viridis (matplotlib, CC0): ordered by lightness, readable without colour."""
 
 
 # MOS of the 10,000 photographs of BIQ2021's training part, in steps of 1 %; printed by benchmarks/mos_quantiles.py.

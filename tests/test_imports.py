@@ -65,12 +65,13 @@ MAY_IMPORT = {
     "hub": ({"weights"}, set()),
     "weights": ({"atomic"}, {"torch_defaults"}),
     "images": ({"decoding"}, set()),
+    "overlay": ({"scale"}, set()),
     "assessment": ({"defects", "scale"}, set()),
 }
 MAY_IMPORT |= dict.fromkeys(
     (
-        *("atomic", "backbone", "card", "compare", "decoding", "defects", "geometry", "overlay"),
-        *("reference_head", "requirements", "scale", "torch_defaults", "xmp_packet"),
+        *("atomic", "backbone", "card", "compare", "decoding", "defects", "geometry", "reference_head"),
+        *("requirements", "scale", "torch_defaults", "xmp_packet"),
     ),
     (set(), set()),
 )

@@ -18,6 +18,7 @@ from PIL import Image
 
 import qfm_metric
 from qfm_metric import load_image
+from qfm_metric.html.document import SCRIPTS
 from qfm_metric.weights import read_manifest
 
 ROOT = Path(__file__).parent.parent
@@ -153,7 +154,8 @@ def test_wheel_is_the_package_and_nothing_else(tree, built):
     about = {f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")}
     assert files_of(wheel) == package | about | {"qfm_metric/weights_manifest.json"}
     weights = {f"qfm_metric/_weights/{entry['file']}" for entry in read_manifest()["weights"].values() if entry["file"]}
-    page = {f"qfm_metric/html/page.{suffix}" for suffix in ("html", "css", "js")}
+    assets = ("page.html", "page.css", *(f"{script}.js" for script in SCRIPTS))
+    page = {f"qfm_metric/html/page/{asset}" for asset in assets}
     assert files_of(wheel) >= weights | page | {"qfm_metric/py.typed", "qfm_metric/cli/__init__.py"}
     assert "qfm_metric/train/__init__.py" in files_of(wheel)
     assert wheel.name.endswith("-py3-none-any.whl")

@@ -20,20 +20,22 @@ from urllib.parse import quote
 from ..defects import ADDED, NAMES
 from ..folder.formats import printable
 from ..folder.row import Row
-from ..scale import BANDS, band
+from ..scale import BANDS, MAP_COLOURS, band
 
 BINS = 40  # of a histogram; whole numbers of them fit into a band
+SCRIPTS = ("data", "cards", "grid", "filter", "histogram", "marks", "lists", "view", "start")  # one after the other
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a card: its row and what is shown of it; `label` tells two apart."""
+    """A picture of a card: its row and what is shown of it; `label` tells two apart, and `file` is what is linked."""
 
     row: Row
     label: str = ""
     thumbnail: bytes | None = None  # JPEG
     large: bytes | None = None  # JPEG
     map: bytes | None = None  # PNG
+    file: str = ""  # default: the row's path
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,8 @@ def write_page(file: IO[str], head: Head, cards: Iterable[Card], folder: str) ->
         head: What stands around the cards.
         cards: In the order in which the page shows them first.
     """
-    style, script = _asset("page.css"), _asset("page.js")
-    content = asdict(head)
+    style, script = _asset("page.css"), _script()
+    content = asdict(head) | {"map_colours": MAP_COLOURS}
     del content["summary"], content["footer"]
     parts = {
         "title": html.escape(shown(head.title)),
@@ -161,7 +163,8 @@ def _card(card: Card, folder: str) -> dict[str, Any]:
 
 def _picture(picture: Picture, folder: str) -> dict[str, Any]:
     row = picture.row
-    content: dict[str, Any] = {"score": row.score, "label": picture.label, "href": _href(row.path, folder)}
+    content: dict[str, Any] = {"score": row.score, "label": picture.label, "path": shown(row.path)}
+    content["href"] = _href(picture.file or row.path, folder)
     content |= {name: getattr(row, name) for name in ("std", "width", "height", "note")}
     if row.score is not None:
         content["band"] = band(row.score)
@@ -190,7 +193,12 @@ def _json(content: Any) -> str:
 
 
 def _asset(name: str) -> str:
-    return (files(__package__) / name).read_text(encoding="utf-8")
+    return (files(__package__) / "page" / name).read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    """The scripts in one block, which keeps their names from those of the browser."""
+    return '"use strict";\n{\n' + "\n".join(_asset(f"{name}.js") for name in SCRIPTS) + "}\n"
 
 
 def _hash(text: str) -> str:

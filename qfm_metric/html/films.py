@@ -3,7 +3,7 @@
 import html
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..atomic import whole_file
@@ -51,7 +51,7 @@ class FilmPage:
         """Take a frame: `(H, W, 3)` uint8."""
         self.total += 1
         if len(self._cards) < LIMIT and row.score is not None:
-            picture = Picture(replace(row, path=path), "", encode_thumbnail(pixels, **SMALL))
+            picture = Picture(row, "", encode_thumbnail(pixels, **SMALL), file=path)
             self._cards.append(Card(row.path, row.score, band_index(row.score), [picture]))
 
     def write(self, path: str | os.PathLike[str], *, title: str, signature: str = "") -> None:

@@ -27,7 +27,7 @@ from .document import (
 )
 from .thumbnails import LARGE, SMALL, thumbnail_if_readable
 
-LIMIT = 10_000  # cards of a page
+LIMIT = 20_000  # cards of a page
 LARGE_LIMIT = 100  # the worst ones have a large picture
 SORTS = [("worst first", "order"), ("best first", "falling"), ("name", "name"), ("largest picture first", "pixels")]
 ERROR = len(BANDS)  # the group behind the bands

@@ -52,6 +52,7 @@ def test_a_page_with_a_strip_in_time():
     ]
     assert all("thumbnail" in card["pictures"][0] for card in cards)
     assert cards[0]["pictures"][0]["href"] == "clip.mkv"
+    assert cards[0]["pictures"][0]["path"] == "clip.mkv#t=0.000"
     assert text.count('<svg viewBox="0 0 1 10"') == 2
     assert text.count("<rect") >= 4
     assert head["total"] == 4

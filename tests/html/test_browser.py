@@ -1,108 +1,25 @@
 """The pages in a real browser: what is shown, what the keyboard does, and that nothing is loaded."""
 
-import shutil
-
-import numpy as np
 import pytest
-import torch
+from helpers.browsing import (
+    columns,
+    contrast,
+    focused,
+    groups,
+    luminance,
+    names,
+    scores,
+    status,
+    wait_for_focus,
+    wait_for_status,
+)
 from helpers.pages import encoded
 
-from qfm_metric.compare import compare_scores
 from qfm_metric.folder.row import Row
-from qfm_metric.html.comparison import write_comparison
 from qfm_metric.html.scores import ReportWriter
-from qfm_metric.overlay import draw_overlay, save_overlay
+from qfm_metric.scale import MAP_COLOURS
 
 pytestmark = pytest.mark.browser
-HOSTILE = "<script>document.title = 'gone'</script><img src=x onerror=\"document.title = 'gone'\">.png"
-SIZE = {"width": 1000, "height": 800}
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("no Chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(chromium):
-    """Opens a page file; afterwards: no error in it, and no request but for the file itself."""
-    trouble, requests, contexts = [], [], []
-
-    def visit(path, **options):
-        contexts.append(chromium.new_context(viewport=SIZE, **options))
-        contexts[-1].set_default_timeout(120_000)  # a busy machine
-        page = contexts[-1].new_page()
-        # Chromium chats, too: that a dialog was opened while something had the focus.
-        page.on("console", lambda message: message.type in ("error", "warning") and trouble.append(message.text))
-        page.on("pageerror", lambda error: trouble.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(path.as_uri())
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert trouble == []
-    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
-    assert len([url for url in requests if url.startswith("file:")]) == len(contexts)
-
-
-def rows(count, overlay):
-    """Scores from 0 to 1 in an order that is neither of the sorted ones; every 50th has a map."""
-    for i in range(count):
-        score = (i * 7919 % count) / max(1, count - 1)
-        yield Row(f"p{i}.jpg", score, None, 10 + i, 10, extra={} if i % 50 else {"map": str(overlay)})
-
-
-def write(path, count, *more):
-    overlay = save_overlay(draw_overlay(torch.rand(3, 6, 8), torch.rand(1, 3, 4)), "x.png", path.parent)
-    with ReportWriter(path, title="Fifty", signature="qfm_metric 9.9") as report:
-        for row in (*rows(count, overlay), *more):
-            report.add(row, encoded("JPEG"))
-    return path
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    """53 pictures: 50 with scores 0, 1/49 ... 1, two errors, one with a hostile name."""
-    errors = [Row(f"e{i}.jpg", error="expected a whole picture") for i in range(2)]
-    hostile = Row(HOSTILE, 0.5, 0.125, note="a <note>")
-    return write(tmp_path_factory.mktemp("report") / "report.html", 50, *errors, hostile)
-
-
-def scores(page):
-    """Of all cards: `text_content`, because `inner_text` is empty where the browser has not yet drawn a card."""
-    return [float(text) for text in page.locator(".card .foot b").all_text_contents()]
-
-
-def groups(page):
-    return [text.strip() for text in page.locator("#groups label").all_text_contents()]
-
-
-def status(page):
-    return page.locator("#status").inner_text()
-
-
-def focused(page):
-    return page.evaluate("document.activeElement.title || document.activeElement.id")
-
-
-def wait_for_status(page, text):
-    """After what the browser does in a later task: a form's reset."""
-    page.wait_for_function("text => document.getElementById('status').innerText === text", arg=text)
-
-
-def wait_for_focus(page, name):
-    """After what the browser does in a later task: a dialog's end."""
-    page.wait_for_function("name => document.activeElement.title === name", arg=name)
 
 
 def test_report_opens_worst_first(visit, report):
@@ -111,7 +28,7 @@ def test_report_opens_worst_first(visit, report):
     assert scores(page) == sorted(scores(page))
     assert len(scores(page)) == 51
     assert status(page) == "53 of 53 shown"
-    assert page.locator(".card .name").last.text_content() == "e1.jpg"
+    assert names(page)[-1] == "e1.jpg"
     assert page.locator(".card .foot").last.text_content().strip() == "error"
     page.locator(".card").last.scroll_into_view_if_needed()
     page.locator(".problem", has_text="expected a whole picture").last.wait_for()
@@ -125,9 +42,12 @@ def test_report_opens_worst_first(visit, report):
 
 def test_names_are_text(visit, report):
     page = visit(report)
-    assert page.locator(".card", has_text="onerror").locator(".name").text_content() == HOSTILE
-    page.locator(".card", has_text="onerror").click()
-    assert page.locator("#view-name").inner_text() == HOSTILE
+    hostile = page.locator(".card", has_text="onerror")
+    name, folder = (hostile.locator(part).text_content() for part in (".name", ".folder"))
+    assert folder + name == hostile.get_attribute("title")
+    assert name == "script><img src=x onerror=\"document.title = 'gone'\">.png"
+    hostile.click()
+    assert page.locator("#view-name").inner_text() == folder + name
     caption = page.locator("#view-pictures figcaption").inner_text()
     assert caption.startswith("score 0.500 ± 0.125, fair · a <note> · open the file")
     assert page.title() == "Fifty"
@@ -139,10 +59,9 @@ def test_sort(visit, report):
     assert scores(page) == sorted(scores(page), reverse=True)
     assert page.locator(".card .foot").last.text_content().strip() == "error"
     page.select_option("#sort", label="name")
-    found = page.locator(".card .name").all_text_contents()
-    assert [name for name in found if name[0] == "p"] == [f"p{i}.jpg" for i in range(50)]  # 2 before 10
+    assert [name for name in names(page) if name[0] == "p"] == [f"p{i}.jpg" for i in range(50)]  # 2 before 10
     page.select_option("#sort", label="largest picture first")
-    assert page.locator(".card .name").first.text_content() == "p49.jpg"
+    assert names(page)[0] == "p49.jpg"
 
 
 def test_filter(visit, report):
@@ -174,22 +93,21 @@ def test_keyboard(visit, report):
     press("Tab")
     assert page.locator(".skip").evaluate("link => link === document.activeElement")
     stops = []
-    for _ in range(14):
+    for _ in range(20):
         press("Tab")
         stops.append(focused(page))
-    order = page.locator(".card .name").all_text_contents()
+    order = names(page)
     assert stops[:4] == ["query", "sort", "low", "high"]
     assert stops.count(order[0]) == 1  # the grid is one stop
     assert not any(name in stops for name in order[1:])
     while focused(page) != order[0]:
         press("Shift+Tab")
     assert page.locator(".card:focus").evaluate("card => getComputedStyle(card).outlineStyle") == "solid"
-    columns = page.evaluate("getComputedStyle(grid).gridTemplateColumns.split(' ').length")
-    assert columns > 3
+    assert columns(page) > 3
     press("ArrowRight")
     assert focused(page) == order[1]
     press("ArrowDown")
-    assert focused(page) == order[1 + columns]
+    assert focused(page) == order[1 + columns(page)]
     press("ArrowUp")
     press("ArrowUp")
     assert focused(page) == order[1]
@@ -201,7 +119,7 @@ def test_keyboard(visit, report):
 
 def test_keyboard_in_the_large_view(visit, report):
     page = visit(report)
-    press, order = page.keyboard.press, page.locator(".card .name").all_text_contents()
+    press, order = page.keyboard.press, names(page)
     page.locator(".card").nth(3).focus()
     press("Enter")
     assert page.locator("#view").is_visible()
@@ -222,70 +140,41 @@ def test_quality_map(visit, report):
     page = visit(report)
     card = page.locator(".card", has_text="p0.jpg")
     assert not card.locator("img.map").is_visible()
+    legends = page.locator(".legend")
+    assert [legend.is_visible() for legend in legends.all()] == [False, False]
     page.check("#maps")
     assert card.locator("img.map").is_visible()
+    assert legends.first.inner_text().split() == ["Quality", "map:", "bad,", "0", "1,", "excellent"]
+    ramp = legends.first.locator(".ramp").evaluate("ramp => getComputedStyle(ramp).backgroundImage")
+    assert ramp == f"linear-gradient(to right, {', '.join(f'rgb{colour}' for colour in MAP_COLOURS)})"
     card.click()
     assert page.locator("#view img.map").is_visible()
+    assert legends.last.is_visible()
     page.uncheck("#view-maps")
     assert not page.locator("#view img.map").is_visible()
     page.keyboard.press("Escape")
     assert not page.locator("#maps").is_checked()
 
 
-def luminance(colour):
-    """WCAG's, of `rgb(r, g, b)`."""
-    parts = np.array([float(part) for part in colour[4:-1].split(",")]) / 255
-    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-    return linear @ [0.2126, 0.7152, 0.0722]
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_colours_follow_the_system_and_can_be_read(visit, report, scheme):
     page = visit(report, color_scheme=scheme)
-    style = "element => [getComputedStyle(element).color, getComputedStyle(element.closest('{}')).backgroundColor]"
+    page.locator(".card").nth(0).focus()
+    page.keyboard.press("k")
+    page.locator(".card").nth(1).focus()
+    page.keyboard.press("x")
     ground = luminance(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert ground > 0.8 if scheme == "light" else ground < 0.05
-    for selector, around in (("h1", "body"), ("#status", "body"), (".card .name", ".card"), (".card .foot", ".card")):
-        ink, paper = map(luminance, page.locator(selector).first.evaluate(style.format(around)))
-        assert (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05) >= 4.5
+    for selector, around in (
+        *(("h1", "body"), ("#status", "body"), ("#save", "#save"), (".said", ".said")),
+        *((f".card {text}", ".card") for text in (".name", ".folder", ".foot", ".mark")),
+        *((f".card[data-mark={mark}] .mark", ".mark") for mark in ("keep", "reject")),
+    ):
+        assert contrast(page, selector, around) >= 4.5
 
 
-def test_phone_needs_no_sideways_scrolling(visit, report):
-    page = visit(report)
-    page.set_viewport_size({"width": 360, "height": 640})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
-
-
-def test_five_thousand_pictures(visit, tmp_path):
-    page = visit(write(tmp_path / "many.html", 5000))
-    assert status(page) == "5,000 of 5,000 shown"
-    loaded = page.locator(".card img").count()
-    assert 0 < loaded < 1000  # only near the screen
-    page.locator(".card").first.focus()
-    page.keyboard.press("End")
-    assert focused(page) == page.locator(".card .name").last.text_content()
-    page.wait_for_function("document.activeElement.querySelector('img')?.complete")
-    assert page.locator(".card img").count() < 2000
-    page.fill("#query", "p4999")
-    assert status(page) == "1 of 5,000 shown"
-
-
-@pytest.fixture
-def sides():
-    """B is better by i/100 in pair i, for i up to 20, but for the last two: a tie, and worse."""
-    a = {f"x{i}.png": Row(f"A/x{i}.png", 0.4) for i in range(21)}
-    b = {f"x{i}.jpg": Row(f"B/x{i}.jpg", 0.4 + i / 100) for i in range(19)}
-    return a, b | {"x19.jpg": Row("B/x19.jpg", 0.4), "x20.jpg": Row("B/x20.jpg", 0.3)}
-
-
-def compared(sides, path, **options):
-    found = compare_scores(*({name: row.score for name, row in side.items()} for side in sides), **options)
-    write_comparison(found, *sides, path, titles=("old <b>", "new"), signature="qfm_metric 9.9")
-    return path
-
-
-def test_comparison(visit, sides, tmp_path):
-    page = visit(compared(sides, tmp_path / "compare.html"))
+def test_comparison(visit, sides, compared):
+    page = visit(compared(sides))
     assert page.title() == "old <b> and new"
     assert "B is better" in page.locator(".lead").inner_text()
     values = [float(text.replace("\N{MINUS SIGN}", "-")) for text in page.locator(".card .foot b").all_text_contents()]
@@ -300,15 +189,11 @@ def test_comparison(visit, sides, tmp_path):
     ]
 
 
-def test_comparison_without_pairs(visit, sides, tmp_path):
-    page = visit(compared(sides, tmp_path / "compare.html", pair=False))
+def test_comparison_without_pairs(visit, sides, compared):
+    page = visit(compared(sides, pair=False))
     assert groups(page) == ["A 21", "B 21"]
     assert scores(page) == sorted(scores(page))
     assert len(scores(page)) == 42
-
-
-def names(page):
-    return page.locator(".name").all_inner_texts()
 
 
 def test_defects_are_shown_filtered_and_sorted(visit, tmp_path):

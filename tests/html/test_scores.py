@@ -70,7 +70,8 @@ def test_page_has_the_pictures_worst_first_then_errors(tmp_path, out):
     assert [page["groups"][card["group"]]["name"] for card in cards] == ["poor", "good", "error"]
     assert cards[2]["pictures"][0]["error"] == "expected a file, found none"
     assert cards[1]["pictures"][0] | {"thumbnail": 0, "large": 0} == {
-        "score": 0.7, "band": "good", "width": 40, "height": 30, "href": "fine.png", "thumbnail": 0, "large": 0,
+        "score": 0.7, "band": "good", "width": 40, "height": 30, "path": str(tmp_path / "fine.png"), "href": "fine.png",
+        "thumbnail": 0, "large": 0,
     }  # fmt: skip
     assert {group["name"]: group["count"] for group in page["groups"]} == {
         "bad": 0, "poor": 1, "fair": 0, "good": 1, "excellent": 0, "error": 1,
@@ -106,6 +107,7 @@ def test_names_that_are_no_text_and_links(tmp_path, out):
     _, _, cards = read_page(out)
     assert cards[0]["name"].endswith("bad\\xff.png")
     assert cards[0]["pictures"][0]["href"] == "a%20b/bad%FF.png"
+    assert cards[0]["pictures"][0]["path"] == str(tmp_path / "a b" / "bad\\xff.png")
     assert "href" not in cards[1]["pictures"][0]
 
 

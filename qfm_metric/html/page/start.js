@@ -1,0 +1,10 @@
+// All is there: show it.
+
+startMaps();
+startHistogram();
+startFilter();
+startGrid();
+startMarks();
+startLists();
+startView();
+update();

@@ -83,6 +83,11 @@ def defect_of(data_set: str, type: int, level: int, seed: int) -> str:
     return OF_TYPE[data_set][type]
 
 
+def names_of(data_set: str, type: int) -> frozenset[str]:
+    """All names that `defect_of` gives a type, whatever level and seed."""
+    return frozenset(defect_of(data_set, type, level, seed) for level in range(1, 6) for seed in range(8))
+
+
 def type_of(data_set: str, type: int | str) -> int:
     """The place in `TYPES`; `data_set` "own" has the kinds of `OWN`."""
     return TYPES.index((data_set, type))

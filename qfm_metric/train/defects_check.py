@@ -5,7 +5,7 @@ The figures are ours.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from ..defects import ADDED, NAMED, OTHERS
 from ..score import QFMScore
 from ..weights import WeightsError
 from .agreement import Scores
-from .datasets.table import Decoded
+from .datasets.table import DataError, Decoded
 from .defects import defect_of
 from .distortions import distort
 from .distortions.colour import Pixels
@@ -63,6 +63,7 @@ def check(
     pairs: int = 120,
     clean: int = 100,
     floor_mos: float = CLEAN_MOS,
+    only: Collection[str] = (),
     seed: int = 0,
     workers: int = 2,
     say: Callable[[str], None] = lambda text: None,
@@ -77,6 +78,7 @@ def check(
         pairs: Versions with two distortions of different names, both of which people mind.
         clean: Photographs that are left as they are.
         floor_mos, seed: Which photographs, see `clean_pictures`.
+        only: Types ("KADID-10k/10") that are rendered; none: all of the table.
         workers: Processes; 0: this one.
         say: Gets lines of progress.
 
@@ -84,10 +86,13 @@ def check(
         `figures`, and which weights they are of.
 
     Raises:
-        DataError: see `read_severity` and `clean_pictures`.
+        DataError: see `read_severity` and `clean_pictures`; or the table has none of a type of `only`.
         WeightsError: the weights name no defects.
     """
     levels = read_severity(table)
+    if unknown := set(only) - {_key(level) for level in levels}:
+        raise DataError(f"only: expected types of {table}, such as KADID-10k/10, got {', '.join(sorted(unknown))}")
+    levels = [level for level in levels if not only or _key(level) in only]
     metric = QFMScore.from_pretrained(weights)
     if not metric.defects:
         raise WeightsError(f"{metric.weights_id}: expected weights that name defects")
@@ -157,10 +162,12 @@ def _ask(
 
 
 def draw_pairs(levels: Levels, pictures: int, count: int, seed: int) -> list[Case]:
-    """Versions with two distortions, each of a cost of `SEEN` or more, whose names differ."""
+    """Versions with two distortions, each of a cost of `SEEN` or more, whose names differ; none if no names do."""
     rng = np.random.default_rng((seed, 5))
     minded = [level for level in levels if 1 - level.quality >= SEEN]
     found: list[Case] = []
+    if all(len({*Case(picture, tuple(minded)).names()}) < 2 for picture in range(pictures)):
+        return found
     while len(found) < count:
         first, second = (minded[int(i)] for i in rng.integers(0, len(minded), 2))
         case = Case(int(rng.integers(pictures)), (first, second))
@@ -173,7 +180,7 @@ def figures(cases: Sequence[Case], told: Scores, names: Sequence[str]) -> dict[s
     """Compare what was done with what was told.
 
     Args:
-        cases: N versions; of each kind at least one.
+        cases: N versions; some of one distortion, and some of none.
         told: `(N, K, 2)`, costs and their deviations.
         names: K names.
 
@@ -181,8 +188,9 @@ def figures(cases: Sequence[Case], told: Scores, names: Sequence[str]) -> dict[s
         `top1`, `top2`: share of the versions with a cost of `SEEN` or more whose name costs most, or second most; means
         over types. `order`: pairs of levels of a type, costs `APART` apart, that the name's mean cost orders right.
         `false_alarms`: share of the clean pictures with a cost above `SEEN`. `both`: share of the pairs of which both
-        are named, as `defects.sentence` does. `within`: share of the versions whose cost lies within one deviation of
-        what is told of its name. `types`: the same by type; `confusion`: what was done, by what costs most.
+        are named, as `defects.sentence` does; None without pairs. `within`: share of the versions whose cost lies
+        within one deviation of what is told of its name. `types`: the same by type, and `told`, how often each name
+        costs most; `confusion`: that by what was done.
     """
     single = [i for i, case in enumerate(cases) if len(case.levels) == 1]
     place = {name: k for k, name in enumerate(names)}
@@ -206,6 +214,7 @@ def figures(cases: Sequence[Case], told: Scores, names: Sequence[str]) -> dict[s
         types.append(
             {"data_set": data_set, "type": type, "name": first.levels[0].name, "defect": first.names()[0]}
             | {"top1": near[0], "top2": near[1], "right": right, "pairs": of}
+            | {"told": dict(Counter(names[order[i, 0]] for i in minded).most_common())}
         )
     clean = [i for i, case in enumerate(cases) if not case.levels]
     composed = [i for i, case in enumerate(cases) if len(case.levels) == 2]
@@ -216,7 +225,7 @@ def figures(cases: Sequence[Case], told: Scores, names: Sequence[str]) -> dict[s
         "top2": float(np.mean([x["top2"] for x in types if x["top2"] is not None])),
         "order": sum(x["right"] for x in types) / sum(x["pairs"] for x in types),
         "false_alarms": float(np.mean(told[clean, :, 0].max(axis=1) > SEEN)),
-        "both": float(np.mean(both)),
+        "both": float(np.mean(both)) if both else None,
         "within": float(np.mean([gap <= 1 for gap in gaps])),
         "types": types,
         "confusion": {name: dict(counted.most_common()) for name, counted in sorted(confusion.items())},
@@ -225,18 +234,29 @@ def figures(cases: Sequence[Case], told: Scores, names: Sequence[str]) -> dict[s
 
 def markdown(found: dict[str, Any]) -> str:
     """A line per type, and what was taken for what."""
-    lines = ["| data set | type | name | defect | top 1 | top 2 | levels in order |", "|---|--:|---|---|--:|--:|--:|"]
+    lines = [
+        "| data set | type | name | defect | top 1 | top 2 | levels in order | what costs most |",
+        "|---|--:|---|---|--:|--:|--:|---|",
+    ]
     for x in found["types"]:
         shares = " | ".join("" if x[name] is None else f"{x[name]:.2f}" for name in ("top1", "top2"))
         lines.append(
-            f"| {x['data_set']} | {x['type']} | {x['name']} | {x['defect']} | {shares} | {x['right']}/{x['pairs']} |"
+            f"| {x['data_set']} | {x['type']} | {x['name']} | {x['defect']} | {shares} | {x['right']}/{x['pairs']} "
+            f"| {_shares(x['told'])} |"
         )
     lines += ["", "| what was done | versions | what costs most |", "|---|--:|---|"]
-    for name, counted in found["confusion"].items():
-        total = sum(counted.values())
-        shares = ", ".join(f"{other} {count / total:.2f}" for other, count in counted.items() if count / total >= 0.05)
-        lines.append(f"| {name} | {total} | {shares} |")
+    lines += [f"| {name} | {sum(told.values())} | {_shares(told)} |" for name, told in found["confusion"].items()]
     return "\n".join(lines) + "\n"
+
+
+def _shares(told: Mapping[str, int]) -> str:
+    """How often each name costs most, where it is one time in twenty."""
+    total = sum(told.values())
+    return ", ".join(f"{name} {count / total:.2f}" for name, count in told.items() if count / total >= 0.05)
+
+
+def _key(level: DistortionLevel) -> str:
+    return f"{level.data_set}/{level.type}"
 
 
 def _said(costs: Scores) -> set[int]:

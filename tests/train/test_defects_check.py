@@ -12,6 +12,7 @@ from qfm_metric import QFMScore, WeightsError
 from qfm_metric.defects import NAMES
 from qfm_metric.train import calibrate, defects_check
 from qfm_metric.train.calibrate import calibrate_weights, write_weights
+from qfm_metric.train.datasets.table import DataError
 from qfm_metric.train.defects_check import Case, _shift, check, draw_pairs, figures, fit_deviations, markdown
 from qfm_metric.train.severity import DistortionLevel
 
@@ -43,7 +44,7 @@ def test_without_errors_all_is_right():
     assert found["false_alarms"] == 0
     assert found["confusion"] == {"blur": {"blur": 8}, "noise": {"noise": 8}}  # 4 levels of 2 pictures
     assert [x["pairs"] for x in found["types"]] == [10, 10]
-    assert "| KADID-10k | 1 | x | blur | 1.00 | 1.00 | 10/10 |" in markdown(found)
+    assert "| KADID-10k | 1 | x | blur | 1.00 | 1.00 | 10/10 | blur 1.00 |" in markdown(found)
 
 
 def test_what_is_taken_for_another_counts_as_second():
@@ -54,6 +55,9 @@ def test_what_is_taken_for_another_counts_as_second():
     assert found["false_alarms"] == 1
     assert found["confusion"] == {"blur": {"dark": 8}, "noise": {"dark": 8}}
     assert found["both"] == 1  # two are named beside what costs most
+    assert [x["told"] for x in found["types"]] == [{"dark": 8}, {"dark": 8}]
+    assert "| KADID-10k | 11 | x | noise | 0.00 | 1.00 | 10/10 | dark 1.00 |" in markdown(found)
+    assert "| noise | 8 | dark 1.00 |" in markdown(found)
 
 
 def test_levels_the_wrong_way_round_and_costs_that_are_off_are_seen():
@@ -82,6 +86,7 @@ def test_pairs_are_of_two_names_that_people_mind():
         assert set(pair.names()) == {"blur", "noise"}
         assert all(level.quality <= 0.85 for level in pair.levels)
     assert pairs != draw_pairs(LEVELS, 3, 20, seed=1)
+    assert draw_pairs(of_type(1), 3, 20, seed=0) == []
 
 
 @pytest.fixture
@@ -101,6 +106,16 @@ def test_a_tiny_network_is_measured(world, table, tmp_path):
     found = check(table, world, str(tmp_path / "tiny.safetensors"), **small)
     assert 0 <= found["top1"] <= found["top2"] <= 1
     assert sum(sum(counted.values()) for counted in found["confusion"].values()) == 4
+
+
+def test_types_that_are_asked_for_are_rendered_alone(world, table, tmp_path):
+    write_weights(fresh_net(), tmp_path / "tiny.safetensors")
+    small = {"pictures": 1, "pairs": 2, "clean": 1, "floor_mos": 0.6, "workers": 0}
+    found = check(table, world, str(tmp_path / "tiny.safetensors"), only=["KADID-10k/11"], **small)
+    assert [(x["data_set"], x["type"]) for x in found["types"]] == [("KADID-10k", 11)]
+    assert found["both"] is None  # of one name there are no pairs
+    with pytest.raises(DataError, match=r"expected types of .*, got KADID-10k/12"):
+        check(table, world, str(tmp_path / "tiny.safetensors"), only=["KADID-10k/11", "KADID-10k/12"], **small)
 
 
 def test_weights_that_name_nothing_are_refused(world, table, tiny_files):

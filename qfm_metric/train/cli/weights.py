@@ -38,7 +38,7 @@ def severity(args: argparse.Namespace) -> None:
 
 def defects(args: argparse.Namespace) -> None:
     """Distort clean held-out photographs; is what was done named, what does it cost, and how sure is that?"""
-    names = ("pictures", "seed", "workers")
+    names = ("pictures", "only", "seed", "workers")
     known = {name: getattr(args, name) for name in names}
     found = defects_check.check(args.table, args.data, args.weights, **known, say=say)
     print(json.dumps({name: value for name, value in found.items() if name not in ("types", "confusion")}, indent=2))
@@ -132,6 +132,7 @@ def add_commands(command: Command) -> None:
     sub.add_argument("table", type=Path, help="CSV of human means per type and level")
     options.add(sub, "--data", "--weights", "--workers")
     sub.add_argument("--pictures", type=int, default=12, help="clean photographs to distort")
+    sub.add_argument("--only", nargs="+", default=(), metavar="TYPE", help="such as KADID-10k/10; default: all types")
     sub.add_argument("--seed", type=int, default=0, help="of the choice of photographs and pairs")
 
     sub = command("reference-check", reference_check_command)

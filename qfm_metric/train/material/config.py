@@ -19,7 +19,7 @@ class MaterialConfig:
         most_series: A step, per process.
         subsets: How often photographs are drawn from each subset of the data set, and no picture of any other; empty:
             all alike. Within a subset rare MOS are drawn more often: by the square root of how rare they are.
-        without: Types of distortion ("KADID-10k/10") of which no ladder is drawn.
+        without: Types of distortion ("KADID-10k/10") of which no ladder is drawn, nor its stored cells.
         clean_mos: A picture this good is worth degrading.
         small_weight: Of a photograph's view that shows hardly any of it; that of the whole is 1. MOS are of whole
             pictures: what a part of it would be given is less sure.

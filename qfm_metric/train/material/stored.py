@@ -7,7 +7,7 @@ what the backbone makes of them, in half precision.
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
 from multiprocessing import get_context
@@ -18,10 +18,12 @@ import numpy as np
 import torch
 
 from ...atomic import whole_file
+from ...defects import NAMES
 from ...model import QFMNet
 from ..datasets.table import DataError, Decoded
+from ..defects import names_of, type_of
 from ..pseudo_labels import Labels
-from . import Batch, Material
+from . import LENGTH, Batch, Material
 
 ABOUT = "about.json"
 SINGLE = 8  # of so many batches one is of single views: pictures that fit into a view have no detail beside it
@@ -85,15 +87,25 @@ class StoredMaterial:
         labels: What is known of each.
         groups: Files of batches that may be joined: as many views a picture, of one shape.
         joined: How many make a batch.
+        without: Types of distortion ("KADID-10k/10") of which no series is drawn.
     """
 
     decoded: Decoded
     labels: Labels
     groups: list[list[Path]]
     joined: int
+    without: Collection[str] = ()
 
     @classmethod
-    def open(cls, folder: Path, net: QFMNet, decoded: Decoded, labels: Labels, joined: int = 4) -> "StoredMaterial":
+    def open(
+        cls,
+        folder: Path,
+        net: QFMNet,
+        decoded: Decoded,
+        labels: Labels,
+        without: Collection[str] = (),
+        joined: int = 4,
+    ) -> "StoredMaterial":
         """Open what `store` wrote with this backbone.
 
         Raises:
@@ -109,14 +121,36 @@ class StoredMaterial:
         groups: dict[tuple[int, ...], list[Path]] = {}
         for path in files:
             groups.setdefault((_shape(path, "views")[1], *_shape(path, "cells")[2:]), []).append(path)
-        return cls(decoded, labels, list(groups.values()), joined)
+        return cls(decoded, labels, list(groups.values()), joined, without)
 
     def draw(self, seed: Sequence[int], rank: int = 0, joint: bool = True) -> Batch:
         """Some batches as one, see `Material.draw`, of whatever views they are; all ranks' are of one shape."""
         common, own = np.random.default_rng([*seed]), np.random.default_rng([*seed, rank + 1])
         sizes = np.array([len(group) for group in self.groups])
         group = self.groups[int(common.choice(len(self.groups), p=sizes / sizes.sum()))]
-        return join([read_batch(group[int(i)]) for i in own.integers(0, len(group), self.joined)])
+        return join(
+            [leave_out(read_batch(group[int(i)]), self.without) for i in own.integers(0, len(group), self.joined)]
+        )
+
+
+def leave_out(batch: Batch, without: Collection[str]) -> Batch:
+    """The batch, with cells, but for series of these types ("KADID-10k/10").
+
+    Of two distortions together no type is kept: such a series goes if one of its defects may be of these types.
+    """
+    if not without:
+        return batch
+    types = [(data_set, int(number)) for data_set, _, number in (text.partition("/") for text in without)]
+    numbers = [type_of(*type) for type in types]
+    named = np.isin(NAMES, [name for type in types for name in names_of(*type)])
+    unsure = (batch.types == -1) & (np.nan_to_num(batch.defects[:, named]).max(axis=1, initial=0) > 0)
+    gone = (np.isin(batch.types, numbers) | unsure)[batch.photos :].reshape(-1, LENGTH).any(axis=1)
+    kept = np.concatenate([np.ones(batch.photos, bool), np.repeat(~gone, LENGTH)])
+    cells = batch.cells
+    assert cells is not None  # stored ones have them
+    cells = cells.reshape(len(kept), -1, *cells.shape[1:])[kept].reshape(-1, *cells.shape[1:])
+    names = [field.name for field in fields(Batch) if field.name not in ("photos", "cells")]
+    return replace(batch, cells=cells, **{name: getattr(batch, name)[kept] for name in names})
 
 
 def join(batches: Sequence[Batch]) -> Batch:

@@ -8,12 +8,13 @@ import pytest
 import torch
 from helpers.small_world import LOOP, OBJECTIVE, fresh_net, open_material
 
+from qfm_metric.defects import NAMES
 from qfm_metric.train import loop
 from qfm_metric.train.datasets.table import DataError
-from qfm_metric.train.defects import TYPES
+from qfm_metric.train.defects import CLEAN, TYPES, type_of
 from qfm_metric.train.matching import Memory
-from qfm_metric.train.material import LENGTH
-from qfm_metric.train.material.stored import SINGLE, StoredMaterial, join, store
+from qfm_metric.train.material import LENGTH, Batch
+from qfm_metric.train.material.stored import SINGLE, StoredMaterial, join, leave_out, store
 from qfm_metric.train.step import Student, step_losses
 
 
@@ -72,6 +73,60 @@ def test_joining_keeps_each_pictures_cells(world, folder, stored):
     start = both.photos
     np.testing.assert_array_equal(cells[start : start + series], own[first.photos :])
     np.testing.assert_array_equal(both.targets[start : start + series], first.targets[first.photos :])
+
+
+def test_left_out_types_take_their_whole_series_along():
+    """Two photographs; series of JPEG, of noise, of two together of which one may be JPEG, and of two others."""
+    types = [-1, -1]
+    defects = np.full((18, len(NAMES)), np.nan, np.float32)
+    defects[2:] = 0
+    for type, costs in (
+        (type_of("KADID-10k", 10), ("compression",)),
+        (type_of("KADID-10k", 11), ("noise",)),
+        (-1, ("blur", "compression")),
+        (-1, ("blur", "noise")),
+    ):
+        start = len(types)
+        types += [CLEAN, type, type, type]
+        defects[start + 1 : start + LENGTH, [NAMES.index(name) for name in costs]] = 0.4
+    number = np.arange(18)
+    batch = Batch(
+        views=np.zeros((18, 2, 0, 8, 3), np.uint8),
+        photos=2,
+        targets=number.astype(np.float32),
+        weights=np.ones(18, np.float32),
+        sources=number,
+        subsets=np.array(["a"] * 2 + [""] * 16),
+        defects=defects,
+        types=np.array(types),
+        cells=np.repeat(number, 2).astype(np.float16)[:, None, None, None],
+    )
+    assert leave_out(batch, ()) is batch
+    kept = leave_out(batch, ["KADID-10k/10"])
+    assert kept.sources.tolist() == [0, 1, *range(6, 10), *range(14, 18)]
+    assert kept.cells.flatten().tolist() == np.repeat(kept.sources, 2).tolist()
+    for name in ("views", "weights", "subsets", "defects", "types"):
+        np.testing.assert_array_equal(getattr(kept, name), getattr(batch, name)[kept.sources])
+    only_photographs = leave_out(batch, ["KADID-10k/10", "KADID-10k/11"])
+    assert only_photographs.sources.tolist() == [0, 1]
+
+
+def test_a_head_learns_without_the_types_that_are_left_out(world, folder):
+    material, net = open_material(world), fresh_net()
+    present = {TYPES[type] for step in range(20) for type in stored_types(folder, material, net, (), step)}
+    gone = sorted(f"{data_set}/{type}" for data_set, type in present if data_set != "own")
+    assert gone
+    left = {TYPES[type] for step in range(20) for type in stored_types(folder, material, net, gone, step)}
+    assert {data_set for data_set, _ in left} <= {"own"}
+
+
+def stored_types(folder, material, net, without, step):
+    batch = StoredMaterial.open(folder, net, material.decoded, material.labels, without, joined=2).draw((0, step))
+    losses = step_losses(
+        Student(net, len(TYPES)).eval(), batch, material.labels, OBJECTIVE, Memory(6), torch.Generator()
+    )
+    assert all(torch.isfinite(value) for value in losses.values())
+    return {type for type in batch.types.tolist() if 0 <= type < CLEAN}
 
 
 def test_equal_seeds_draw_equal_batches_and_ranks_share_a_shape(stored):

@@ -4,10 +4,9 @@ Start it on its own or under `torchrun` (gloo on a CPU). Every step's batch, noi
 rank) and the checkpoint, so a run that is interrupted and resumed ends where an uninterrupted one would.
 """
 
-import csv
 import pickle
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +29,8 @@ from .evaluate import figures_to_choose_by
 from .matching import Memory
 from .material import Material
 from .material.stored import StoredMaterial
-from .step import Objective, Student, step_losses
+from .metrics import Metrics
+from .step import Learner, Objective, Student, step_losses
 
 
 @dataclass(frozen=True)
@@ -95,17 +95,53 @@ def train(
     folder: Path,
     say: Callable[[str], None],
 ) -> QFMNet:
-    """Train `net`, or go on from the last checkpoint in `folder`.
+    """Train `net` on MOS and series, or go on from the last checkpoint in `folder`.
 
     Returns:
         The average network at the last step. Averages along the way are kept, too, as `step-N.safetensors`.
     """
+    student, memory = Student(net, len(TYPES), config.bf16), Memory(objective.memory)
+
+    def compare(step: int, rank: int) -> dict[str, Tensor]:
+        batch = material.draw((config.seed, step), rank, joint=step >= config.joint_from)
+        drawn = torch.Generator().manual_seed(step)
+        return step_losses(student, batch, material.labels, objective, memory, drawn)
+
+    def check(average: Learner) -> dict[str, float]:
+        return validate(average.net, material.decoded, config.validated)
+
+    return run(student, compare, check, config, folder, say, objective.weights, memory)
+
+
+def run(
+    learner: Learner,
+    compare: Callable[[int, int], dict[str, Tensor]],
+    check: Callable[[Any], dict[str, float]],
+    config: LoopConfig,
+    folder: Path,
+    say: Callable[[str], None],
+    weights: Mapping[str, float] | None = None,
+    memory: Memory | None = None,
+) -> QFMNet:
+    """Take the steps of a run, or those that are left after the last checkpoint in `folder`.
+
+    Args:
+        learner: Trained in place.
+        compare: A step's number and this process's rank to the terms of its loss, of `learner` as it is then.
+        check: A copy of the learner with the average weights to figures, at every checkpoint, on all ranks.
+        weights: Of the terms.
+        memory: That `compare` keeps between steps; part of the checkpoint.
+
+    Returns:
+        As `train`.
+    """
     rank, world = _rank()
+    net = learner.net.to(memory_format=torch.channels_last)
     _drop_paths(net, config.drop_path)
     net.backbone.requires_grad_(config.backbone_rate > 0)
-    student = Student(net.to(memory_format=torch.channels_last), len(TYPES), config.bf16).to(net.mean.device)
-    state = _State(student, deepcopy(student), _optimizer(student, config), Memory(objective.memory))
-    for network in (student.net, state.average.net):
+    learner.to(net.mean.device)
+    state = _State(learner, deepcopy(learner), _optimizer(learner, config), memory)
+    for network in (net, state.average.net):
         run_folded(network.backbone)
     state.resume(folder / "checkpoint.pt")
     metrics = Metrics(folder) if rank == 0 else None
@@ -114,20 +150,18 @@ def train(
         step = state.step
         _set_rates(state.optimizer, config, step)
         torch.manual_seed(int(np.random.default_rng((config.seed, step, rank, 1)).integers(2**31)))
-        keep_statistics(student.train())
-        batch = material.draw((config.seed, step), rank, joint=step >= config.joint_from)
-        drawn = torch.Generator().manual_seed(step)
-        terms = step_losses(student, batch, material.labels, objective, state.memory, drawn)
+        keep_statistics(learner.train())
+        terms = compare(step, rank)
         state.optimizer.zero_grad()
-        losses.total(objective.weights, terms).backward()  # type: ignore[no-untyped-call]
-        _average_gradients(student.parameters())
-        norm = nn.utils.clip_grad_norm_(student.parameters(), config.clip)
+        losses.total(weights or {}, terms).backward()  # type: ignore[no-untyped-call]
+        _average_gradients(learner.parameters())
+        norm = nn.utils.clip_grad_norm_(learner.parameters(), config.clip)
         if torch.isfinite(norm):
             state.optimizer.step()
         state.advance(config.ema)
         checkpoint = state.step % config.every == 0 or state.step == config.steps
         if checkpoint:
-            figures = validate(state.average.net, material.decoded, config.validated)
+            figures = check(state.average)
         if metrics:
             metrics.write("losses", state.step, {"norm": norm.item()} | {k: v.item() for k, v in terms.items()})
             if state.step % 20 == 0:
@@ -184,13 +218,13 @@ def predict(net: QFMNet, decoded: Decoded, rows: NDArray[np.int64]) -> tuple[NDA
 class _State:
     """What a checkpoint holds."""
 
-    student: Student
-    average: Student
+    student: Learner
+    average: Learner
     optimizer: torch.optim.Optimizer
-    memory: Memory
+    memory: Memory | None
     step: int = 0
 
-    PARTS = ("student", "average", "optimizer", "memory")
+    PARTS = ("student", "average", "optimizer")
 
     def advance(self, decay: float) -> None:
         """Count a step and move the average towards the network."""
@@ -205,6 +239,7 @@ class _State:
         net = self.average.net
         save_weights(folder / f"step-{self.step}.safetensors", asdict(net.config), net.state_dict(), torch.float16)
         parts = {name: getattr(self, name).state_dict() for name in self.PARTS}
+        parts["memory"] = self.memory.state_dict() if self.memory is not None else None
         with whole_file(folder / "checkpoint.pt", "wb") as file:
             torch.save({**parts, "step": self.step}, file)
 
@@ -214,9 +249,10 @@ class _State:
             return
         stored = load_checkpoint(path)
         try:
-            for name in ("student", "average", "optimizer"):
+            for name in self.PARTS:
                 getattr(self, name).load_state_dict(stored[name])
-            self.memory.load_state_dict(stored["memory"], self.student.device)
+            if self.memory is not None:
+                self.memory.load_state_dict(stored["memory"], self.student.device)
             self.step = stored["step"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise DataError(f"{path}: a checkpoint of another recipe; delete it to start the run anew") from error
@@ -240,10 +276,10 @@ def _rank() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
-def _optimizer(student: Student, config: LoopConfig) -> torch.optim.Optimizer:
+def _optimizer(learner: Learner, config: LoopConfig) -> torch.optim.Optimizer:
     """AdamW with groups by peak rate (`base`), first step of the warm-up (`wait`) and decay."""
     groups: dict[tuple[float, int, float], list[Tensor]] = {}
-    for name, parameter in student.named_parameters():
+    for name, parameter in learner.named_parameters():
         if not parameter.requires_grad:
             continue
         rate, wait = config.head_rate, 0
@@ -303,34 +339,3 @@ def keep_statistics(net: nn.Module) -> None:
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
-
-
-class Metrics:
-    """Figures by step: to CSV files, and to TensorBoard where it is installed (`runs/NAME` is its log folder)."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            self.board = None
-        else:
-            self.board = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
-
-    def write(self, name: str, step: int, figures: dict[str, float]) -> None:
-        """Append a row to `NAME.csv`. What a resumed run repeats is written again: the later row counts."""
-        path = self.folder / f"{name}.csv"
-        new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(["step", "name", "value"])
-            writer.writerows([step, key, f"{value:.5f}"] for key, value in figures.items())
-        if self.board:
-            for key, value in figures.items():
-                self.board.add_scalar(f"{name}/{key}", value, step)  # type: ignore[no-untyped-call]
-
-    def close(self) -> None:
-        """Write out what TensorBoard's writer still holds."""
-        if self.board:
-            self.board.close()  # type: ignore[no-untyped-call]

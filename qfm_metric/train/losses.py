@@ -1,5 +1,7 @@
 """Loss terms: each a function of scores in (0, 1), or of features, that returns a scalar; lower is better."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -94,6 +96,25 @@ def _pair_gaps(scores: Tensor) -> Tensor:
     return scores[..., i] - scores[..., j]
 
 
-def total(weights: dict[str, float], terms: dict[str, Tensor]) -> Tensor:
+def supervised_contrast(embeddings: Tensor, classes: Tensor, temperature: float = 0.1) -> Tensor:
+    """Rows of one class are to lie nearer to each other than to all others (Khosla et al., NeurIPS 2020, `L_out`).
+
+    Mean of `-mean_p log(exp(z_i . z_p / t) / sum_a exp(z_i . z_a / t))` over the rows i that have others of their
+    class: p are those others, a all rows but i. 0 where no class has two rows.
+
+    Args:
+        embeddings: `(N, D)`, unit length.
+        classes: `(N,)`, integers.
+        temperature: t; CONTRIQUE's is .1.
+    """
+    itself = torch.eye(len(classes), dtype=torch.bool, device=classes.device)
+    alike = (classes[:, None] == classes) & ~itself
+    logits = (embeddings @ embeddings.T / temperature).masked_fill(itself, -torch.inf)
+    chances = logits.log_softmax(dim=1).masked_fill(~alike, 0.0).sum(dim=1)
+    others = alike.sum(dim=1)
+    return -(chances / others.clamp(min=1)).sum() / (others > 0).sum().clamp(min=1)
+
+
+def total(weights: Mapping[str, float], terms: dict[str, Tensor]) -> Tensor:
     """Weighted sum of named terms; a term without a weight counts fully."""
     return torch.stack([weights.get(name, 1.0) * value for name, value in terms.items()]).sum()

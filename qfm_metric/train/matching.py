@@ -201,9 +201,10 @@ def perturb(tokens: Tensor, partners: Tensor, strength: float, present: Tensor) 
         `(N, L, D)`.
     """
     own, noise = tokens.detach(), partners.detach().to(tokens)
-    noise = noise * (strength * _rms(own) / _rms(noise).clamp(min=1e-6))
+    noise = noise * (strength * root_mean_squares(own) / root_mean_squares(noise).clamp(min=1e-6))
     return tokens + torch.where(present[:, None, None], noise, torch.zeros_like(noise))
 
 
-def _rms(tokens: Tensor) -> Tensor:
+def root_mean_squares(tokens: Tensor) -> Tensor:
+    """Of each picture's numbers, `(N, L, D)` to `(N, 1, 1)`."""
     return tokens.square().mean(dim=(1, 2), keepdim=True).sqrt()

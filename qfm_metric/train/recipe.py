@@ -4,9 +4,11 @@
     [training]   where the backbone starts
     [material]   MaterialConfig: what is drawn
     [objective]  Objective: losses, noise at the seam, distillation
+    [contrast]   Contrast: what `pretrain` contrasts, in the objective's place
     [loop]       LoopConfig: steps, rates, seed
 
-What a section leaves out keeps its default. Shipped: `default`, `head`, `fine_tune`, `robust`, `quick` and `paper`.
+What a section leaves out keeps its default. Shipped: `default`, `head`, `fine_tune`, `robust`, `pretrain`, `quick`
+and `paper`.
 """
 
 import sys
@@ -19,6 +21,7 @@ import torch
 
 from ..config import QFMConfig
 from ..model import QFMNet
+from .contrast import Contrast
 from .datasets.table import DataError
 from .loop import LoopConfig
 from .material import MaterialConfig
@@ -53,6 +56,7 @@ class Recipe:
     training: Training = field(default_factory=Training)
     material: MaterialConfig = field(default_factory=MaterialConfig)
     objective: Objective = field(default_factory=Objective)
+    contrast: Contrast = field(default_factory=Contrast)
     loop: LoopConfig = field(default_factory=LoopConfig)
 
 

@@ -92,7 +92,26 @@ class Outputs(NamedTuple):
     attacked: Tensor | None
 
 
-class Student(nn.Module):
+class Learner(nn.Module):
+    """The network; layers that it needs for training alone stand beside it."""
+
+    def __init__(self, net: QFMNet, bf16: bool = False) -> None:
+        super().__init__()
+        self.net = net
+        self.bf16 = bf16  # the backbone in bfloat16, where the device has it
+
+    def cells(self, views: Tensor) -> Tensor:
+        """`(N, V, 3, h, w)` to cell statistics `(N * V, C, rows, columns)`, a few views at a time."""
+        with torch.autocast(views.device.type, torch.bfloat16, enabled=self.bf16):
+            parts = torch.split(views.flatten(0, 1).to(memory_format=torch.channels_last), MICRO_BATCH)
+            return torch.cat([self.net.cells(self.net.backbone(part)).float() for part in parts])
+
+    @property
+    def device(self) -> torch.device:
+        return self.net.mean.device
+
+
+class Student(Learner):
     """The network, and a head for training alone, which says the type of a distortion.
 
     Naming types is worth .04 over seven data sets to others' networks (mean SRCC, published); here it also shapes what
@@ -100,10 +119,8 @@ class Student(nn.Module):
     """
 
     def __init__(self, net: QFMNet, types: int, bf16: bool = False) -> None:
-        super().__init__()
-        self.net = net
+        super().__init__(net, bf16)
         self.types = nn.Linear(net.config.dim, types + 1)
-        self.bf16 = bf16  # the backbone in bfloat16, where the device has it
 
     def forward(self, views: Tensor, photos: int, noise: Any = None, attack: float = 0.0) -> Outputs:
         """Score pictures of one shape.
@@ -139,19 +156,9 @@ class Student(nn.Module):
             None,
         )
 
-    def cells(self, views: Tensor) -> Tensor:
-        """`(N, V, 3, h, w)` to cell statistics `(N * V, C, rows, columns)`, a few views at a time."""
-        with torch.autocast(views.device.type, torch.bfloat16, enabled=self.bf16):
-            parts = torch.split(views.flatten(0, 1).to(memory_format=torch.channels_last), MICRO_BATCH)
-            return torch.cat([self.net.cells(self.net.backbone(part)).float() for part in parts])
-
     def score(self, views: Tensor) -> Tensor:
         """`(N, V, 3, h, w)` to scores `(N,)`."""
         return self.net.calibration(self.net.forward_head(self.net.embed(self.cells(views), len(views))))
-
-    @property
-    def device(self) -> torch.device:
-        return self.net.mean.device
 
 
 def one_step_attack(net: QFMNet, score: Callable[[Tensor], Tensor], views: Tensor, size: float) -> Tensor:

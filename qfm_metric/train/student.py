@@ -54,7 +54,7 @@ def train_student(
         DataError: data, members, severity or a checkpoint in `out` are not what they should be, or do not go together.
         WeightsError: no such `weights`, or of another shape.
     """
-    with _ranks(torch.device(device)) as own:
+    with ranks(torch.device(device)) as own:
         net = start(recipe, weights).to(own)
         material: Material | StoredMaterial = Material.open(data, severity, ladders, members, recipe.material)
         decoded = material.decoded
@@ -81,7 +81,7 @@ def train_student(
 
 
 @contextmanager
-def _ranks(device: torch.device) -> Iterator[torch.device]:
+def ranks(device: torch.device) -> Iterator[torch.device]:
     """The process group that `torchrun` asks for, with this process's own device; else nothing, and `device`."""
     if "WORLD_SIZE" not in os.environ or dist.is_initialized():
         yield device

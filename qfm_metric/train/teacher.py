@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ def summarize(net: QFMNet, pictures: Sequence[Pixels] | Pixels, workers: int = 2
         net: Of which the backbone is used.
         pictures: `(H, W, 3)` uint8 each.
         workers: Processes of one thread each.
-        grid: Side of the layout.
+        grid: Side of the layout; 0: none.
     """
     global _job
     _job = net.eval(), pictures, grid
@@ -55,9 +56,19 @@ def _summary(i: int) -> Scores:
     net, pictures, grid = _job
     whole = net.distinct_views(to_tensor(pictures[i])[None])[:, :1]
     cells = net.cells(net.pyramid(whole))
-    parts = [cells.mean((2, 3)), cells.std((2, 3)), F.adaptive_avg_pool2d(cells, grid).flatten(1)]
-    joined = torch.cat(parts, dim=1).flatten()
+    parts = [cells.mean((2, 3)), cells.std((2, 3))]
+    layout = [F.adaptive_avg_pool2d(cells, grid).flatten(1)] if grid else []
+    joined = torch.cat(parts + layout, dim=1).flatten()
     return (joined.sign() * joined.abs().sqrt()).numpy()  # type: ignore[no-any-return]
+
+
+def on_standardized(estimator: Any) -> Any:
+    """An estimator of scikit-learn's on features that are standardised, and held within five deviations."""
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+    clip = FunctionTransformer(np.clip, kw_args={"a_min": -5, "a_max": 5})  # a few features are constant but for one
+    return make_pipeline(StandardScaler(), clip, estimator)
 
 
 def cross_fit(
@@ -70,11 +81,8 @@ def cross_fit(
     """
     from sklearn.kernel_ridge import KernelRidge  # of the extra `train`; slow to import
     from sklearn.model_selection import GroupKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-    clip = FunctionTransformer(np.clip, kw_args={"a_min": -5, "a_max": 5})  # a few features are constant but for one
-    fit = make_pipeline(StandardScaler(), clip, KernelRidge(kernel="rbf", alpha=ALPHA, gamma=GAMMA / features.shape[1]))
+    fit = on_standardized(KernelRidge(kernel="rbf", alpha=ALPHA, gamma=GAMMA / features.shape[1]))
     centre = float(mos.mean())
     held_out = cross_val_predict(fit, features, mos - centre, groups=groups, cv=GroupKFold(folds)) + centre
     return held_out.astype(np.float32), (fit.fit(features, mos - centre).predict(others) + centre).astype(np.float32)

@@ -23,6 +23,7 @@ from qfm_metric.train.batchnorm import run_folded
 from qfm_metric.train.datasets.table import DataError
 from qfm_metric.train.defects import TYPES
 from qfm_metric.train.matching import Memory
+from qfm_metric.train.metrics import Metrics
 from qfm_metric.train.step import Student, step_losses
 
 
@@ -169,7 +170,7 @@ def test_every_step_is_in_the_metrics_and_on_the_board(whole):
 
 def test_without_tensorboard_the_files_are_written(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    metrics = loop.Metrics(tmp_path)
+    metrics = Metrics(tmp_path)
     metrics.write("losses", 3, {"regression": 0.25})
     metrics.write("losses", 4, {"regression": 0.125})
     metrics.close()

@@ -11,6 +11,7 @@ from qfm_metric.train.losses import (
     difference,
     ranking,
     regression,
+    supervised_contrast,
     total,
     uncertainty,
 )
@@ -135,3 +136,26 @@ def test_uncertainty_is_lowest_at_the_expected_residual():
         for std in (0.2, 0.05**0.5, 0.25)  # the root of .1 squared + .2 squared lies between
     }
     assert min(value, key=value.get) == 0.05**0.5
+
+
+def test_contrast_is_what_its_equation_says(generator):
+    embeddings = torch.nn.functional.normalize(torch.randn(7, 5, generator=generator), dim=1)
+    classes = torch.tensor([4, 1, 4, 1, 4, 2, 9])  # two classes of one row each, which are others' negatives alone
+    found, rows = [], range(7)
+    for i in rows:
+        alike = [p for p in rows if p != i and classes[p] == classes[i]]
+        below = sum(math.exp(embeddings[i] @ embeddings[a] / 0.2) for a in rows if a != i)
+        if alike:
+            terms = [math.log(math.exp(embeddings[i] @ embeddings[p] / 0.2) / below) for p in alike]
+            found.append(-sum(terms) / len(terms))
+    assert len(found) == 5
+    # float32 sums of seven terms
+    assert supervised_contrast(embeddings, classes, 0.2).item() == pytest.approx(sum(found) / 5, rel=1e-5)
+
+
+def test_contrast_of_classes_of_one_row_is_nothing(generator):
+    embeddings = torch.randn(4, 3, generator=generator, requires_grad=True)
+    loss = supervised_contrast(embeddings, torch.arange(4))
+    loss.backward()
+    assert loss.item() == 0
+    assert (embeddings.grad == 0).all()

@@ -1,4 +1,4 @@
-"""Commands that fit a head to what a frozen network sees: photograph, reference, fit."""
+"""Commands that fit a head to what a frozen network sees: photograph, reference, fit, probe."""
 
 import argparse
 import json
@@ -7,6 +7,7 @@ from pathlib import Path
 from ..fit_ratings import FEWEST, fit_ratings
 from ..photograph import train_photograph
 from ..photograph_check import check_folder
+from ..probe import COUNTS, markdown, probe
 from ..reference import STEPS, train_reference
 from . import options
 from .options import Command, print_weights, say
@@ -41,6 +42,12 @@ def fit(args: argparse.Namespace) -> None:
     print_weights(args.out)
 
 
+def probe_command(args: argparse.Namespace) -> None:
+    """Measure a recipe's frozen backbone by ridges on its features, from few ratings to all; writes nothing."""
+    known = {name: getattr(args, name) for name in ("counts", "draws", "seed", "workers")}
+    print(markdown(probe(options.recipe(args), args.data, **known)), end="")
+
+
 def add_commands(command: Command) -> None:
     """Add them, with their options."""
     sub = command("photograph", photograph)
@@ -65,3 +72,9 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--scale", type=float, nargs=2, default=[0, 1], metavar=("LOW", "HIGH"), help="of the ratings")
     sub.add_argument("--repeats", type=int, default=10, help="of the cross-validation, with other folds each time")
     sub.add_argument("--seed", type=int, default=0, help="of the folds")
+
+    sub = command("probe", probe_command)
+    options.add(sub, *options.RECIPE, "--workers")
+    sub.add_argument("--counts", type=int, nargs="*", default=list(COUNTS), help="of training ratings, before all")
+    sub.add_argument("--draws", type=int, default=5, help="of so many ratings")
+    sub.add_argument("--seed", type=int, default=0, help="of the draws")

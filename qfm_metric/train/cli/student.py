@@ -1,4 +1,4 @@
-"""Commands from a data set to a weights file: prepare, ladders, cells, teacher, label, student, average, calibrate."""
+"""Commands from a data set to a weights file: prepare, ladders, cells, teacher, label, pretrain, student and others."""
 
 import argparse
 import os
@@ -10,6 +10,7 @@ from ..average import average
 from ..calibrate import calibrate_weights
 from ..material import Material, ladders
 from ..material.stored import store
+from ..pretrain import pretrain
 from ..student import train_student
 from ..teacher import label, train_teacher
 from . import options
@@ -47,11 +48,20 @@ def label_command(args: argparse.Namespace) -> None:
     label(args.weights, args.data, args.out)
 
 
+def pretrain_command(args: argparse.Namespace) -> None:
+    """Pretrain a backbone by supervised contrast of the ladders; writes weights that `student` starts from."""
+    known = {name: getattr(args, name) for name in ("severity", "ladders", "name", "device")}
+    _print_written(pretrain(options.recipe(args), args.data, args.out, **known, say=say))
+
+
 def student(args: argparse.Namespace) -> None:
     """Train, fit the calibration on validation, export the weights."""
     names = ("severity", "ladders", "cells", "members", "weights", "name", "device")
     known = {name: getattr(args, name) for name in names}
-    path = train_student(options.recipe(args), args.data, args.out, **known, say=say)
+    _print_written(train_student(options.recipe(args), args.data, args.out, **known, say=say))
+
+
+def _print_written(path: Path) -> None:
     if os.environ.get("RANK", "0") == "0":  # of torchrun's processes the one that wrote the file
         print_weights(path)
 
@@ -106,6 +116,14 @@ def add_commands(command: Command) -> None:
     sub = command("label", label_command)
     options.add(sub, "--data", "--weights")
     sub.add_argument("--out", type=Path, required=True, help="CSV of pseudo-labels, image,score")
+
+    sub = command("pretrain", pretrain_command)
+    options.add(sub, *options.RECIPE)
+    sub.add_argument("--severity", type=Path, required=True, help="CSV of human means per type and level")
+    sub.add_argument("--ladders", type=Path, required=True, help="what `ladders` wrote")
+    sub.add_argument("--out", type=Path, required=True, help="folder for checkpoints, logs and the weights")
+    sub.add_argument("--id", dest="name", default="pretrained", help="name of the weights file")
+    sub.add_argument("--device", default="cpu", help="cpu, or cuda (under torchrun one GPU a process)")
 
     sub = command("student", student)
     options.add(sub, *options.RECIPE, "--severity", "--ladders", "--members")

@@ -1,0 +1,59 @@
+"""benchmarks/denoising.py: every variant trains behind stored cells, from the same start, and is measured."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.small_world import LOOP, OBJECTIVE, fresh_net, open_material, write_decoded, write_ladders
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import denoising
+
+from qfm_metric.train.evaluate import figures_to_choose_by
+from qfm_metric.train.loop import predict
+from qfm_metric.train.material.stored import StoredMaterial, store
+from qfm_metric.train.recipe import Recipe
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    world = tmp_path_factory.mktemp("world")
+    write_decoded(world)
+    write_ladders(world)
+    material = open_material(world)
+    store(fresh_net(), material, world / "cells", 4, seed=0, workers=1)
+    return StoredMaterial.open(world / "cells", fresh_net(), material.decoded, material.labels, joined=1)
+
+
+@pytest.mark.parametrize("variant", denoising.VARIANTS)
+def test_every_variant_trains_the_head_and_no_backbone(variant, stored):
+    recipe = Recipe(objective=OBJECTIVE, loop=replace(LOOP, steps=2, every=2, backbone_rate=0.0))
+    source = fresh_net()
+    net = denoising.train(variant, 3, recipe, stored, source)
+    before = denoising.start(variant, 3, source).state_dict()
+    moved = {name for name, x in net.state_dict().items() if not torch.equal(x, before[name])}
+    assert not [name for name in moved if name.startswith(("backbone.", "standardize"))]
+    assert "decoder.queries" in moved
+    assert ("denoiser.layers.2.weight" in moved) == (variant == "denoised")
+
+
+def test_variants_start_alike_and_seeds_do_not():
+    source = fresh_net()
+    plain, denoised, other = (denoising.start(*how, source) for how in (("none", 0), ("denoised", 0), ("none", 1)))
+    assert torch.equal(plain.decoder.queries, denoised.decoder.queries)
+    assert not torch.equal(plain.decoder.queries, other.decoder.queries)
+    for net in (plain, denoised, other):
+        assert torch.equal(net.backbone.conv_stem.weight, source.backbone.conv_stem.weight)
+
+
+def test_figures_are_those_of_the_pictures(stored):
+    net, decoded = fresh_net(), stored.decoded
+    found = denoising.checked(*denoising.validation(net, decoded))(net)
+    rows = decoded.select("val")
+    expected = figures_to_choose_by(predict(net, decoded, rows)[0], [decoded.rows[i] for i in rows])
+    assert found.keys() == expected.keys()
+    # Cells in half precision; eight pictures of unlike brightness, whose order they do not change.
+    np.testing.assert_allclose([*found.values()], [*expected.values()], atol=1e-2)

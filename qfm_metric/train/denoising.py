@@ -10,7 +10,8 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from ..model import QFMConfig, QFMNet
+from ..config import QFMConfig
+from ..model import QFMNet
 from .matching import root_mean_squares
 
 

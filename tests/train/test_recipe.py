@@ -13,7 +13,7 @@ SHIPPED = sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def test_the_shipped_recipes_are_there():
-    assert SHIPPED == ["default", "fine_tune", "head", "paper", "quick", "robust"]
+    assert SHIPPED == ["default", "fine_tune", "head", "paper", "pretrain", "quick", "robust"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -99,15 +99,8 @@ class StoredMaterial:
         Raises:
             DataError: nothing is there, or another backbone's.
         """
-        files = sorted(folder.glob("*.npz"))
-        if not files or not (folder / ABOUT).is_file():
-            raise DataError(f"{folder}: no cells; expected what `python -m qfm_metric.train cells` writes")
-        if json.loads((folder / ABOUT).read_text())["backbone"] != _digest(net):
-            raise DataError(
-                f"{folder}: cells of another backbone; call `python -m qfm_metric.train cells` with these weights"
-            )
         groups: dict[tuple[int, ...], list[Path]] = {}
-        for path in files:
+        for path in stored_files(folder, net):
             groups.setdefault((_shape(path, "views")[1], *_shape(path, "cells")[2:]), []).append(path)
         return cls(decoded, labels, list(groups.values()), joined)
 
@@ -117,6 +110,22 @@ class StoredMaterial:
         sizes = np.array([len(group) for group in self.groups])
         group = self.groups[int(common.choice(len(self.groups), p=sizes / sizes.sum()))]
         return join([read_batch(group[int(i)]) for i in own.integers(0, len(group), self.joined)])
+
+
+def stored_files(folder: Path, net: QFMNet) -> list[Path]:
+    """Files of batches that `store` wrote with this backbone.
+
+    Raises:
+        DataError: nothing is there, or another backbone's.
+    """
+    files = sorted(folder.glob("*.npz"))
+    if not files or not (folder / ABOUT).is_file():
+        raise DataError(f"{folder}: no cells; expected what `python -m qfm_metric.train cells` writes")
+    if json.loads((folder / ABOUT).read_text())["backbone"] != _digest(net):
+        raise DataError(
+            f"{folder}: cells of another backbone; call `python -m qfm_metric.train cells` with these weights"
+        )
+    return files
 
 
 def join(batches: Sequence[Batch]) -> Batch:

@@ -194,8 +194,8 @@ def remake_restoration(args: argparse.Namespace) -> None:
 
 
 def remake_weights_table(_: argparse.Namespace) -> None:
-    """README's table of weights, of the manifest's figures; what it calls them stays."""
-    page, part = ROOT / "README.md", "BIQ2021 test"
+    """The table of weights in docs/test-runs.md, of the manifest's figures; what it calls them stays."""
+    page, part = ROOT / "docs/test-runs.md", "BIQ2021 test"
     text = page.read_text(encoding="utf-8")
     columns = ["id", "parameters", f"{part}: SRCC", "PLCC", "mean of the three subsets' SRCC"]
     heading = f"| {' | '.join([*columns, 'without near-duplicates: SRCC / PLCC'])} |"
@@ -261,7 +261,7 @@ ARTEFACTS = (
         Artefact(name, "claims", (name, *([PAGES[name][1]] if name in PAGES else [])), partial(remake_claims, name))
         for name in DOCUMENTS
     ),
-    Artefact("weights table", "claims", ("README.md",), remake_weights_table),
+    Artefact("weights table", "claims", ("docs/test-runs.md",), remake_weights_table),
     Artefact(
         "rank_photos.jpg",
         "pictures",

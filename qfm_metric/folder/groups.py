@@ -16,7 +16,7 @@ from .row import Row
 
 WINDOW = 60.0  # seconds after the first picture of a group
 # Least likeness of pictures that were taken within the window, and of those whose files do not say when. Chosen on
-# BIQ2021's near-duplicates (benchmarks/near_duplicates.py, docs/culling.md): from .95 on, all random pairs that were
+# BIQ2021's near-duplicates (benchmarks/near_duplicates.py, docs/bursts.md): from .95 on, all random pairs that were
 # looked at turned out to be near-duplicates, too; about .9 half of them.
 ALIKE = 0.9
 ALIKE_AT_ANY_TIME = 0.95

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..guard import GuardedScore
 from ..images import load_image
 from ..score import QFMScore
-from . import uncertainty
+from . import thresholds, uncertainty
 from .agreement import Scores, agreement, bootstrap_interval, logistic_fit, plcc, srcc
 from .datasets.authentic import read_biq2021_test
 from .datasets.table import DataError, Row, read_table
@@ -42,7 +42,8 @@ def evaluate(
         say: Gets lines of progress.
 
     Returns:
-        With `figures` of the scores, which weights they are of, and `uncertainty` where the weights predict one.
+        With `figures` of the scores, which weights they are of, `thresholds` (`thresholds.figures`), and `uncertainty`
+        where the weights predict one.
 
     Raises:
         DataError: the table is not readable or has no rows of that split.
@@ -64,9 +65,10 @@ def evaluate(
         scores, stds = score_images(metric, images, lambda done: None if done % 200 else say(f"{done}/{len(part)}"))
     # Groups are never split between training and validation; only an official test part may share some with them.
     seen = {row.group for row in rows if row.split in ("train", "val")} if split == "test" else set()
-    found |= {"split": split} | figures(scores, part, seen)
+    mos = np.array([row.mos for row in part])
+    found |= {"split": split} | figures(scores, part, seen) | {"thresholds": thresholds.figures(scores, mos)}
     if stds is not None:
-        found["uncertainty"] = uncertainty.figures(scores, stds, np.array([row.mos for row in part]))
+        found["uncertainty"] = uncertainty.figures(scores, stds, mos)
     return Evaluation(found, scores, part)
 
 

@@ -18,17 +18,18 @@ from torch import Tensor, nn
 from ..model import QFMNet
 from ..reference_head import ReferenceHead
 from ..score import QFMScore
+from ..weights import WeightsError
 from .calibrate import write_weights
-from .datasets.table import DataError, Decoded
+from .datasets.table import DataError
 from .defects import CLEAN, TYPES
 from .material import LENGTH, Batch
-from .material.stored import StoredMaterial, read_batch
-from .pseudo_labels import read_labels
+from .material.stored import read_batch, stored_files
 from .severity import FLOOR
 
 SCALES = ("KADID-10k", "TID2013", "own")  # that may differ
 STEPS, RATE = 2000, 3e-3
 SERIES = 8  # a step
+ROUNDING = 0.02  # deviations by which the same cells may differ; half precision and folding: .002
 CELLS = 24  # of a view that are kept of each series: all of them would fill the memory, and say little more
 
 
@@ -40,19 +41,21 @@ class Pairs:
         cells: `(S, LENGTH, V, cells, C)`, standardised, in half precision; the first is the clean picture's.
         kept: `(S, LENGTH - 1)`, share of the clean picture's quality that people say is kept.
         types: `(S, LENGTH)`, places in `TYPES`, or -1: several.
+        sources: `(S,)`, index of the decoded picture.
     """
 
     cells: Tensor
     kept: Tensor
     types: Tensor
+    sources: Tensor
 
     def select(self, places: NDArray[np.int64]) -> "Pairs":
         """Some of the series."""
-        return Pairs(self.cells[places], self.kept[places], self.types[places])
+        return Pairs(self.cells[places], self.kept[places], self.types[places], self.sources[places])
 
     def without(self, types: Collection[int]) -> "Pairs":
-        """The series with none of these types."""
-        left = torch.isin(self.types, torch.tensor([*types], dtype=self.types.dtype)).any(dim=1)
+        """The series with none of these types, nor with several at once, which may be of them."""
+        left = torch.isin(self.types, torch.tensor([-1, *types], dtype=self.types.dtype)).any(dim=1)
         return self.select(np.flatnonzero(~left.numpy()))
 
     def answers(self, head: ReferenceHead) -> Tensor:
@@ -84,24 +87,42 @@ def pairs_of(net: QFMNet, batch: Batch, seed: Sequence[int]) -> Pairs | None:
     kept = ((targets[:, 1:] - FLOOR) / (targets[:, :1] - FLOOR)).clamp(0, 1)
     # Where there is one view, the others are like it.
     cells = cells.view(-1, LENGTH, *cells.shape[1:]).expand(-1, -1, 1 + net.config.native_views, -1, -1)
-    return Pairs(cells, kept, types[chosen])
+    sources = torch.from_numpy(batch.sources[batch.photos :]).view(-1, LENGTH)[chosen, 0]
+    return Pairs(cells, kept, types[chosen], sources)
 
 
-def read_pairs(net: QFMNet, data: Path, cells: Path, seed: int = 0) -> Pairs:
-    """All such series of a folder of cells; 9,000 take 5 GB.
+def cell_files(net: QFMNet, cells: Path, backbone: str | None = None) -> list[Path]:
+    """Files of stored batches that serve a network.
 
     Args:
-        net: Whose backbone made the cells.
-        data: What `prepare` wrote.
+        net: That looks at the cells.
         cells: What `cells` stored.
+        backbone: The weights that they were made with, if those are not of `net` but see the same: its own from before
+            its BatchNorm was folded. None: `net`.
+
+    Raises:
+        DataError: no cells of this backbone.
+        WeightsError: no such weights as `backbone`, or they see something else than `net`.
+    """
+    if backbone is None:
+        return stored_files(cells, net)
+    maker = QFMScore.from_pretrained(backbone).net
+    check_same_backbone(net, maker)
+    return stored_files(cells, maker)
+
+
+def read_pairs(net: QFMNet, cells: Path, backbone: str | None = None, seed: int = 0) -> Pairs:
+    """All such series of a folder of cells; 9,000 take 2.5 GB.
+
+    Args:
+        net, cells, backbone: See `cell_files`.
         seed: Of the choice of cells.
 
     Raises:
-        DataError: no cells of this backbone, or no such series.
+        DataError, WeightsError: see `cell_files`.
+        DataError: there is no such series.
     """
-    decoded = Decoded.open(data / "decoded")
-    material = StoredMaterial.open(cells, net, decoded, read_labels(decoded, ()))
-    files = sorted(path for group in material.groups for path in group)
+    files = cell_files(net, cells, backbone)
     read = (pairs_of(net, read_batch(path), (seed, number)) for number, path in enumerate(files))
     found = [pairs for pairs in read if pairs is not None]
     if not found:
@@ -165,12 +186,36 @@ def fit_head(
     return trained.head.eval()
 
 
+@torch.inference_mode()
+def check_same_backbone(net: QFMNet, other: QFMNet) -> None:
+    """Refuse networks whose cells differ by more than rounding, on a picture of shades and noise.
+
+    Raises:
+        WeightsError: they do, or are of other views or channels.
+    """
+    rng = torch.Generator().manual_seed(0)
+    shades = F.interpolate(torch.rand(1, 3, 8, 8, generator=rng), (192, 256), mode="bilinear")
+    picture = (shades + 0.1 * torch.randn(shades.shape, generator=rng)).clamp(0, 1).to(net.mean)
+    seen = [each.cells(each.pyramid(each.distinct_views(picture))) for each in (net, other.to(net.mean))]
+    if seen[0].shape == seen[1].shape:
+        gap = ((seen[0] - seen[1]).abs().mean(dim=(0, 2, 3)) / net.standardize.std).mean().item()
+        if gap < ROUNDING:
+            return
+        found = f"ones that differ by {gap:.2f} deviations"
+    else:
+        found = f"{tuple(seen[1].shape)} in the place of {tuple(seen[0].shape)}"
+    raise WeightsError(
+        f"backbone: expected one that makes the same cells of a picture, got {found}; choose the weights "
+        "that these were folded or went on from, with the backbone left as it was"
+    )
+
+
 def train_reference(
     weights: str | None,
-    data: Path,
     cells: Path,
     out: Path,
     *,
+    backbone: str | None = None,
     steps: int = STEPS,
     seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
@@ -179,18 +224,39 @@ def train_reference(
 
     Args:
         weights: Id or file; None: the shipped weights.
-        data, cells: See `read_pairs`.
+        cells, backbone: See `read_pairs`.
         out: Weights file to write.
         steps, seed, say: See `fit_head`.
 
     Raises:
-        DataError: see `read_pairs`.
+        DataError, WeightsError: see `read_pairs`.
         WeightsError: no such weights.
     """
     net = QFMScore.from_pretrained(weights).net
-    pairs = read_pairs(net, data, cells, seed)
+    pairs = read_pairs(net, cells, backbone, seed)
     say(f"{len(pairs.kept)} series")
     write_weights(with_head(net, fit_head(pairs, steps=steps, seed=seed, say=say)), out)
+
+
+def attach_head(weights: str | None, source: str, out: Path) -> None:
+    """Write weights with the head of others whose backbone sees the same.
+
+    Args:
+        weights: Id or file; None: the shipped weights.
+        source: Id or file of the weights with the head.
+        out: Weights file to write.
+
+    Raises:
+        WeightsError: no such weights, no head, or another backbone.
+    """
+    net, other = (QFMScore.from_pretrained(name).net for name in (weights, source))
+    if not other.config.reference:
+        raise WeightsError(f"{source}: expected weights that compare with a reference, these do not")
+    check_same_backbone(net, other)
+    statistics = (net.standardize.mean, net.standardize.std), (other.standardize.mean, other.standardize.std)
+    if not all(torch.allclose(one, another) for one, another in zip(*statistics, strict=True)):
+        raise WeightsError(f"{source}: cells are standardised by other statistics; fit a head anew")
+    write_weights(with_head(net, other.reference), out)
 
 
 def with_head(net: QFMNet, head: ReferenceHead) -> QFMNet:

@@ -23,7 +23,7 @@ from .datasets.table import Decoded
 from .defects import type_of
 from .distortions import distort
 from .material.framing import grey, to_tensor
-from .reference import fit_head, read_pairs
+from .reference import Pairs, fit_head, read_pairs
 from .scoring import each_picture
 from .severity import Levels, read_severity
 from .severity_check import SEEN_APART, clean_pictures, level_agreement
@@ -57,6 +57,7 @@ def check(
     *,
     pictures: int = 6,
     cells: Path | None = None,
+    backbone: str | None = None,
     folds: int = 7,
     steps: int = 500,
     seed: int = 0,
@@ -70,8 +71,7 @@ def check(
         data: What `prepare` wrote.
         weights: Id or file with the head; None: the shipped weights.
         pictures: Clean photographs.
-        cells: What `cells` stored of the weights' backbone: heads are fitted anew without each fold of the types.
-            None: none is left out.
+        cells, backbone: See `read_pairs`: heads are fitted anew without each fold of the types. None: none is left out.
         folds, steps: Of the types, and of each such fit.
         seed: Of the choice of photographs, and of the fits.
         workers: Processes; 0: this one.
@@ -87,18 +87,18 @@ def check(
     levels, decoded = read_severity(table), Decoded.open(data / "decoded")
     metric = QFMReference(QFMScore.from_pretrained(weights))
     clean = clean_pictures(decoded, "val", 0.75, pictures, seed)
-    others = left_out_heads(metric.metric.net, data, cells, levels, folds, steps, seed, say) if cells else {}
-    answers = ask(metric.metric.net, clean, levels, others, workers, say)
+    net = metric.metric.net
+    others = left_out_heads(read_pairs(net, cells, backbone), levels, folds, steps, seed, say) if cells else {}
+    answers = ask(net, clean, levels, others, workers, say)
     same = [metric(image, image).item() for image in map(to_tensor, clean)]
     about = {"weights": metric.weights_id, "sha256": metric.metric.weights_sha256, "pictures": len(clean)}
     return about | {"identical": float(np.mean(np.array(same) == 1))} | figures(answers, levels)
 
 
 def left_out_heads(
-    net: QFMNet, data: Path, cells: Path, levels: Levels, folds: int, steps: int, seed: int, say: Say
+    pairs: Pairs, levels: Levels, folds: int, steps: int, seed: int, say: Say
 ) -> dict[tuple[str, int], ReferenceHead]:
     """By data set and type, a head that has seen neither it nor the others of its fold."""
-    pairs = read_pairs(net, data, cells)
     types = sorted({(level.data_set, level.type) for level in levels})
     found: dict[tuple[str, int], ReferenceHead] = {}
     for fold in range(folds):

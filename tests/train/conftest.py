@@ -2,7 +2,10 @@
 
 import pytest
 import torch
-from helpers.small_world import write_decoded, write_ladders
+from helpers.small_world import fresh_net, open_material, write_decoded, write_ladders
+
+from qfm_metric.train.material.stored import store
+from qfm_metric.train.reference import read_pairs
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -20,3 +23,17 @@ def world(tmp_path_factory):
     write_decoded(folder)
     write_ladders(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def cells(world, tmp_path_factory):
+    """What `cells` stores of the world and of `fresh_net`; most of its series are ladders."""
+    folder = tmp_path_factory.mktemp("cells")
+    store(fresh_net(), open_material(world), folder, 12, seed=1, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pairs(cells):
+    """Its series with a clean picture."""
+    return read_pairs(fresh_net(), cells)

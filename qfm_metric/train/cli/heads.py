@@ -1,14 +1,15 @@
-"""Commands that fit a head to what a frozen network sees: photograph, reference, fit, probe."""
+"""Commands that fit a head to what a frozen network sees: photograph, reference, pseudo-reference, fit, probe."""
 
 import argparse
 import json
 from pathlib import Path
 
+from .. import pseudo_reference
 from ..fit_ratings import FEWEST, fit_ratings
 from ..photograph import train_photograph
 from ..photograph_check import check_folder
 from ..probe import COUNTS, markdown, probe
-from ..reference import STEPS, train_reference
+from ..reference import STEPS, attach_head, train_reference
 from . import options
 from .options import Command, print_weights, say
 
@@ -31,8 +32,20 @@ def photograph(args: argparse.Namespace) -> None:
 
 def reference(args: argparse.Namespace) -> None:
     """Teach weights to compare a picture with its reference, from cells that `cells` stored; writes a file."""
-    train_reference(args.weights, args.data, args.cells, args.out, steps=args.steps, seed=args.seed, say=say)
+    if args.head is not None:
+        attach_head(args.weights, args.head, args.out)
+    else:
+        names = ("backbone", "steps", "seed")
+        known = {name: getattr(args, name) for name in names}
+        train_reference(args.weights, args.cells, args.out, **known, say=say)
     print_weights(args.out)
+
+
+def pseudo_reference_command(args: argparse.Namespace) -> None:
+    """Guess what clean pictures were, behind weights that compare with a reference, and measure it; writes a file."""
+    names = ("backbone", "steps", "seed")
+    known = {name: getattr(args, name) for name in names}
+    print(json.dumps(pseudo_reference.train_guess(args.weights, args.cells, args.out, **known, say=say), indent=2))
 
 
 def fit(args: argparse.Namespace) -> None:
@@ -59,10 +72,19 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--seed", type=int, default=0, help="of all that is drawn")
 
     sub = command("reference", reference)
-    options.add(sub, "--data", "--weights")
-    sub.add_argument("--cells", type=Path, required=True, help="what `cells` wrote of these weights' backbone")
+    options.add(sub, "--weights", "--backbone")
+    source = sub.add_mutually_exclusive_group(required=True)
+    source.add_argument("--cells", type=Path, help="what `cells` wrote of these weights' backbone")
+    source.add_argument("--head", help="id or file of weights on the same backbone, to take the head of")
     sub.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
     sub.add_argument("--steps", type=int, default=STEPS, help="of the fit")
+    sub.add_argument("--seed", type=int, default=0, help="of the draws")
+
+    sub = command("pseudo-reference", pseudo_reference_command)
+    options.add(sub, "--weights", "--backbone")
+    sub.add_argument("--cells", type=Path, required=True, help="what `cells` wrote of these weights' backbone")
+    sub.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
+    sub.add_argument("--steps", type=int, default=pseudo_reference.STEPS, help="of the fit")
     sub.add_argument("--seed", type=int, default=0, help="of the draws")
 
     sub = command("fit", fit)

@@ -15,6 +15,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "--threads": {"type": int, "default": 1, "help": "CPU threads of this process"},
     "--data": {"type": Path, "required": True, "help": "what `prepare` wrote"},
     "--weights": {"help": "id or .safetensors file; default: the shipped weights"},
+    "--backbone": {"help": "the weights that `cells` was given, if these were folded or trained further behind it"},
     "--members": {"type": Path, "nargs": "*", "default": [], "help": "the teacher: CSV files of pseudo-labels"},
     "--workers": {"type": int, "default": 2, "help": "processes"},
     "recipe": {"help": "a shipped recipe (default, head, fine_tune, robust, pretrain, quick, paper) or a TOML file"},

@@ -47,7 +47,7 @@ def defects(args: argparse.Namespace) -> None:
 
 def reference_check_command(args: argparse.Namespace) -> None:
     """Distort clean held-out photographs and compare with them; do answers fall as people's did? Beside PSNR, SSIM."""
-    names = ("pictures", "cells", "folds", "steps", "seed", "workers")
+    names = ("pictures", "cells", "backbone", "folds", "steps", "seed", "workers")
     known = {name: getattr(args, name) for name in names}
     print(json.dumps(reference_check.check(args.table, args.data, args.weights, **known, say=say), indent=2))
 
@@ -140,6 +140,7 @@ def add_commands(command: Command) -> None:
     options.add(sub, "--data", "--weights", "--workers")
     sub.add_argument("--pictures", type=int, default=6, help="clean photographs to distort")
     sub.add_argument("--cells", type=Path, help="what `cells` wrote: also fit heads without each fold of the types")
+    options.add(sub, "--backbone")
     sub.add_argument("--folds", type=int, default=7, help="of the types")
     sub.add_argument("--steps", type=int, default=500, help="of each of those fits")
     sub.add_argument("--seed", type=int, default=0, help="of the choice of photographs, and of the fits")

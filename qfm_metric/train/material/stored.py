@@ -111,15 +111,8 @@ class StoredMaterial:
         Raises:
             DataError: nothing is there, or another backbone's.
         """
-        files = sorted(folder.glob("*.npz"))
-        if not files or not (folder / ABOUT).is_file():
-            raise DataError(f"{folder}: no cells; expected what `python -m qfm_metric.train cells` writes")
-        if json.loads((folder / ABOUT).read_text())["backbone"] != _digest(net):
-            raise DataError(
-                f"{folder}: cells of another backbone; call `python -m qfm_metric.train cells` with these weights"
-            )
         groups: dict[tuple[int, ...], list[Path]] = {}
-        for path in files:
+        for path in stored_files(folder, net):
             groups.setdefault((_shape(path, "views")[1], *_shape(path, "cells")[2:]), []).append(path)
         return cls(decoded, labels, list(groups.values()), joined, without)
 
@@ -151,6 +144,22 @@ def leave_out(batch: Batch, without: Collection[str]) -> Batch:
     cells = cells.reshape(len(kept), -1, *cells.shape[1:])[kept].reshape(-1, *cells.shape[1:])
     names = [field.name for field in fields(Batch) if field.name not in ("photos", "cells")]
     return replace(batch, cells=cells, **{name: getattr(batch, name)[kept] for name in names})
+
+
+def stored_files(folder: Path, net: QFMNet) -> list[Path]:
+    """Files of batches that `store` wrote with this backbone.
+
+    Raises:
+        DataError: nothing is there, or another backbone's.
+    """
+    files = sorted(folder.glob("*.npz"))
+    if not files or not (folder / ABOUT).is_file():
+        raise DataError(f"{folder}: no cells; expected what `python -m qfm_metric.train cells` writes")
+    if json.loads((folder / ABOUT).read_text())["backbone"] != _digest(net):
+        raise DataError(
+            f"{folder}: cells of another backbone; call `python -m qfm_metric.train cells` with these weights"
+        )
+    return files
 
 
 def join(batches: Sequence[Batch]) -> Batch:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import skimage
+import what_is_bad
 
 from qfm_metric import QFMScore
 from qfm_metric.train import severity_check
@@ -40,7 +41,7 @@ DOCUMENTS = (
     SERVICE,
     "docs/tables.md",
     "docs/video.md",
-    "docs/what-is-bad.md",
+    what_is_bad.PAGE,
 )
 # Document: the page that its blocks make, the picture of it, and the size of the window.
 PAGES = {
@@ -275,6 +276,26 @@ ARTEFACTS = (
         lambda _: run("benchmarks/draw_quality_map.py", "docs/quality_map.jpg"),
     ),
     Artefact("report.jpg", "pictures", ("docs/report.jpg",), remake_report_picture),
+    Artefact(
+        "bad pictures",
+        "pictures",
+        ("docs/defects.jpg", "docs/bands.jpg"),
+        lambda _: run("benchmarks/bad_pictures.py", "docs/defects.jpg", "docs/bands.jpg"),
+    ),
+    Artefact(
+        "thresholds",
+        "studies",
+        (what_is_bad.PAGE,),
+        lambda args: what_is_bad.write_thresholds(ROOT / what_is_bad.PAGE, args),
+        ("data",),
+    ),
+    Artefact(
+        "defects",
+        "studies",
+        (what_is_bad.PAGE,),
+        lambda args: what_is_bad.write_defects(ROOT / what_is_bad.PAGE, args),
+        ("data", "severity"),
+    ),
     Artefact("severity", "studies", ("docs/severity.md", "docs/severity.png"), remake_severity, ("data", "severity")),
     Artefact(
         "attack",

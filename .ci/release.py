@@ -26,7 +26,6 @@ ROOT = Path(__file__).resolve().parent.parent
 REPOSITORY = re.compile(r"https://github\.com/[\w.-]+/[\w.-]*[\w-]")
 LINK = re.compile(r"(?P<picture>!?)\[(?P<text>[^\[\]]*)\]\((?P<target>[^()\s]+)\)")
 FENCE = re.compile(r"(^```.*?^```\s*?$)", re.M | re.S)
-PYTHON = "Programming Language :: Python :: "
 PAPER = (
     "Adaptive Feature Selection for No-Reference Image Quality Assessment by Mitigating Semantic Noise Sensitivity",
     "International Conference on Machine Learning",
@@ -93,9 +92,8 @@ def release(root: Path, out: Path, *, upload: bool, offline: bool) -> None:
     run(sys.executable, "-m", "twine", "check", "--strict", *built)
     done = ["version, changelog and CITATION.cff agree; all is committed", "built, and twine check passes"]
     if not offline:
-        for version in pythons(project):
-            resolve(built, version)
-            done.append(f"all dependencies resolve to wheels for Python {version}")
+        run(sys.executable, str(root / ".ci/resolve.py"))
+        done.append("wheels of all dependencies and extras for each Python on Linux, macOS and Windows")
         run(sys.executable, str(root / ".ci/lowest.py"), "--exact")
         done.append("scores on the lowest versions of the dependencies")
     print("\n".join(["", *built, "", "Checked:", *(f"[x] {line}" for line in done)]))
@@ -201,19 +199,6 @@ def absolute(text: str, repository: str, tag: str) -> str:
     ]
     title, rest = text.split("\n", 1)
     return "\n".join([title, "", " ".join(badges), rest])
-
-
-def pythons(project: dict[str, Any]) -> list[str]:
-    """The versions of Python that the classifiers name, such as 3.10."""
-    names = [line.removeprefix(PYTHON) for line in project["classifiers"] if line.startswith(PYTHON)]
-    return [name for name in names if "." in name]
-
-
-def resolve(built: list[str], version: str) -> None:
-    """Have pip find a wheel of everything that the package needs on a version of Python, without installing it."""
-    (wheel,) = (path for path in built if path.endswith(".whl"))
-    only = ["--python-version", version, "--only-binary=:all:", "--target", "unused"]
-    run(sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--ignore-installed", *only, wheel)
 
 
 def git(root: Path, *arguments: str) -> str:

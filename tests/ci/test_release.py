@@ -1,28 +1,18 @@
 """The release command, run dry on a small project: what it refuses, what it builds, and that it uploads nothing."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 import tarfile
 import zipfile
-from pathlib import Path
 
 import pytest
+from helpers.ci_scripts import ROOT, load_ci_script
 
-ROOT = Path(__file__).parents[2]
 REPOSITORY = "https://github.com/somebody/something"  # there is none: made up for these tests alone
 BASE = f"{REPOSITORY}/blob/v0.1.0"
 
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(f"ci_{name}", ROOT / f".ci/{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-release, lowest = load("release"), load("lowest")
+release, lowest = load_ci_script("release"), load_ci_script("lowest")
 
 
 def git(root, *arguments):
@@ -141,9 +131,8 @@ def test_only_the_flag_uploads_and_only_after_every_check(project, monkeypatch):
     release.main([], project)  # writes the citation
     commit(project)
     assert release.main(["--upload"], project) == 0
-    pip = ["-m pip install"] * 4  # Python 3.10 to 3.13
-    lowest_versions = f"{project}/.ci/lowest.py --exact"
-    assert commands == ["-m build --no-isolation", "-m twine check", *pip, lowest_versions, "-m twine upload"]
+    asked = [f"{project}/.ci/resolve.py", f"{project}/.ci/lowest.py --exact"]
+    assert commands == ["-m build --no-isolation", "-m twine check", *asked, "-m twine upload"]
 
 
 def test_links_of_code_and_links_that_are_absolute_stay():

@@ -52,6 +52,7 @@ def test_what_is_left_out_keeps_its_default(tmp_path):
         ("[network]\ndim = 30", r"mine\.toml \[network\]: heads: expected a divisor of dim 30"),
         ("[network]\nview_pixels = 3", r"mine\.toml \[network\]: view_pixels: expected an integer from"),
         ("[network]\nbackbone = '../x'", r"mine\.toml \[network\]: backbone: expected a timm model name"),
+        ("[contrast]\nside = 100", r"mine\.toml \[contrast\]: side: expected a multiple of 32 of at most 192, got 100"),
         ("[objective]\nweights = 3", r"mine\.toml \[objective\]: weights: expected dict, got 3"),
         ("[objective]\nweights = { regresion = 1.0 }", r"mine\.toml \[objective\]: weights: unknown regresion"),
         ("[objective]\nweights = { regression = 'x' }", r"mine\.toml \[objective\]: weights: expected numbers"),

@@ -1,5 +1,6 @@
 """qfm_metric: no-reference image quality, as a number from 0 to 1.
 
+>>> import torch
 >>> from qfm_metric import QFMScore
 >>> score = QFMScore()
 >>> score(torch.rand(2, 3, 224, 224)).shape

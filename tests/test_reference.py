@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.small import SMALL, make_small_metric
+from torch.nn.functional import avg_pool2d
 
 from qfm_metric import QFMReference, QFMScore, WeightsError
 from qfm_metric.model import QFMNet
@@ -147,6 +148,28 @@ def test_the_pair_of_another_size_is_named(compare):
 def test_weights_without_the_head_are_refused_and_the_remedy_is_said():
     with pytest.raises(WeightsError, match=r"compare with a reference, these do not; choose "):
         QFMReference(make_small_metric())
+
+
+def test_the_shipped_head_sees_what_people_see(photo):
+    """Ever more blur and noise cost ever more, and what nobody sees hardly anything."""
+    compare = QFMReference()
+
+    def kept(change):
+        return compare(change(photo), photo).item()
+
+    def blurred(side):
+        return kept(lambda image: avg_pool2d(image, side, 1, side // 2, count_include_pad=False))
+
+    def noisy(std):
+        noise = torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
+        return kept(lambda image: (image + std * noise).clamp(0, 1))
+
+    assert kept(lambda image: image) == 1
+    assert kept(lambda image: (image * 255).round() / 255) > 0.99  # a photograph's own steps
+    for ladder in ([blurred(x) for x in (3, 7, 15, 31)], [noisy(x) for x in (0.02, 0.06, 0.15, 0.3)]):
+        assert ladder == sorted(ladder, reverse=True)
+        assert ladder[0] > 0.6
+        assert ladder[-1] < 0.4
 
 
 def test_it_stays_in_evaluation_and_is_not_trained(compare):

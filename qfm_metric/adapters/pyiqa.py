@@ -2,7 +2,7 @@
 
     register()
     metric = pyiqa.create_metric("qfm")
-    compare = pyiqa.create_metric("qfm-fr", source="with-reference.safetensors")
+    compare = pyiqa.create_metric("qfm-fr")
 
 pyiqa reads files with its own reader, which neither turns pictures upright nor converts their colours to sRGB: for such
 files give it `load_image(path).unsqueeze(0)`.

@@ -146,9 +146,10 @@ def test_pairs_are_compared_with_their_references(compare, images, reduction):
     assert inputs.grad.abs().sum() > 0
 
 
-def test_default_weights_that_compare_nothing_are_refused(images):
-    with pytest.raises(ValueError, match="compare with a reference"):
-        QFMReferenceMetric()
+def test_with_a_reference_the_default_is_the_shipped_head(images):
+    metric = QFMReferenceMetric()
+    metric.update(images, images)
+    assert metric.compute() == 1
 
 
 @pytest.mark.slow

@@ -33,7 +33,17 @@ SLOW = {
     "name",
     [
         f"qfm_metric{part}"
-        for part in ("", ".facts", ".folder.groups", ".folder.stream", ".guard", ".loss", ".scale", ".score")
+        for part in (
+            "",
+            ".facts",
+            ".folder.groups",
+            ".folder.stream",
+            ".guard",
+            ".loss",
+            ".reference",
+            ".scale",
+            ".score",
+        )
     ],
 )
 def test_docstring_examples(name, metric):

@@ -26,6 +26,29 @@ def check_replaceable(path: str | os.PathLike[str]) -> None:
         raise OSError(None, "expected the name of a file to write, got a folder or a device", os.fspath(path))
 
 
+def check_writable(*paths: str | os.PathLike[str] | None) -> None:
+    """Refuse now what `whole_file` could not write in the end, when much would be lost.
+
+    Args:
+        paths: Where to; None: nothing is written.
+
+    Raises:
+        OSError: as `whole_file` does before its block begins.
+    """
+    for path in paths:
+        if path is not None:
+            check_replaceable(path)
+            part = _part_of(path)
+            with naming(path):
+                open(part, "wb").close()
+                os.remove(part)
+
+
+def _part_of(path: str | os.PathLike[str]) -> str:
+    """What a file is called until it is whole: absolute, as the current folder may be another one by then."""
+    return f"{os.path.realpath(path)}.{os.getpid()}.part"
+
+
 class _Part(io.FileIO):
     """What cannot be written into it is an error that names the file it will be."""
 
@@ -55,8 +78,7 @@ def whole_file(path: str | os.PathLike[str], mode: str = "w", **options: Any) ->
     check_replaceable(path)
     if "b" not in mode:
         options = {"encoding": "utf-8", **options}
-    place = os.path.realpath(path)  # absolute: the current folder may be another one when the block ends
-    part = f"{place}.{os.getpid()}.part"
+    place, part = os.path.realpath(path), _part_of(path)
     try:
         with naming(path):
             bytes_file = io.BufferedWriter(_Part(part, path))

@@ -84,12 +84,17 @@ def compare_scores(
         a: Name to score in [0, 1], or to None for a picture that could not be scored. A name may have folders.
         b: As `a`.
         pair: Compare pairs if any names match (see `match_names`); False: all with all.
-        seed: Of the bootstrap.
+        seed: Of the bootstrap, 0 or more.
+
+    Raises:
+        ValueError: a negative seed.
 
     Examples:
         >>> compare_scores({"x.png": 0.4, "y.png": 0.5}, {"x.jpg": 0.6, "y.jpg": 0.7}).win_rate
         1.0
     """
+    if seed < 0:
+        raise ValueError(f"seed: expected 0 or more, got {seed}")
     failed_a, failed_b = ([name for name, score in side.items() if score is None] for side in (a, b))
     random = np.random.default_rng(seed)
     if not (pair and (matched := match_names(list(a), list(b)))):

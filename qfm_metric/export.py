@@ -6,6 +6,7 @@ by the graph itself, in double precision as Python does, so that the scores are 
 
 import copy
 import importlib
+import io
 import json
 import logging
 import os
@@ -183,7 +184,10 @@ def export_pt2(metric: QFMScore, path: str | os.PathLike[str]) -> float:
         with warnings.catch_warnings():
             # torch takes a channels_last tensor for a part of one; it is saved whole, as the comparison shows.
             warnings.filterwarnings("ignore", "No complete tensor found", UserWarning)
-            torch.export.save(program, file, extra_files={"qfm_metric.json": json.dumps(_about(metric))})
+            # Into memory first: torch ends the process if it cannot write a file, of a full disk for example.
+            saved = io.BytesIO()
+            torch.export.save(program, saved, extra_files={"qfm_metric.json": json.dumps(_about(metric))})
+        file.write_bytes(saved.getvalue())
         return torch.export.load(file).module()
 
     return _write_verified(Path(path), ".pt2", write, metric)

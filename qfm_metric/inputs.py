@@ -19,30 +19,34 @@ DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float
 OVERSHOOT = 0.1 + 1e-6  # what interpolation and networks do to [0, 1] (and rounding); more is a mistake
 
 
-def as_images(images: Images) -> Tensor | Sequence[Tensor]:
+def as_images(images: Images, name: str = "images") -> Tensor | Sequence[Tensor]:
     """A batch `(N, 3, H, W)` of what is alike, or the images `(3, H, W)` of a list; what cannot be scored is refused.
 
     What comes as no tensor is read by `load_image`: of a list one by one, when it is looked at.
+
+    Args:
+        images: See `QFMScore.forward`.
+        name: Of the argument, for messages.
 
     Raises:
         TypeError, ValueError: see `QFMScore.forward`.
         ImageError: a picture that cannot be read.
     """
     if isinstance(images, Tensor):
-        images = as_batch(images)
-        check_range(images)
+        images = as_batch(images, name)
+        check_range(images, name)
         return images
     if isinstance(images, str | os.PathLike | Image.Image | np.ndarray):
         return load_image(images).unsqueeze(0)
     if not isinstance(images, Sequence) or isinstance(images, bytes):
         raise TypeError(
-            f"images: expected a tensor, a path, a PIL image, a numpy array or a list of those, got "
+            f"{name}: expected a tensor, a path, a PIL image, a numpy array or a list of those, got "
             f"{type(images).__name__}; see load_image"
         )
     if not images:
-        raise ValueError("images: expected at least one image, got an empty list")
+        raise ValueError(f"{name}: expected at least one image, got an empty list")
     for i, image in enumerate(images):
-        _check_item(image, f"images[{i}]")
+        _check_item(image, f"{name}[{i}]")
     return _Loaded(images)
 
 

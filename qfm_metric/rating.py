@@ -79,3 +79,18 @@ class Metric(Protocol):
     def show(self, views: Views, size: tuple[int, int]) -> Tensor:
         """The whole picture as it was looked at, `(3, h, w)` in [0, 1], in the shape of `size` (height, width)."""
         ...
+
+
+def check_is_metric(metric: object) -> None:
+    """Refuse what folders cannot be scored with.
+
+    Raises:
+        TypeError: it lacks what `Metric` has, or is a class.
+    """
+    if isinstance(metric, type):
+        raise TypeError(f"metric: expected a metric, got the class {metric.__name__}; call it: {metric.__name__}()")
+    if not isinstance(metric, Metric):
+        raise TypeError(
+            f"metric: expected a QFMScore or another metric with the methods of qfm_metric.rating.Metric, got "
+            f"{type(metric).__name__}; score images from load_image with it"
+        )

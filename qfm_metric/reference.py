@@ -20,7 +20,7 @@ class QFMReference(nn.Module):
     places. It learned what people say that distortions of KADID-10k and TID2013 take. What differs can only cost: a
     picture that is better than its reference is not rewarded, and both may be exchanged. See docs/reference.md. Ours.
 
-    The network is frozen, and stays in evaluation mode and in its own precision, as that of `QFMScore`.
+    The network is frozen, stays in evaluation mode, and autocast does not change its precision, as in `QFMScore`.
 
     Args:
         weights: An id or a path, or a `QFMScore` to share the network of; they must have the head. Default: the shipped
@@ -72,7 +72,7 @@ class QFMReference(nn.Module):
             TypeError, ValueError, ImageError: see `QFMScore.forward`.
             ValueError: another number of references, or another size.
         """
-        pairs = _pairs(as_images(images), as_images(references))
+        pairs = _pairs(as_images(images), as_images(references, "references"))
         return torch.cat([self._compare(*pair) for pair in pairs])
 
     def train(self, mode: bool = True) -> "QFMReference":

@@ -1,6 +1,7 @@
 """ONNX and torch.export: the same scores as the metric's, for pictures of every size."""
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from helpers.documents import run_blocks
 from helpers.torch_state import unusual_torch
 
 import qfm_metric
-from qfm_metric import QFMScore, cli, load_image
+from qfm_metric import QFMScore, cli, export, load_image
 from qfm_metric.config import QFMConfig
 from qfm_metric.export import ExportableScore, ExportError, export_onnx, export_pt2
 from qfm_metric.geometry import view_size
@@ -74,6 +75,20 @@ def small_pt2(small, tmp_path_factory):
     with unusual_torch():
         assert export_pt2(small, path) <= TOLERANCE
     return path
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_an_error_and_does_not_end_the_process(small, tmp_path, monkeypatch):
+    layer = torch.nn.Linear(64, 64)
+    monkeypatch.setattr(export, "export_program", lambda metric: torch.export.export(layer, (torch.rand(1, 64),)))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            export_pt2(small, tmp_path / "small.pt2")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
 
 
 def picture(size, seed, n=1):

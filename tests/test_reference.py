@@ -140,6 +140,14 @@ def test_what_cannot_be_compared_is_refused(compare, images, references, says):
         compare(torch.rand(images), torch.rand(references))
 
 
+@pytest.mark.parametrize(
+    "references", [torch.full((2, 3, 64, 64), torch.nan), torch.rand(2, 1, 64, 64), None, [], [torch.rand(64, 64)] * 2]
+)
+def test_what_is_wrong_with_the_references_is_not_said_of_the_images(compare, references):
+    with pytest.raises((TypeError, ValueError), match=r"^references"):
+        compare(torch.rand(2, 3, 64, 64), references)
+
+
 def test_the_pair_of_another_size_is_named(compare):
     with pytest.raises(ValueError, match=r"references\[1\]: expected the image's size"):
         compare([torch.rand(3, 64, 64)] * 2, [torch.rand(3, 64, 64), torch.rand(3, 32, 64)])

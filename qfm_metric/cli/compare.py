@@ -7,13 +7,13 @@ failed, nothing to compare or the output cannot be written, 2 wrong usage.
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..atomic import whole_file
+from ..atomic import check_writable, whole_file
 from ..folder.cores import workers_for
 from ..folder.formats import FORMATS, key
 from ..folder.journal import read_table, suffixes
@@ -21,8 +21,8 @@ from ..folder.options import check_options
 from ..folder.row import Row
 from ..html.comparison import defect_facts, facts, left_out, write_comparison
 from ..html.document import common_folder, shown
-from .options import add_metric_options, limit_threads, refusing
-from .parser import Parser
+from .options import SCORE_FIRST, add_metric_options, limit_threads, refusing
+from .parser import Parser, warn
 from .paths import Scan
 from .progress import Progress
 from .targets import check_target, is_comparison, is_page, output_file
@@ -55,7 +55,11 @@ def main(argv: Sequence[str]) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     check_target("-o", args.output, is_comparison, [args.a, args.b], parser.error)
-    check_target("--html", args.html, is_page, [args.a, args.b], parser.error)
+    check_target("--html", args.html, is_page, [args.a, args.b, *filter(None, [args.output])], parser.error)
+    for name in ("seed", "top"):
+        if getattr(args, name) < 0:
+            parser.error(f"--{name}: expected 0 or more, got {getattr(args, name)}")
+    check_writable(args.output, args.html)
     if args.reference is not None:
         for source in (args.a, args.b, args.reference):
             if not os.path.isdir(source):
@@ -78,6 +82,10 @@ def main(argv: Sequence[str]) -> int:
             a, b = (_read_against(source, references, args.recursive) for source in (args.a, args.b))
     except (OSError, ValueError) as error:
         parser.error(str(error))
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt(f"; nothing is kept: {SCORE_FIRST}, and compare the files") from interrupt
+    for side in (a, b):
+        _tell_errors(side.rows.values())
     if a.signature and b.signature and a.signature != b.signature:
         print(f"qfm-metric: scored differently: A by {a.signature}; B by {b.signature}", file=sys.stderr)
     from ..compare import compare_scores
@@ -136,7 +144,7 @@ def to_text(
     for why, names in left_out(comparison):
         more = ", ..." if len(names) > NAMES else ""
         lines.append(f"{why}: {', '.join(names[:NAMES])}{more}")
-    if most := comparison.pairs[: max(0, top)]:
+    if most := comparison.pairs[:top]:
         lines += ["", "   B - A      A      B  pairs that differ most"]
         lines += [f"{pair.difference:+8.4f} {pair.a:6.3f} {pair.b:6.3f}  {shown(pair.name_a)}" for pair in most]
     return "\n".join(lines) + "\n"
@@ -194,6 +202,16 @@ def _read(source: str, metric: "Metric | None", recursive: bool) -> Side:
         rows, signature = read_table(source)
         base = common_folder(row.path for row in rows)
     return _side(source, rows, signature, base)
+
+
+def _tell_errors(rows: Iterable[Row]) -> None:
+    """Say why pictures have no score, of the first ones."""
+    failed = [row for row in rows if row.score is None]
+    for row in failed[:NAMES]:
+        error = row.error or "no score"
+        warn(shown(error if error.startswith(repr(row.path)) else f"{row.path}: {error}"))
+    if len(failed) > NAMES:
+        warn(f"and {len(failed) - NAMES:,} more without a score")
 
 
 def _side(source: str, rows: Sequence[Row], signature: str, base: str) -> Side:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..atomic import check_writable
 from ..cull.apply import Outcome, apply_plan, undo_plan
 from ..cull.best import keep_best
 from ..cull.decide import PRESETS, Decide, Decision, by_preset, by_requirement
@@ -24,7 +25,7 @@ from ..folder.row import DECIMALS, DEFECT_COLUMNS, FACT_COLUMNS, GROUP_COLUMNS, 
 from ..html.decisions import write_decisions
 from ..html.document import common_folder, shown
 from ..requirements import Requirement, RequirementError, parse_requirement
-from .options import add_metric_options, limit_threads, refusing
+from .options import SCORE_FIRST, add_metric_options, limit_threads, refusing
 from .output import take_any_name
 from .parser import Parser, warn
 from .paths import Scan
@@ -54,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt as interrupt:
         if args.apply or args.undo:
             raise KeyboardInterrupt("; the same command goes on") from interrupt
-        raise
+        raise KeyboardInterrupt(f"; nothing is kept: {SCORE_FIRST}, and cull FILE") from interrupt
 
 
 def build_parser() -> Parser:
@@ -114,6 +115,7 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
         refuse(f"{args.source}: expected a folder or a file of scores ({suffixes()})")
     check_target("-o", args.output, is_plan, [args.source], refuse)
     check_target("--html", args.html, is_page, [args.source, args.output], refuse)
+    check_writable(args.output, args.html)
 
 
 def is_plan(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -47,22 +47,35 @@ class Films:
         """Score and write; the exit status."""
         args, form, write = self.args, format_of(self.args.format), self.progress.write_above
         journal = Journal(Path(args.output), form) if args.output else None
-        with ExitStack() as opened:
+        found = self.rows()
+        try:
+            with ExitStack() as opened:
+                if journal:
+                    file, _ = journal.begin({"signature": self.metric.signature}, resume=False)
+                    write = opened.enter_context(file).write
+                rows = self.progress.counted(counted(found, Done()))
+                write_rows(rows, write, form, tuple(COLUMNS), self.metric.signature)
             if journal:
-                write = opened.enter_context(journal.begin({"signature": self.metric.signature}, resume=False)[0]).write
-            rows = self.progress.counted(counted(self.rows(), Done()))
-            write_rows(rows, write, form, tuple(COLUMNS), self.metric.signature)
-        if journal:
-            journal.finish(tuple(COLUMNS))
+                journal.finish(tuple(COLUMNS))
+        except KeyboardInterrupt as interrupt:
+            kept = f" in {journal.grows}" if journal else ""
+            raise KeyboardInterrupt(f"; what was seen so far is written{kept}") from interrupt
+        finally:  # of a run that was cut off, too
+            found.close()  # sums up the film
+            self.write_pictures()
+        return 1 if self.failed else 3 if self.below else 0
+
+    def write_pictures(self) -> None:
+        """Write the best frame, and the page, of what was seen."""
+        args = self.args
         if self.best:
             with whole_file(args.best_frame, "wb") as file:
                 Image.fromarray(self.best[1]).save(file, "PNG")
         if self.page:
             title = os.path.basename(args.paths[0]) if len(args.paths) == 1 else f"{len(args.paths)} films"
             self.page.write(args.html, title=title, signature=self.metric.signature)
-        return 1 if self.failed else 3 if self.below else 0
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Generator[Row, None, None]:
         """Of all films, one after the other; one that cannot be read has a row with its error."""
         for path in self.args.paths:
             frames, rows, times = Frames(path, self.args.fps), list[Row](), list[float]()
@@ -75,8 +88,9 @@ class Films:
             except VideoError as error:
                 self.failed = True
                 yield Row(path, error=str(error))
-            if rows:
-                self.sum_up(path, VideoScore(rows, times, frames.damaged), frames.seconds)
+            finally:
+                if rows:
+                    self.sum_up(path, VideoScore(rows, times, frames.damaged), frames.seconds)
 
     def see(self, path: str, row: Row, pixels: Pixels) -> None:
         """Keep of a frame what the page and the best frame need."""

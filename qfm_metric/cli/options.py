@@ -42,6 +42,10 @@ def refusing(refuse: Callable[[str], Any], **options: str) -> Iterator[None]:
         refuse(f"--{options.get(name, name.replace('_', '-'))}:{what}")
 
 
+# For commands that want all scores before they say anything.
+SCORE_FIRST = "score what takes long with qfm-metric FOLDER --csv -o FILE, which goes on with --resume"
+
+
 def limit_threads(count: int) -> None:
     """Let the libraries that this process is about to load have so many threads, which sleep while they wait.
 

@@ -1,8 +1,10 @@
 """The command's own way to refuse options: one line, and where to look."""
 
 import argparse
+import os
 import sys
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 CLEAR = "\r\x1b[K"  # the line of a terminal
 
@@ -10,8 +12,28 @@ CLEAR = "\r\x1b[K"  # the line of a terminal
 class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` that does not print all options before what is wrong with one."""
 
+    _words: Sequence[str] = ()  # that were given, for what may be wrong with them
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse an option whose value is empty, too."""
+        self._words = args or ()
+        return self._checked(super().parse_args(args, namespace))
+
+    def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse an option whose value is empty, too."""
+        self._words = args or ()
+        return self._checked(super().parse_intermixed_args(args, namespace))
+
+    def _checked(self, found: argparse.Namespace) -> argparse.Namespace:
+        for action in self._actions:
+            if action.option_strings and getattr(found, action.dest, None) == "":
+                self.error(f"{action.option_strings[0]}: expected a value, got an empty text; is a variable not set?")
+        return found
+
     def error(self, message: str) -> NoReturn:
         """End with exit status 2."""
+        if named := [word for word in self._words if word.startswith("-") and os.path.lexists(word)]:
+            message += f"; for the file of that name write ./{named[0]}"
         self.exit(2, f"{_clear()}{self.prog}: {message}\n{self.prog} --help shows the options\n")
 
 

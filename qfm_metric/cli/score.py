@@ -27,7 +27,7 @@ from .output import format_of, status_of, take_any_name
 from .parser import Parser
 from .paths import Scan
 from .progress import Progress
-from .targets import check_target, is_page, is_table, output_file
+from .targets import check_table, check_target, is_page, is_table, output_file
 
 WHOLE = ("batch_size", "workers", "threads", "tile")
 
@@ -180,12 +180,10 @@ def check_output(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None
         refuse(f"--{args.format}: expected -o FILE; it cannot be streamed to standard output")
     if form.package and importlib.util.find_spec(form.package) is None:
         refuse(f"--{args.format}: expected {form.package} to be installed; pip install 'qfm-metric[{form.extra}]'")
-    check_target("-o", args.output, is_table(args.format), args.paths, refuse)
+    check_table("-o", args.output, args.format, args.paths, refuse)
     if args.output and form.convert:
         check_target("-o", f"{args.output}.jsonl", is_table("jsonl"), args.paths, refuse)
-    check_target("--html", args.html, is_page, args.paths, refuse)
-    if args.html and args.output and os.path.abspath(args.html) == os.path.abspath(args.output):
-        refuse(f"--html: expected another file than -o {args.output}")
+    check_target("--html", args.html, is_page, [*args.paths, *filter(None, [args.output])], refuse)
     if args.map and any(
         os.path.isdir(path) and os.path.abspath(path) == os.path.abspath(args.map) for path in args.paths
     ):

@@ -42,7 +42,7 @@ def check_target(
         option: That names the file, for the message.
         path: The file; None: nothing is written.
         is_ours: Whether an existing file is of the kind that would be written; `never` of pictures.
-        inputs: What the command reads.
+        inputs: What the command reads, and what it writes by other options.
         refuse: Gets the message.
         picture: A picture is written: its suffix is one.
     """
@@ -56,10 +56,21 @@ def check_target(
             f"{option}: expected the name of the file to write, got a picture's: {path}; name it before the pictures"
         )
     for read in inputs:
-        if os.path.abspath(read) == os.path.abspath(path) or (file.exists() and _same(read, path)):
-            refuse(f"{option}: expected another file than what is read, got {path}")
+        if os.path.realpath(read) == os.path.realpath(path) or (file.exists() and _same(read, path)):
+            refuse(f"{option}: expected another file than what is read or written otherwise, got {path}")
     if file.is_file() and file.stat().st_size and not is_ours(file):
         refuse(f"{option}: {path} is there and is no file of this kind; name another, or delete it first")
+
+
+def check_table(
+    option: str, path: str | None, name: str | None, inputs: Iterable[str], refuse: Callable[[str], Any]
+) -> None:
+    """As `check_target`, of a file of rows in a format (None: text), which is read back by its suffix."""
+    suffix = "" if path is None else Path(path).suffix.lower()[1:]
+    if suffix in FORMATS and suffix != name:
+        what = f"a name that ends with .{name}" if name else f"--{suffix}, too"
+        refuse(f"{option}: expected {what}, got {path}, which could not be read back")
+    check_target(option, path, is_table(name), inputs, refuse)
 
 
 def is_table(name: str | None) -> Callable[[Path], bool]:

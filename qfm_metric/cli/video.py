@@ -9,6 +9,7 @@ import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..atomic import check_writable
 from ..folder.formats import FORMATS
 from ..folder.journal import UsageError
 from ..folder.options import check_options
@@ -17,7 +18,7 @@ from .options import add_format_options, add_metric_options, limit_threads, refu
 from .output import format_of, take_any_name
 from .parser import Parser
 from .progress import Progress
-from .targets import check_target, is_page, is_table, never, output_file
+from .targets import check_table, check_target, is_page, never, output_file
 
 
 def main(argv: Sequence[str]) -> int:
@@ -74,6 +75,7 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
         refuse(f"--{args.format}: expected -o FILE; it cannot be streamed to standard output")
     with refusing(refuse):
         check_options(threads=args.threads)
-    check_target("-o", args.output, is_table(args.format), args.paths, refuse)
-    check_target("--html", args.html, is_page, args.paths, refuse)
+    check_table("-o", args.output, args.format, args.paths, refuse)
+    check_target("--html", args.html, is_page, [*args.paths, *filter(None, [args.output])], refuse)
     check_target("--best-frame", args.best_frame, never, args.paths, refuse, picture=True)
+    check_writable(args.html, args.best_frame)

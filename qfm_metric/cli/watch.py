@@ -20,7 +20,7 @@ from .output import counted, format_of, take_any_name, write_rows
 from .parser import Parser
 from .paths import Scan
 from .progress import Progress
-from .targets import check_target, is_table, output_file
+from .targets import check_table, output_file
 
 if TYPE_CHECKING:
     from ..rating import Metric
@@ -105,7 +105,7 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     for folder in args.paths:
         if os.path.lexists(folder) and not os.path.isdir(folder):
             refuse(f"{folder}: expected a folder, got a file")
-    check_target("-o", args.output, is_table(args.format), args.paths, refuse)
+    check_table("-o", args.output, args.format, args.paths, refuse)
 
 
 def watch(args: argparse.Namespace, metric: "Metric") -> None:

@@ -121,11 +121,14 @@ def json_line(row: Row, columns: Columns) -> str:
 def read_csv(file: BinaryIO) -> Iterator[Record]:
     """Records of a CSV file with a heading, which may begin with a byte order mark."""
     names: list[str] | None = None
-    record = b""
+    lines: list[bytes] = []
+    is_open = False  # a quote, whose line breaks hold lines together
     for line in file:
-        record += line
-        if record.count(b'"') % 2:
-            continue  # a quoted line break holds lines together
+        lines.append(line)
+        is_open ^= line.count(b'"') % 2 == 1
+        if is_open:
+            continue
+        record = b"".join(lines)
         with _whole(record):
             text = record.decode("utf-8-sig" if names is None else "utf-8", "surrogateescape")
             fields = next(csv.reader(io.StringIO(text, newline=""), strict=True), [])
@@ -134,8 +137,8 @@ def read_csv(file: BinaryIO) -> Iterator[Record]:
         plain = [field[1:] if field.startswith("'") and FORMULA.match(field) else field for field in fields]
         yield record, dict(zip(names, plain, strict=True)) if names and fields else None
         names = names or fields
-        record = b""
-    if record:
+        lines = []
+    if lines:
         raise CutOffError("a quoted field has no end")
 
 
@@ -223,11 +226,15 @@ def _whole_binary(path: Path, kind: str) -> Iterator[BinaryIO]:
 
 
 def to_sqlite(journal: Path, path: Path, columns: Columns) -> None:
-    """Write an SQLite database with the table `scores`, a transaction for some thousand rows."""
+    """Write an SQLite database with the table `scores`, a transaction for some thousand rows.
+
+    Raises:
+        OSError: it cannot be written, because the disk is full perhaps.
+    """
     types = {**COLUMNS, **EXTRA_COLUMNS}
     names = ", ".join(f'"{name}" {SQL_TYPES[types[name]]}' for name in columns)  # `group` is a word of SQL
     places = ", ".join(f":{name}" for name in columns)
-    with whole_file(path, "wb") as file, closing(sqlite3.connect(file.name)) as base:
+    with whole_file(path, "wb") as file, _sqlite_naming(path), closing(sqlite3.connect(file.name)) as base:
         base.execute("PRAGMA journal_mode = MEMORY")  # the file has its name when it is whole: no second file beside it
         base.execute(f"CREATE TABLE scores ({names})")
         for group in groups(journal):
@@ -236,6 +243,15 @@ def to_sqlite(journal: Path, path: Path, columns: Columns) -> None:
         with base:
             base.execute("CREATE INDEX scores_by_path ON scores (path)")
             base.execute("CREATE INDEX scores_by_score ON scores (score)")
+
+
+@contextmanager
+def _sqlite_naming(path: Path) -> Iterator[None]:
+    """What SQLite cannot write is an error like that of any other file."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise OSError(None, str(error), str(path)) from error
 
 
 def from_sqlite(path: Path) -> Iterator[dict[str, Any]]:

@@ -17,10 +17,11 @@ LEAST = {
     "tile": SMALLEST_TILE,
     "keep_best": 1,
 }  # values of options
+MOST = {"workers": 1024, "threads": 1024}  # with some thousands the system or OpenMP ends the process
 
 
 def check_options(**options: int | None) -> None:
-    """Refuse what is no whole number, and numbers below the least that makes sense; None is left out.
+    """Refuse what is no whole number, and numbers out of the range that makes sense; None is left out.
 
     Raises:
         TypeError, ValueError: names the option.
@@ -32,6 +33,8 @@ def check_options(**options: int | None) -> None:
             raise TypeError(f"{name}: expected an integer, got {value!r}")
         if value < LEAST[name]:
             raise ValueError(f"{name}: expected at least {LEAST[name]}, got {value}")
+        if value > MOST.get(name, value):
+            raise ValueError(f"{name}: expected at most {MOST[name]}, got {value}")
 
 
 def check_projection(projection: str, tile: int | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..rating import Metric
+from ..rating import Metric, check_is_metric
 from ..score import QFMScore
 from .one_file import EncodedImage, OneFile, Source
 from .options import BATCH_SIZE, DTYPES, ROOM, check_options, check_projection, check_runtime
@@ -80,6 +80,8 @@ def score_files(
     check_projection(projection, tile)
     metric, folder = QFMScore() if metric is None else metric, None if maps is None else os.fsdecode(maps)
     check_metric(metric, dtype, tile, folder)
+    if folder == "":  # maps would lie among the pictures, and be scored next time
+        raise ValueError("maps: expected a folder, got an empty path; for the current one give '.'")
     if explain and tile is not None:
         raise ValueError("explain: expected whole pictures, got tiles; leave one of the two out")
     if explain and not metric.defects:
@@ -89,7 +91,7 @@ def score_files(
     one_file = OneFile(metric, tile, dtype, folder, explain, facts, projection, moments)
     if isinstance(paths, str | bytes | os.PathLike):
         paths = FolderScan()(os.fsdecode(paths))
-    names = map(_source, [paths] if isinstance(paths, EncodedImage) else paths)
+    names = map(_source, paths if isinstance(paths, Iterable) else [_source(paths)])
     if metric.device.type != "cpu":
         return on_gpu(names, one_file, workers, batch_size, room)
     return map(one_file, names) if workers == 1 else in_processes(names, one_file, workers, threads, room)
@@ -141,11 +143,7 @@ def check_metric(metric: Metric, dtype: torch.dtype, tile: int | None = None, ma
         TypeError: the metric lacks what `Metric` has.
         ValueError: a precision that is none of `DTYPES`; see `check_runtime`, too.
     """
-    if not isinstance(metric, Metric):
-        raise TypeError(
-            f"metric: expected a QFMScore or another metric with the methods of qfm_metric.rating.Metric, got "
-            f"{type(metric).__name__}; score images from load_image with it"
-        )
+    check_is_metric(metric)
     dtypes = [getattr(torch, name) for name in DTYPES]
     if dtype not in dtypes:
         raise ValueError(f"dtype: expected one of {', '.join(map(str, dtypes))}, got {dtype!r}")

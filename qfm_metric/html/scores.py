@@ -145,7 +145,7 @@ class ReportWriter:
         if error is not None and not sum(self.counts):
             self._stack.__exit__(kind, error, trace)
             return
-        with self._stack, naming(self.path):
+        with naming(self.path), self._stack:  # closing may find the disk full, too
             quick = isinstance(error, KeyboardInterrupt)  # whoever pressed it waits for the end
             write_page(self._file, self._head(error), self._cards(0 if quick else self.large), self.folder)
 

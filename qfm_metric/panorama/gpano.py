@@ -6,7 +6,7 @@ from PIL import Image
 
 from ..decoding.errors import ImageError
 from ..xmp_packet import PacketError, read_properties
-from .sphere import WHOLE, Placement
+from .sphere import MOST, WHOLE, Placement
 
 GPANO = "http://ns.google.com/photos/1.0/panorama/"
 SIZES = (
@@ -55,12 +55,30 @@ def place(width: int, height: int, properties: Mapping[str, str]) -> Placement:
             "cropped or turned since: score it as flat"
         )
     right, bottom = left + crop_width, top + crop_height
-    if not (left >= 0 and top >= 0 and right <= full_width * (1 + 1e-3) and bottom <= full_height * (1 + 1e-3)):
+    if not (left >= 0 and top >= 0 and right <= full_width * MOST and bottom <= full_height * MOST):
         raise ImageError(
             f"expected an area inside of {full_width:g} x {full_height:g}, GPano says {left:g}..{right:g} x "
             f"{top:g}..{bottom:g}; mend its XMP"
         )
     return Placement(left / full_width, top / full_height, crop_width / full_width, crop_height / full_height)
+
+
+def check_placement(width: int, height: int, placement: object) -> Placement:
+    """A placement that was given for a picture.
+
+    Raises:
+        TypeError: it is none.
+        ImageError: pixels would be wider than high, or higher than wide, at the horizon.
+    """
+    if not isinstance(placement, Placement):
+        raise TypeError(f"placement: expected a Placement, got {type(placement).__name__}")
+    whole = width / placement.width, height / placement.height
+    if not _alike(whole[0], 2 * whole[1]):
+        raise ImageError(
+            f"expected a placement by which the whole is twice as wide as high, got {whole[0]:.0f} x {whole[1]:.0f} px "
+            f"for {width} x {height} px; its width and height are shares of the sphere's, 360 x 180 degrees"
+        )
+    return placement
 
 
 def _whole(width: int, height: int) -> Placement:

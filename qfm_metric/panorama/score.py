@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal
 
 import numpy as np
@@ -14,9 +15,9 @@ from torch import Tensor
 from ..decoding.errors import ImageError
 from ..images import Pixels, check_array, naming, open_image, read_pixels
 from ..inputs import Picture, as_batch, check_range
-from ..rating import Metric, Views, common_note
+from ..rating import Metric, Views, check_is_metric, common_note
 from ..score import QFMScore
-from .gpano import place, projection_of
+from .gpano import check_placement, place, projection_of
 from .sphere import SIDE, Placement, Sphere, middles
 from .viewports import Viewport, entropy_viewports, first_yaw, fixed_viewports, held_viewports
 
@@ -106,7 +107,7 @@ def score_360(
     Raises:
         ImageError: the picture cannot be read, or cannot be placed on the sphere.
         ValueError: an option is out of range; a tensor of another shape, or with values outside of [0, 1].
-        TypeError: no picture, or no metric.
+        TypeError: no picture, no metric, no placement, or an option that is no number.
 
     Examples:
         >>> score_360("panorama.jpg").score  # doctest: +SKIP
@@ -114,15 +115,18 @@ def score_360(
     """
     if viewports not in ("fixed", "entropy"):
         raise ValueError(f"viewports: expected 'fixed' or 'entropy', got {viewports!r}")
+    if isinstance(fov, bool) or not isinstance(fov, Real):
+        raise TypeError(f"fov: expected a number of degrees, got {fov!r}")
     if not SMALLEST_FOV <= fov <= LARGEST_FOV:
         raise ValueError(f"fov: expected from {SMALLEST_FOV:g} to {LARGEST_FOV:g} degrees, got {fov}")
+    if isinstance(side, bool) or not isinstance(side, Integral):
+        raise TypeError(f"side: expected an integer, got {side!r}")
     if side < SMALLEST_SIDE:
         raise ValueError(f"side: expected at least {SMALLEST_SIDE} px, got {side}")
     metric = QFMScore() if metric is None else metric
-    if not isinstance(metric, Metric):
-        raise TypeError(f"metric: expected a QFMScore or another Metric, got {type(metric).__name__}")
+    check_is_metric(metric)
     with torch.inference_mode():
-        sphere = _to_sphere(image, placement, float(fov), side)
+        sphere = _to_sphere(image, placement, float(fov), int(side))
         return rate_around(metric, look_around(metric, sphere, viewports), maps=metric.runtime == "torch")
 
 
@@ -222,14 +226,15 @@ def _to_sphere(image: Picture, placement: Placement | None, fov: float, side: in
     if isinstance(image, Tensor):
         if image.ndim != 3:
             raise ValueError(f"image: expected one (3, H, W), got {tuple(image.shape)}; pass one at a time")
-        image = as_batch(image, "image")[0].detach().cpu()
+        image = as_batch(image, "image")[0].detach()
         check_range(image, "image")
+        image = image.cpu()
         whole = image.float() / 255 if image.dtype == torch.uint8 else image.float().clamp(0, 1)
-        return Sphere.of_image(whole, placement or place(image.shape[-1], image.shape[-2], {}), fov, side)
+        return Sphere.of_image(whole, _placed(image.shape[-1], image.shape[-2], {}, placement), fov, side)
     if isinstance(image, np.ndarray):
         with naming(image):
             pixels = check_array(image)
-            return Sphere.of_pixels(pixels, placement or place(pixels.shape[1], pixels.shape[0], {}), fov, side)
+            return Sphere.of_pixels(pixels, _placed(pixels.shape[1], pixels.shape[0], {}, placement), fov, side)
     if isinstance(image, Image.Image):
         with naming(image):
             return _decoded(image, placement, fov, side)
@@ -240,4 +245,8 @@ def _to_sphere(image: Picture, placement: Placement | None, fov: float, side: in
 def _decoded(image: Image.Image, placement: Placement | None, fov: float, side: int) -> Sphere:
     properties = projection_of(image)
     pixels = read_pixels(image)
-    return Sphere.of_pixels(pixels, placement or place(pixels.shape[1], pixels.shape[0], properties), fov, side)
+    return Sphere.of_pixels(pixels, _placed(pixels.shape[1], pixels.shape[0], properties, placement), fov, side)
+
+
+def _placed(width: int, height: int, properties: Mapping[str, str], given: Placement | None) -> Placement:
+    return place(width, height, properties) if given is None else check_placement(width, height, given)

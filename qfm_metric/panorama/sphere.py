@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ from ..images import Pixels, to_unit
 SIDE = 1024  # px of a viewport at most
 MARGIN = 2  # px beside a picture that interpolation may ask for
 STRIP = 2**20  # pixels that pass at once
+MOST = 1 + 1e-3  # of a share, because sizes in files are rounded
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,26 @@ class Placement:
 
     Attributes:
         left, top: Where its upper left corner lies, from 0 to 1.
-        width, height: Its size, from 0 to 1; what lies beyond the right edge goes on at the left.
+        width, height: Its size, above 0 up to 1; what lies beyond the right edge goes on at the left.
+
+    Raises:
+        TypeError, ValueError: a share that is none; a picture that reaches below the whole one.
     """
 
     left: float = 0.0
     top: float = 0.0
     width: float = 1.0
     height: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("left", "top", "width", "height"):
+            share: float = getattr(self, name)
+            if isinstance(share, bool) or not isinstance(share, Real):
+                raise TypeError(f"{name}: expected a share from 0 to 1, got {share!r}")
+            if not 0 <= share <= MOST or (share == 0 and name in ("width", "height")):
+                raise ValueError(f"{name}: expected a share of the whole sphere from 0 to 1, got {share:g}")
+        if self.top + self.height > MOST:
+            raise ValueError(f"height: expected no more than is left below {self.top:g}, got {self.height:g}")
 
     @property
     def goes_round(self) -> bool:

@@ -1,5 +1,6 @@
 """From a table of a few ratings to weights fitted to them, with figures that say whether it was worth it."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -54,7 +55,7 @@ def read_ratings(path: Path, low: float = 0.0, high: float = 1.0) -> list[Row]:
         ValueError: the scale has no extent.
         DataError: no such file, a missing column or picture, a rating that is no number of the scale; names the line.
     """
-    if not low < high:
+    if not -math.inf < low < high < math.inf:
         raise ValueError(f"--scale: expected the lowest and the highest rating, got {low:g} and {high:g}")
     scale, folder = Scale(low, high), path.parent.resolve()
     rows = [

@@ -1,8 +1,11 @@
 """`qfm-metric --html`: the page that the scoring command writes beside its rows."""
 
+import errno
 import os
 import resource
 import shutil
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from PIL import Image
 from qfm_metric.cli import main
 from qfm_metric.cli import run as cli
 from qfm_metric.folder.row import Row
+from qfm_metric.html import scores
 
 FORMS = ["csv", "jsonl", "parquet"]
 
@@ -121,6 +125,33 @@ def test_a_full_disk_costs_the_page_alone(capsys):
     assert not any("html" in path.name for path in Path().iterdir())
 
 
+def test_a_full_disk_that_shows_as_a_page_is_closed_is_told_of_it(monkeypatch, capsys):
+    spool = tempfile.TemporaryFile
+
+    @contextmanager
+    def full(**options):
+        with spool(**options) as file:
+            yield file
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(scores.tempfile, "TemporaryFile", full)
+    assert main(["f", "--html", "page.html"]) == 1
+    assert capsys.readouterr().err == "qfm-metric: cannot write page.html: No space left on device\n"
+
+
+def test_a_full_disk_costs_a_database_and_not_its_rows(capsys):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8000, limits[1]))  # an empty database has two pages of 4096 bytes
+    try:
+        assert main(["f", "--sqlite", "-o", "out.sqlite"]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert capsys.readouterr().err.startswith("qfm-metric: cannot write out.sqlite: ")
+    assert len(Path("out.sqlite.jsonl").read_text().splitlines()) == 6
+    main(["f", "--sqlite", "-o", "out.sqlite", "--resume"])
+    assert [path.name for path in sorted(Path().glob("out*"))] == ["out.sqlite", "out.sqlite.run.json"]
+
+
 def test_a_full_disk_is_told_of_the_file_whatever_writes_it(capsys):
     main(["f", "--csv", "-o", "a.csv"])
     shutil.copy("a.csv", "b.csv")
@@ -132,7 +163,8 @@ def test_a_full_disk_is_told_of_the_file_whatever_writes_it(capsys):
         assert main(["compare", "a.csv", "b.csv", "-o", "figures", "--html", "page.html"]) == 1
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert capsys.readouterr().err == "qfm-metric: cannot write page.html: File too large\n" * 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if "broken.png" not in line]
+    assert lines == ["qfm-metric: cannot write page.html: File too large"] * 2
     assert not any("html" in path.name for path in Path().iterdir())
 
 
@@ -140,7 +172,7 @@ def test_a_full_disk_is_told_of_the_file_whatever_writes_it(capsys):
     ("arguments", "message"),
     [
         (["--html", "f/0.png", "f/1.png"], "expected the name of the file to write, got a picture's: f/0.png"),
-        (["--html", "./out", "-o", "out", "f"], "expected another file than -o out"),
+        (["--html", "./out", "-o", "out", "f"], "-html: expected another file than what is read or written otherwise"),
     ],
 )
 def test_what_would_be_overwritten(capsys, arguments, message):

@@ -76,3 +76,21 @@ def test_the_option_reads_what_find_prints(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"two\nlines.png\0")))
     assert main(["-0", "-", "--jsonl"]) == 0
     assert '"path": "two\\nlines.png", "score": 0.3922' in capsys.readouterr().out
+
+
+def test_a_file_whose_name_looks_like_an_option_is_told_how_to_be_written(capsys):
+    grey("-rf.png", 100)
+    with pytest.raises(SystemExit):
+        main(["-rf.png"])
+    assert "; for the file of that name write ./-rf.png\n" in capsys.readouterr().err
+    assert main(["./-rf.png"]) == 0
+
+
+@pytest.mark.parametrize("words", ["a.png -o", "a.png --html", "a.png --map", "compare a b -o", "report s.csv --title"])
+def test_an_empty_value_is_refused_as_that_of_a_variable_that_is_not_set(words, capsys):
+    grey("a.png", 100)
+    *words, option = words.split()
+    with pytest.raises(SystemExit):
+        main([*words, option, ""])
+    assert f"{option}: expected a value, got an empty text" in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["a.png"]

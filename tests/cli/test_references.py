@@ -44,7 +44,10 @@ def test_what_has_no_reference_or_another_size_is_left_out_and_said(degraded, ca
     Path("true/y.png").unlink()
     Image.new("RGB", (9, 9)).save("a/in/x.png")
     assert main(degraded) == 1
-    found = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert "a/in/x.png: references: expected the image's size, 9 x 9 px" in said.err
+    assert "b/y.bmp: no picture of this name in true" in said.err
+    found = json.loads(said.out)
     assert (found["failed_a"], found["failed_b"]) == (["in/x.png", "y.png"], ["y.bmp"])
     rows = References(QFMReference(QFMScore.from_pretrained("comparing")), "true", ["true/in/x.png"])
     errors = [row.error for row in rows.rows("a", ["a/in/x.png", "a/y.png"])]

@@ -60,6 +60,9 @@ def pictures(tmp_path, monkeypatch):
         "export --onnx notes.txt",
         "export --pt2 mine.db",
         "export --onnx new.onnx --pt2 new.onnx",
+        "compare s.csv t.csv -o new.html --html new.html",
+        "cull s.csv -o new.html --html new.html",
+        "a.mp4 --csv -o new.html --html new.html",
     ],
 )
 def test_what_is_not_ours_is_never_written_over(command, capsys):
@@ -72,6 +75,36 @@ def test_what_is_not_ours_is_never_written_over(command, capsys):
     assert "expected" in first or "is no file of this kind" in first
     assert hint.endswith("--help shows the options")
     assert not rest
+
+
+@pytest.mark.parametrize("name", ["none/out", "folder"])
+@pytest.mark.parametrize(
+    "command",
+    ["compare a b -o OUT", "compare a b --html OUT", "cull a -o OUT", "cull a --html OUT", "a.mp4 --html OUT"],
+)
+def test_what_cannot_be_written_in_the_end_is_known_before_anything_is_scored(command, name, monkeypatch, capsys):
+    for folder in ("a", "b", "folder"):
+        Path(folder).mkdir()
+    monkeypatch.setattr("qfm_metric.cli.metric.QFMScore", None)
+    assert main(command.replace("OUT", name).split()) == 1
+    assert capsys.readouterr().err.startswith(f"qfm-metric: cannot write {name}: ")
+    assert not list(Path("folder").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("a.png -o new.csv", "-o: expected --csv, too, got new.csv"),
+        ("a.png --csv -o new.JSON", "-o: expected a name that ends with .csv, got new.JSON"),
+        ("a.png --jsonl -o new.json", "-o: expected a name that ends with .jsonl, got new.json"),
+        ("a.mp4 --jsonl -o new.csv", "-o: expected a name that ends with .jsonl, got new.csv"),
+        ("watch . --jsonl -o new.csv", "-o: expected a name that ends with .jsonl, got new.csv"),
+    ],
+)
+def test_a_table_does_not_get_the_suffix_of_another_format(command, says, capsys):
+    with pytest.raises(SystemExit):
+        main(command.split())
+    assert says in capsys.readouterr().err
 
 
 def test_the_name_of_an_input_may_be_another_one():

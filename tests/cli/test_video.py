@@ -10,7 +10,8 @@ from helpers.pages import read_page
 from helpers.pictures import grey as grey_file
 from PIL import Image
 
-from qfm_metric.cli import main
+from qfm_metric.cli import films, main
+from qfm_metric.video import score_frames
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +68,23 @@ def test_a_film_that_cannot_be_read_has_a_row_and_the_others_are_scored(capsys):
     assert said.err == SUMMARY
 
 
+def test_what_was_seen_of_a_film_is_kept_when_it_is_interrupted(monkeypatch, capsys):
+    def interrupted(frames, metric):
+        found = score_frames(frames, metric)
+        yield next(found)
+        yield next(found)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(films, "score_frames", interrupted)
+    assert main(["clip.mkv", "--jsonl", "-o", "out.jsonl", "--html", "page.html", "--best-frame", "best.png"]) == 130
+    assert len(Path("out.jsonl").read_text().splitlines()) == 2
+    text, head, _ = read_page(Path("page.html"))
+    assert (head["total"], text.count('<svg viewBox="0 0 1 10"')) == (2, 1)
+    assert Path("best.png").is_file()
+    assert "frames 2, mean 0.2000" in (said := capsys.readouterr().err)
+    assert said.endswith("qfm-metric: interrupted; what was seen so far is written in out.jsonl\n")
+
+
 def test_a_low_mean_has_its_status():
     assert main(["clip.mkv", "--fail-under", ".3"]) == 0
     assert main(["clip.mkv", "--fail-under", ".5"]) == 3
@@ -83,7 +101,7 @@ def test_a_low_mean_has_its_status():
         (["clip.mkv", "--best-frame", "x.jpg"], "--best-frame: expected a name that ends with .png"),
         (["clip.mkv", "--best-frame", "a.png"], "a.png is there and is no file of this kind"),
         (["clip.mkv", "--sqlite"], "--sqlite: expected -o FILE"),
-        (["clip.mkv", "--csv", "-o", "clip.mkv"], "-o: expected another file than what is read"),
+        (["clip.mkv", "--csv", "-o", "clip.mkv"], "-o: expected another file than what is read or written"),
     ],
 )
 def test_wrong_usage_is_told(capsys, words, says):

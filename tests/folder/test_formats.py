@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -133,6 +134,14 @@ def test_files_that_are_no_results(name, content, message):
     Path(name).write_text(content)
     with pytest.raises(ValueError, match=f"{name}: .*{message}"):
         read_table(name)
+
+
+def test_a_quote_without_end_in_front_of_many_rows_is_told_at_once():
+    Path("a.csv").write_text('path,score\n"x,0.5\n' + "y,0.5\n" * 200_000)
+    before = time.process_time()
+    with pytest.raises(ValueError, match="a quoted field has no end"):
+        read_table("a.csv")
+    assert time.process_time() - before < 3  # seconds; .1 if each line is looked at once, 20 if all before it are, too
 
 
 def read_by_pyarrow(path):

@@ -9,7 +9,7 @@ from helpers.panoramas import damaged, directions, make_panorama, turned
 from helpers.small import make_small_metric
 from PIL import Image
 
-from qfm_metric import GuardedScore, ImageError, score_360
+from qfm_metric import GuardedScore, ImageError, QFMScore, score_360
 from qfm_metric.compiled import PACKAGES, TOLERANCE, CompiledScore
 from qfm_metric.folder.options import RUNTIMES
 from qfm_metric.panorama.sphere import Placement, Sphere
@@ -127,10 +127,12 @@ def test_defects_are_the_weighted_mean_of_the_viewports_and_a_note_is_what_all_h
         (torch.rand(3, 90, 180), {"viewports": "all"}, "viewports: expected 'fixed' or 'entropy', got 'all'"),
         (torch.rand(1, 3, 90, 180), {}, r"image: expected one \(3, H, W\)"),
         (torch.rand(3, 90, 180) * 255, {}, "image: expected values in"),
+        (torch.rand(3, 90, 180, device="meta"), {}, "image: expected values in .*on the device meta"),
         (torch.rand(3, 90, 120), {}, "expected an equirectangular picture of 2:1, got 120 x 90 px"),
         (torch.rand(3, 60, 120), {}, "expected viewports of at least 64 px, got 45 px for 100 degrees"),
         (np.zeros((90, 120), np.uint8), {}, "array of shape .*expected an equirectangular picture of 2:1"),
-        (torch.rand(3, 40, 180), {"placement": Placement(0, 0.3, 1, 0.4)}, "whole viewport .* got a part of 360 x 72"),
+        (torch.rand(3, 36, 180), {"placement": Placement(0, 0.3, 1, 0.4)}, "whole viewport .* got a part of 360 x 72"),
+        (torch.rand(3, 90, 90), {"placement": Placement()}, "twice as wide as high, got 90 x 90 px for 90 x 90 px"),
     ],
 )
 def test_what_cannot_be_scored_is_refused_in_words(image, options, words):
@@ -138,12 +140,28 @@ def test_what_cannot_be_scored_is_refused_in_words(image, options, words):
         score_360(image, Mean(), **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"fov": "wide"}, "fov: expected a number of degrees, got 'wide'"),
+        ({"side": 100.5}, "side: expected an integer, got 100.5"),
+        ({"side": None}, "side: expected an integer, got None"),
+        ({"placement": (0, 0, 1, 1)}, "placement: expected a Placement, got tuple"),
+    ],
+)
+def test_options_of_another_type_are_refused(options, words):
+    with pytest.raises(TypeError, match=words):
+        score_360(torch.rand(3, 90, 180), Mean(), **options)
+
+
 def test_a_file_that_is_no_panorama_is_named(tmp_path):
     Image.new("RGB", (40, 30)).save(tmp_path / "flat.png")
     with pytest.raises(ImageError, match=r"flat\.png.*expected an equirectangular picture of 2:1, got 40 x 30 px"):
         score_360(tmp_path / "flat.png", Mean())
-    with pytest.raises(TypeError, match="metric: expected a QFMScore or another Metric, got str"):
+    with pytest.raises(TypeError, match=r"metric: expected a QFMScore or another metric .*, got str"):
         score_360(torch.rand(3, 90, 180), "qfm-tiny-v2")
+    with pytest.raises(TypeError, match=r"metric: expected a metric, got the class QFMScore; call it: QFMScore\(\)"):
+        score_360(torch.rand(3, 90, 180), QFMScore)
     with pytest.raises(TypeError, match="expected a path"):
         score_360(b"bytes", Mean())
 

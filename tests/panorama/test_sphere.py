@@ -161,3 +161,19 @@ def test_a_part_shows_what_the_whole_shows_there():
         yaw = 360 * (left + 0.25) - 180
         assert sphere.holds(yaw, 0)
         torch.testing.assert_close(sphere.view(yaw, 0), whole.view(yaw, 0), rtol=0, atol=2e-3)  # rows smoothed as far
+
+
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        ((0, 0, 0, 1), "width: expected a share of the whole sphere from 0 to 1, got 0"),
+        ((-0.1, 0, 1, 1), "left: expected a share"),
+        ((0, 0, 2, 1), "width: expected a share"),
+        ((0, math.nan, 1, 1), "top: expected a share"),
+        ((0, 0.5, 1, 0.6), "height: expected no more than is left below 0.5, got 0.6"),
+        (("0", 0, 1, 1), "left: expected a share from 0 to 1, got '0'"),
+    ],
+)
+def test_what_is_no_part_of_a_sphere_is_refused(shares, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        Placement(*shares)

@@ -1,6 +1,8 @@
 """What all commands have in common: threads, and errors without a traceback."""
 
 import sys
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,3 +37,75 @@ def test_threads_are_set_and_what_is_missing_is_named(words, tmp_path, monkeypat
     assert said.startswith("error: ")
     assert "none" in said or "OUT" in said
     torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "fit mine.csv -o mine.csv",
+        "fit mine.csv -o link.csv",
+        "fit mine.csv -o a.jpg",
+        "fit mine.csv -o notes.txt",
+        "photograph a.safetensors --data D --out a.safetensors",
+        "reference --weights a.safetensors --data D --cells C --out a.safetensors",
+        "average a.safetensors b.safetensors --out b.safetensors",
+        "calibrate --weights a.safetensors --data D --out a.safetensors",
+        "fold --weights a.safetensors --out a.safetensors",
+        "golden a.jpg --weights a.safetensors --out a.jpg",
+        "golden a.jpg --out a.jpg",
+        "label --data D --out mine.csv",
+        "teacher quick --data D --out mine.csv",
+        "evaluate mine.csv --scores mine.csv",
+        "evaluate mine.csv --plot a.jpg",
+        "prepare table all.csv --out .",
+        "prepare table mine.csv --groups all.csv --out sub/..",
+        "student quick --data D --weights a.safetensors --out . --id a",
+        "severity levels.csv --data D --out .",
+        "export a.safetensors --figures test=figures.json --card figures.json",
+    ],
+)
+def test_nothing_is_written_over_what_is_read_or_is_of_another_kind(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    files = {"mine.csv": b"image,mos\n", "a.jpg": b"\xff\xd8", "notes.txt": b"notes", "figures.json": b"{}"}
+    for name, data in (files | {f"{name}.safetensors": b"\2" + bytes(7) + b'{"a":0}' for name in "ab"}).items():
+        Path(name).write_bytes(data)
+    for name in ("all.csv", "levels.csv"):
+        Path(name).write_bytes(files["mine.csv"])
+    Path("link.csv").symlink_to("mine.csv")
+    Path("sub").mkdir()
+    before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+    monkeypatch.setattr(sys, "argv", ["train", *words.split()])
+    assert cli.main() == 1
+    assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
+    said = capsys.readouterr().err
+    assert "expected another file than what is read" in said or "a picture's" in said or "no file of this kind" in said
+
+
+def test_weights_of_an_earlier_run_are_replaced_and_a_missing_folder_is_told_at_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("old.safetensors").write_bytes(b"\2" + bytes(7) + b'{"a":0}')
+    for out, says in (("old.safetensors", "none.csv"), ("none/new.safetensors", "none/new.safetensors")):
+        monkeypatch.setattr(sys, "argv", ["train", "fit", "none.csv", "-o", out])
+        assert cli.main() == 1
+        assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "says"),
+    [(KeyboardInterrupt, 130, "interrupted"), (BrokenProcessPool, 1, "a worker process ended, for want of memory")],
+)
+def test_what_is_no_fault_of_the_program_ends_without_a_traceback(error, status, says, monkeypatch, capsys):
+    def fails(args):
+        raise error
+
+    monkeypatch.setattr(cli.options, "check_outputs", fails)
+    monkeypatch.setattr(sys, "argv", ["train", "fit", "none.csv", "-o", "new.safetensors"])
+    assert cli.main() == status
+    assert capsys.readouterr().err.startswith(f"error: {says}")
+
+
+@pytest.mark.parametrize("count", ["0", "1000000"])
+def test_numbers_of_threads_that_would_end_the_process_are_refused(count, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train", "evaluate", "none.csv", "--threads", count])
+    assert cli.main() == 1
+    assert capsys.readouterr().err.startswith("error: threads: expected at ")

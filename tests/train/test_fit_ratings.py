@@ -114,8 +114,9 @@ def test_a_scale_is_read_and_groups_are_kept(tmp_path):
     assert [row.group for row in rows] == ["x", "x", "c.png"]
     with pytest.raises(DataError, match=r"line 3: expected a score in \[0, 1\], got '3'"):
         read_ratings(path)
-    with pytest.raises(ValueError, match="lowest and the highest rating, got 5 and 1"):
-        read_ratings(path, 5, 1)
+    for low, high in ((5, 1), (0, np.inf), (np.nan, 1)):
+        with pytest.raises(ValueError, match=f"lowest and the highest rating, got {low:g} and {high:g}"):
+            read_ratings(path, low, high)
 
 
 def test_the_gain_is_that_of_the_order_with_an_interval_over_groups():

@@ -2,9 +2,11 @@
 
 import argparse
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 
 import torch
 
+from ...folder.options import check_options
 from . import heads, options, student, weights
 
 
@@ -30,10 +32,18 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Run the command that the process was called with; returns its exit status."""
     args = parser().parse_args()
-    torch.set_num_threads(args.threads)
     try:
+        check_options(threads=args.threads)
+        torch.set_num_threads(args.threads)
+        options.check_outputs(args)
         args.run(args)
     except (ValueError, OSError) as error:
         options.say(f"error: {error}")
         return 1
+    except BrokenExecutor:
+        options.say("error: a worker process ended, for want of memory perhaps; try again with fewer --workers")
+        return 1
+    except KeyboardInterrupt:
+        options.say("error: interrupted")
+        return 130
     return 0

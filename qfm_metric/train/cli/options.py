@@ -2,11 +2,16 @@
 
 import argparse
 import hashlib
+import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ...atomic import check_writable
+from ...cli.targets import check_target
 from ..recipe import Recipe, read_recipe
 
 Command = Callable[[str, Callable[[argparse.Namespace], None]], argparse.ArgumentParser]
@@ -31,6 +36,73 @@ def add(sub: argparse.ArgumentParser, *names: str) -> None:
     """Add options of `SHARED` by name."""
     for name in names:
         sub.add_argument(name, **SHARED[name])
+
+
+# What an existing file begins with that an option may write over, by the option's kind; a plot replaces nothing.
+KINDS = {
+    "weights": rb'.{8}\{"',  # safetensors: eight bytes of length, then JSON
+    "labels": rb"image,score\s",
+    "scores": rb"[01]\.\d{6}\n",
+    "card": rb"---\n",
+    "plot": rb"(?!)",
+}
+
+
+def add_output(sub: argparse.ArgumentParser, name: str, kind: str, *more: str, **known: Any) -> None:
+    """Add an option that names a file to write, which `check_outputs` knows of."""
+    option = sub.add_argument(name, *more, type=Path, **known)
+    sub.set_defaults(outputs=[*(sub.get_default("outputs") or []), (option.dest, name, kind)])
+
+
+def writes_into_folder(sub: argparse.ArgumentParser, *names: str) -> None:
+    """Let `check_outputs` know which files a command writes into the folder `--out`; `{...}`: value of an option."""
+    sub.set_defaults(writes=names)
+
+
+def check_outputs(args: argparse.Namespace) -> None:
+    """Refuse now what must not or cannot be written in the end.
+
+    Raises:
+        ValueError: it is a file that the command reads, a picture, or a file of another kind.
+        OSError: it cannot be written there.
+    """
+    given = vars(args)
+    for name in given.get("writes", ()) if given.get("out") else ():
+        check_target("--out", str(given["out"] / name.format(**given)), Path.is_file, _files(given), _refuse)
+    for dest, name, kind in given.get("outputs", ()):
+        path = given[dest]
+        if path is None:
+            continue
+        others = {key: value for key, value in given.items() if key != dest}
+        is_ours = partial(_begins_as, kind=kind)
+        check_target(name, str(path), is_ours, _files(others), _refuse, picture=kind == "plot")
+        if path.parent.is_dir() or kind != "labels":  # whose folder is made
+            check_writable(path)
+
+
+def _files(given: Mapping[str, Any]) -> list[str]:
+    """The files that options name."""
+    texts = (text for key, value in given.items() if key != "command" for text in _texts(value))
+    return [text for text in texts if os.path.isfile(text)]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The strings and paths in the value of an option; of `NAME=FILE` the file, too."""
+    if isinstance(value, str | Path):
+        yield str(value)
+        yield str(value).partition("=")[2]
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+
+
+def _begins_as(path: Path, kind: str) -> bool:
+    with path.open("rb") as file:
+        return bool(re.match(KINDS[kind], file.read(64), re.DOTALL))
+
+
+def _refuse(message: str) -> None:
+    raise ValueError(message)
 
 
 def recipe(args: argparse.Namespace) -> Recipe:

@@ -109,15 +109,15 @@ def add_commands(command: Command) -> None:
     shipped = read_manifest()["default"]
     sub = command("fold", fold)
     options.add(sub, "--weights")
-    sub.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
+    options.add_output(sub, "--out", "weights", required=True, help=".safetensors file to write")
 
     sub = command("evaluate", evaluate_command)
     sub.add_argument("table", type=Path, help="CSV image,mos,... as `prepare` writes it (all.csv)")
     sub.add_argument("--split", default="val", help="train, val or test")
     options.add(sub, "--weights")
     sub.add_argument("--guarded", metavar="ROBUST", help="of a GuardedScore with these robust weights")
-    sub.add_argument("--scores", type=Path, help="also write the scores, one a line")
-    sub.add_argument("--plot", type=Path, help="also draw scores against MOS (.png, .svg, .pdf)")
+    options.add_output(sub, "--scores", "scores", help="also write the scores, one a line")
+    options.add_output(sub, "--plot", "plot", help="also draw scores against MOS (.png, .svg, .pdf)")
 
     sub = command("severity", severity)
     sub.add_argument("table", type=Path, help="CSV data_set,type,name,level,mean_score,scale: human means")
@@ -127,6 +127,7 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--floor-mos", type=float, default=0.75, help="a photograph this good is clean")
     sub.add_argument("--seed", type=int, default=0, help="of the choice of photographs")
     sub.add_argument("--out", type=Path, help="folder for levels.csv, severity.md and severity.png")
+    options.writes_into_folder(sub, "levels.csv", "severity.md")
 
     sub = command("defects", defects)
     sub.add_argument("table", type=Path, help="CSV of human means per type and level")
@@ -154,6 +155,7 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--sharp", type=Path, help="folder of sharp photographs of 5 megapixels and more")
     sub.add_argument("--pictures", type=int, default=12, help="clean photographs that are distorted")
     sub.add_argument("--out", type=Path, help="folder for travel.json, travel.md and travel.png, or for the runs")
+    options.writes_into_folder(sub, "travel.json", "travel.md")
     sub.add_argument("--recipe", help="instead of a file: train this recipe without each source and each fold of types")
     options.add(sub, "--set", "--init", "--ladders", "--members")
     sub.add_argument("--folds", type=int, default=7, help="of the types; 0: leave out sources alone")
@@ -169,13 +171,13 @@ def add_commands(command: Command) -> None:
     sub = command("golden", golden)
     sub.add_argument("image", type=Path)
     options.add(sub, "--weights")
-    sub.add_argument("--out", type=Path, required=True)
+    options.add_output(sub, "--out", "weights", required=True, help=".safetensors file to write")
 
     sub = command("export", export)
     sub.add_argument("weights", type=Path, help=".safetensors file that `student` wrote; its name is the id")
     sub.add_argument("--figures", nargs="+", default=[], metavar="NAME=FILE", help="JSON of `evaluate`, by part")
     sub.add_argument("--like", default=shipped, help="id whose licence and training data are the same")
-    sub.add_argument("--card", type=Path, help="also write the model card")
+    options.add_output(sub, "--card", "card", help="also write the model card")
 
     sub = command("publish", publish)
     sub.add_argument("--repo-id", required=True, help="org/name; made if it does not exist")

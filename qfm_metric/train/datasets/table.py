@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -42,13 +43,13 @@ def csv_records(path: Path, columns: Iterable[str], layout: str = "") -> Iterato
 
     Raises:
         DataError: no such file, a column of `columns` is missing, or a line ends before it; says what was expected
-            (`layout`; default: a CSV file with the columns).
+            (`layout`; default: a CSV file with the columns). Or it is no CSV in UTF-8.
     """
     if not path.is_file():
         raise DataError(
             f"{path}: no such file; expected {layout or 'a CSV file with the columns ' + ','.join(columns)}"
         )
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file, _reading(path):
         reader = csv.DictReader(file)
         missing = [column for column in columns if column not in (reader.fieldnames or [])]
         if missing:
@@ -59,6 +60,17 @@ def csv_records(path: Path, columns: Iterable[str], layout: str = "") -> Iterato
             if absent:
                 raise DataError(f"{where}: the line ends before {', '.join(absent)}")
             yield where, record
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What a CSV file cannot be read for."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: expected text in UTF-8, got other bytes ({error}); save it as CSV UTF-8") from error
+    except csv.Error as error:
+        raise DataError(f"{path}: expected a CSV file ({error}); look for a quote without its end") from error
 
 
 def read_table(path: Path) -> list[Row]:

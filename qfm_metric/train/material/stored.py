@@ -53,7 +53,8 @@ def store(
     about = {"backbone": _digest(net), "seed": seed}
     if (folder / ABOUT).is_file() and json.loads((folder / ABOUT).read_text()) != about:
         raise DataError(f"{folder}: cells of another backbone or seed; choose another folder, or delete it")
-    (folder / ABOUT).write_text(json.dumps(about))
+    with whole_file(folder / ABOUT) as file:
+        file.write(json.dumps(about))
     missing = [number for number in range(count) if not _file(folder, number).is_file()]
     global _job
     _job = net.eval(), material, folder, seed

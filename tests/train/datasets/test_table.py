@@ -118,3 +118,18 @@ def test_decode(tmp_path):
     assert (decoded.pixels[1] == [10, 20, 30]).all()
     assert decoded.select("val").tolist() == [1]
     assert decoded.mos.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ("image,mos\nä.png,0.5\n".encode("latin-1"), "expected text in UTF-8"),
+        ("image,mos\na.png,0.5\n".encode("utf-16"), "expected text in UTF-8"),
+        (b'image,mos\n"a.png,0.5\n' + b"b.png,0.5\n" * 20_000, "look for a quote without its end"),
+    ],
+)
+def test_what_is_no_csv_in_utf_8_is_named(data, says, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=f"table.csv: (expected a CSV file .*)?{says}"):
+        read_table(path)

@@ -123,6 +123,7 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--severity", type=Path, required=True, help="CSV of human means per type and level")
     sub.add_argument("--ladders", type=Path, required=True, help="what `ladders` wrote")
     sub.add_argument("--out", type=Path, required=True, help="folder for checkpoints, logs and the weights")
+    options.writes_into_folder(sub, "{name}.safetensors")
     sub.add_argument("--id", dest="name", default="pretrained", help="name of the weights file")
     sub.add_argument("--device", default="cpu", help="cpu, or cuda (under torchrun one GPU a process)")
 

@@ -47,7 +47,7 @@ def test_threads_are_set_and_what_is_missing_is_named(words, tmp_path, monkeypat
         "fit mine.csv -o a.jpg",
         "fit mine.csv -o notes.txt",
         "photograph a.safetensors --data D --out a.safetensors",
-        "reference --weights a.safetensors --data D --cells C --out a.safetensors",
+        "reference --weights a.safetensors --cells C --out a.safetensors",
         "average a.safetensors b.safetensors --out b.safetensors",
         "calibrate --weights a.safetensors --data D --out a.safetensors",
         "fold --weights a.safetensors --out a.safetensors",

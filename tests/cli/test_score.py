@@ -191,7 +191,7 @@ def test_output_goes_to_the_file_alone(mean, capsys, form):
 
 
 @pytest.mark.parametrize(
-    "output", ["absent/out.csv", ".", "/dev/full", "--parquet absent/out.parquet", "--parquet .", "--parquet /dev/full"]
+    "output", ["absent/out", ".", "/dev/full", "--parquet absent/out.parquet", "--parquet .", "--parquet /dev/full"]
 )
 def test_output_that_cannot_be_written(mean, monkeypatch, capsys, output):
     *options, output = output.split()

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from xml.parsers import expat
-from xml.sax.saxutils import quoteattr
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 XMP = "http://ns.adobe.com/xap/1.0/"
@@ -76,6 +75,8 @@ def change_properties(data: bytes, values: Mapping[Name, str]) -> bytes:
         cuts += [(description.start, description.end)] if whole else list(description.spans.values())
     namespaces = "".join(f' xmlns:{PREFIXES[uri]}="{uri}"' for uri in sorted({uri for uri, _ in values}))
     # A prefix that the packet has for something else is declared anew here, for this description alone.
+    from xml.sax.saxutils import quoteattr  # brings urllib with it, which every command would wait for
+
     new = "".join(f"\n    {PREFIXES[uri]}:{name}={quoteattr(value)}" for (uri, name), value in values.items())
     rdf = f' xmlns:rdf="{RDF}"'
     text = f"  <rdf:Description{rdf} rdf:about={quoteattr(about)}{namespaces}{new}/>\n "

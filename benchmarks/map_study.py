@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import pearsonr, rankdata, spearmanr
+from scipy.stats import pearsonr, spearmanr
 
 from qfm_metric import QFMScore, load_image
+from qfm_metric.train.agreement import auc
 from qfm_metric.train.datasets.table import read_table
 from qfm_metric.train.distortions.simple import degrade
 
@@ -32,12 +33,6 @@ def quadrant(place: int, height: int, width: int) -> tuple[slice, slice]:
         slice(0, middle) if place < 2 else slice(middle, height),
         slice(0, centre) if place % 2 == 0 else slice(centre, width),
     )
-
-
-def auc(inside: np.ndarray, values: np.ndarray) -> float:
-    """How often a value inside is below one outside, ties half."""
-    ranks, n = rankdata(values), inside.sum()
-    return 1 - (ranks[inside].sum() - n * (n + 1) / 2) / (n * (len(values) - n))
 
 
 def assess(metric: QFMScore, pixels: np.ndarray) -> tuple[float, np.ndarray]:
@@ -61,7 +56,7 @@ def study(metric: QFMScore, pixels: np.ndarray, kind: str, strength: float, plac
         repaired, part = broken.copy(), quadrant(chosen, *pixels.shape[:2])
         repaired[part] = pixels[part]
         rises.append(assess(metric, repaired)[0] - score)
-    return [auc(flat, after.ravel()), auc(flat, (after - before).ravel()), float(np.argmin(means) == place), *rises]
+    return [auc(-after.ravel(), flat), auc((before - after).ravel(), flat), float(np.argmin(means) == place), *rises]
 
 
 def compare_crops(metric: QFMScore, pixels: np.ndarray) -> tuple[list[float], list[float]]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
-from scipy.stats import kendalltau, pearsonr, spearmanr
+from scipy.stats import kendalltau, pearsonr, rankdata, spearmanr
 
 Scores = NDArray[np.floating[Any]]
 
@@ -70,3 +70,15 @@ def bootstrap_interval(scores: Scores, mos: Scores, repeats: int = 1000, seed: i
     values = [srcc(scores[i], mos[i]) for i in draws]
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
+
+
+def auc(values: Scores, inside: NDArray[np.bool_]) -> float:
+    """Share of the pairs of one inside and one outside of which that inside has the higher value; ties: half.
+
+    Args:
+        values: `(N,)`.
+        inside: `(N,)`; at least one is, and one is not.
+    """
+    count = int(inside.sum())
+    above = rankdata(values)[inside].sum() - count * (count + 1) / 2
+    return float(above / (count * (len(inside) - count)))

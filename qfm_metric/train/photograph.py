@@ -19,7 +19,7 @@ from ..images import Pixels
 from ..model import QFMNet
 from ..score import QFMScore
 from . import not_photographs
-from .agreement import Scores
+from .agreement import Scores, auc
 from .calibrate import write_weights
 from .datasets.table import DataError, Decoded
 from .distortions import DATA_SETS, coding, distort
@@ -157,11 +157,9 @@ def threshold(colour: Scores, grey: Scores) -> float:
 
 def check(colour: Scores, grey: Scores, others: Scores) -> Check:
     """From logits: of photographs and their grey copies `(N,)`, and of other pictures `(M,)`."""
-    from sklearn.metrics import roc_auc_score
-
-    labels = np.repeat([1, 0], [len(colour) + len(grey), len(others)])
-    auc = float(roc_auc_score(labels, np.concatenate([colour, grey, others])))
-    return Check(auc, *(float(np.mean(logits <= 0)) for logits in (colour, grey, others)))
+    photographs = np.repeat([True, False], [len(colour) + len(grey), len(others)])
+    told = auc(np.concatenate([colour, grey, others]), photographs)
+    return Check(told, *(float(np.mean(logits <= 0)) for logits in (colour, grey, others)))
 
 
 def validation_halves(decoded: Decoded) -> tuple[Scores, Scores]:

@@ -12,19 +12,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from ..inputs import Images, as_images
 from ..model import QFMNet
 from ..reference import QFMReference
 from ..reference_head import ReferenceHead
-from .agreement import Scores, srcc
+from .agreement import Scores, auc, srcc
 from .defects import CLEAN, TYPES
 from .material import LENGTH
 from .material.stored import read_batch
-from .reference import SERIES, Pairs, cell_files, read_pairs
+from .reference import Pairs, cell_files, descend, read_pairs
 
 HIDDEN = 64
 STEPS, RATE = 2000, 2e-3
@@ -110,30 +110,22 @@ def fit_guess(
     Args:
         head: Of the network, which stays as it is.
         pairs: The series.
-        steps: Of `SERIES` each.
+        steps, say: See `descend`.
         seed: Of the draws and the start.
-        say: Gets the mean loss of every hundred steps.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         guess = PseudoReference(pairs.cells.shape[-1])
-    optimizer = torch.optim.AdamW(guess.parameters(), lr=RATE, weight_decay=0.01)
-    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    losses: list[float] = []
-    for step in range(steps):
-        drawn = np.random.default_rng((seed, step)).integers(0, len(pairs.kept), SERIES)
+
+    def loss(drawn: NDArray[np.int64]) -> Tensor:
         cells = pairs.cells[drawn].float()
         versions, clean = cells.flatten(0, 1), cells[:, :1].expand_as(cells).flatten(0, 1)
         guessed = guess(versions)
         priced = head(versions, guessed), head(versions, clean)
-        loss = F.smooth_l1_loss(guessed, clean) + PRICED * F.smooth_l1_loss(*priced, beta=0.1)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        rate.step()
-        losses.append(loss.item())
-        if (step + 1) % 100 == 0:
-            say(f"step {step + 1}/{steps}: loss {np.mean(losses[-100:]):.4f}")
+        return F.smooth_l1_loss(guessed, clean) + PRICED * F.smooth_l1_loss(*priced, beta=0.1)
+
+    optimizer = torch.optim.AdamW(guess.parameters(), lr=RATE, weight_decay=0.01)
+    descend(optimizer, loss, len(pairs.kept), steps, seed, say)
     return guess.eval()
 
 
@@ -277,13 +269,6 @@ def exchange(cells: Tensor) -> tuple[Tensor, np.ndarray[Any, np.dtype[np.bool_]]
     inside = np.zeros(cells.shape[-2:], bool)
     inside[:rows, :columns] = True
     return damaged, inside.ravel()
-
-
-def auc(values: Scores, inside: np.ndarray[Any, np.dtype[np.bool_]]) -> float:
-    """Share of the pairs of a place inside and one outside of which that inside has the higher value; ties: half."""
-    count = int(inside.sum())
-    above = rankdata(values)[inside].sum() - count * (count + 1) / 2
-    return float(above / (count * (len(inside) - count)))
 
 
 def figures(answers: list[Answers]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ TID2013's used their scales differently, and each set's own power of the answer 
 out: within a set it changes no order. The backbone stays as it is, and no score moves. Ours.
 """
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -161,29 +162,49 @@ def fit_head(
 
     Args:
         pairs: The series.
-        steps: Of `SERIES` each.
+        steps, say: See `descend`.
         seed: Of the draws and the start.
-        say: Gets the mean loss of every hundred steps.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         trained = Trained(ReferenceHead(pairs.cells.shape[-1], pairs.cells.shape[2]))
     optimizer = torch.optim.AdamW(trained.parameters(), lr=RATE, weight_decay=0.0, betas=(0.9, 0.99))
+    optimizer.register_step_post_hook(lambda *_: trained.hold())
+    descend(optimizer, lambda drawn: trained.loss(pairs.select(drawn)), len(pairs.kept), steps, seed, say, clip=1.0)
+    return trained.head.eval()
+
+
+def descend(
+    optimizer: torch.optim.Optimizer,
+    loss: Callable[[NDArray[np.int64]], Tensor],
+    series: int,
+    steps: int,
+    seed: int,
+    say: Callable[[str], None],
+    clip: float = math.inf,
+) -> None:
+    """Take steps of `SERIES` series each, with a rate that falls to nothing along half a cosine.
+
+    Args:
+        loss: Of the series of these places.
+        series: There are so many.
+        seed: Of the draws.
+        say: Gets the mean loss of every hundred steps.
+        clip: Largest norm of the gradient.
+    """
+    learned = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     losses: list[float] = []
     for step in range(steps):
-        drawn = np.random.default_rng((seed, step)).integers(0, len(pairs.kept), SERIES)
-        loss = trained.loss(pairs.select(drawn))
+        found = loss(np.random.default_rng((seed, step)).integers(0, series, SERIES))
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
+        found.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(learned, clip)
         optimizer.step()
-        trained.hold()
         rate.step()
-        losses.append(loss.item())
+        losses.append(found.item())
         if (step + 1) % 100 == 0:
             say(f"step {step + 1}/{steps}: loss {np.mean(losses[-100:]):.4f}")
-    return trained.head.eval()
 
 
 @torch.inference_mode()

@@ -9,13 +9,13 @@ from helpers.small_world import fresh_net
 
 from qfm_metric import QFMReference, QFMScore, WeightsError
 from qfm_metric.train import cli, pseudo_reference
+from qfm_metric.train.agreement import auc
 from qfm_metric.train.calibrate import write_weights
 from qfm_metric.train.material import LENGTH
 from qfm_metric.train.material.stored import stored_files
 from qfm_metric.train.pseudo_reference import (
     Answers,
     PseudoReference,
-    auc,
     exchange,
     figures,
     find_gap,

@@ -84,12 +84,18 @@ def test_defects_cost_their_square_and_deviations_follow_the_error():
     costs = torch.tensor([[0.5, 0.0]])
     found = torch.tensor([[[0.3, 0.2], [0.0, 0.2]]], requires_grad=True)
     loss = defects(found, costs)
-    likelihood = 2 * math.log(0.2**2 + 1e-4) + 0.04 / (0.2**2 + 1e-4)
-    assert loss.item() == pytest.approx(0.04 + 0.01 * likelihood, abs=1e-6)
+    assert loss.item() == pytest.approx(0.04 + 0.1 * 0.2**2, abs=1e-6)
     loss.backward()
     assert found.grad[0, 0, 0].item() == pytest.approx(-0.4)  # the deviation buys nothing
-    assert abs(found.grad[0, 0, 1]) < 1e-3  # its error is as large as it says
+    assert abs(found.grad[0, 0, 1]) < 1e-6  # its error is as large as it says
     assert found.grad[0, 1, 1] > 0  # sure of too little
+
+
+def test_a_deviation_far_too_small_does_not_drown_the_other_losses():
+    found = torch.tensor([[[0.9, 1e-4]]], requires_grad=True)
+    defects(found, torch.tensor([[0.0]])).backward()
+    cost, deviation = found.grad[0, 0].abs()
+    assert deviation < 0.2 * cost  # it was ninety times as much by a Gaussian's likelihood
 
 
 def test_difference_compares_gaps_within_a_series():

@@ -149,7 +149,9 @@ class Trained(nn.Module):
     def loss(self, pairs: Pairs) -> Tensor:
         """Smooth L1 of what is kept and of the gaps in a series, and preferences between all versions of a data set."""
         powers = (self.log_powers - self.log_powers.mean()).exp()  # the head's own scale is between theirs
-        scales = torch.tensor([list(SCALES).index(TYPES[place][0]) for place in pairs.types[:, 1].tolist()])
+        versions = pairs.types[:, 1:]
+        types = versions.masked_fill(versions == CLEAN, -1).amax(dim=1)  # one of them may just be shifted
+        scales = torch.tensor([list(SCALES).index(TYPES[place][0]) for place in types.tolist()])
         weights = torch.tensor(list(SCALES.values()))[scales]
         answers = pairs.answers(self.head)
         found = answers ** powers[scales][:, None]
@@ -158,8 +160,8 @@ class Trained(nn.Module):
         terms = [(weights * (errors + 0.5 * gaps)).mean()]
         for place in map(list(SCALES).index, DATA_SETS):
             of_set = scales == place
-            versions = answers[of_set].flatten(), pairs.kept[of_set].flatten()
-            order = ranking(*versions, torch.zeros_like(versions[0]))
+            rated = answers[of_set].flatten(), pairs.kept[of_set].flatten()
+            order = ranking(*rated, torch.zeros_like(rated[0]))
             terms.append(ORDER * (weights * of_set).mean() * order)
         return torch.stack(terms).sum()
 

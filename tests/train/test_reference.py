@@ -102,11 +102,13 @@ def test_a_fit_lowers_the_loss_and_no_difference_still_costs_nothing(pairs):
     assert head(clean, clean).tolist() == [1.0] * len(clean)
 
 
-def loss_of(types, kept, answers):
-    """Of a head that gives these answers to series of these types."""
+def loss_of(types, kept, answers, first=None):
+    """Of a head that gives these answers to series of these types, whose first version may be of another."""
     trained = Trained(ReferenceHead(4, 2))
     trained.head.forward = lambda versions, clean: torch.tensor(answers).flatten()
     places = torch.tensor([[CLEAN, *[type_of(*type)] * 3] for type in types])
+    if first is not None:
+        places[:, 1] = first
     cells = torch.zeros(len(types), LENGTH, 2, CELLS, 4)
     return trained.loss(Pairs(cells, torch.tensor(kept), places, torch.zeros(len(types)))).item()
 
@@ -125,6 +127,12 @@ def test_series_count_as_much_as_their_scale_does():
     kept, answers = [[0.8, 0.6, 0.4]], [[0.7, 0.2, 0.6]]
     one, other = (loss_of([type], kept, answers) for type in (("KADID-10k", 1), ("TID2013", 1)))
     assert other / one == pytest.approx(SCALES["TID2013"] / SCALES["KADID-10k"])
+
+
+def test_a_series_with_a_shifted_clean_picture_is_on_the_scale_of_its_other_versions():
+    kept, answers = [[1.0, 0.6, 0.4]], [[0.9, 0.2, 0.6]]
+    one, other = (loss_of([("TID2013", 1)], kept, answers, first=first) for first in (CLEAN, type_of("TID2013", 1)))
+    assert one == other
 
 
 def test_equal_seeds_fit_equal_heads(pairs):

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,8 +95,12 @@ def with_another(rng: Generator, series: Series, level: DistortionLevel) -> Seri
 def shifted(rng: Generator, series: Series, size: Size) -> Series:
     """The same, with all pictures but the first up to `MOST_SHIFTED` px off; what they should score stays.
 
-    All lose a margin of so many px on each side, or fewer: none becomes smaller than a view of `size`.
+    In half of them the clean picture, which nothing but the shift distorts, takes the place of the first version. All
+    lose a margin of so many px on each side, or fewer: none becomes smaller than a view of `size`.
     """
+    if rng.random() < 0.5:
+        names = ("pictures", "qualities", "costs", "types")
+        series = replace(series, **{name: _again(getattr(series, name)) for name in names})
     height, width = series.pictures[0].shape[:2]
     margins = [min(MOST_SHIFTED, max(0, have - want) // 2) for have, want in zip((height, width), size, strict=True)]
     areas = []
@@ -162,6 +167,11 @@ class SeriesSource:
 
     def _draw_clean(self, rng: Generator) -> int:
         return int(self.clean[int(rng.integers(len(self.clean)))])
+
+
+def _again(values: list[Any]) -> list[Any]:
+    """The first in the place of the second, too."""
+    return [values[0], values[0], *values[2:]]
 
 
 def _of(versions: list[Version], types: list[int], source: int, frame: Frame | None = None) -> Series:

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,8 +98,14 @@ def shifted(rng: Generator, series: Series, size: Size) -> Series:
     lose a margin of so many px on each side, or fewer: none becomes smaller than a view of `size`.
     """
     if rng.random() < 0.5:
-        names = ("pictures", "qualities", "costs", "types")
-        series = replace(series, **{name: _again(getattr(series, name)) for name in names})
+        twice = [0, 0, *range(2, LENGTH)]
+        series = replace(
+            series,
+            pictures=[series.pictures[i] for i in twice],
+            qualities=[series.qualities[i] for i in twice],
+            costs=[series.costs[i] for i in twice],
+            types=[series.types[i] for i in twice],
+        )
     height, width = series.pictures[0].shape[:2]
     margins = [min(MOST_SHIFTED, max(0, have - want) // 2) for have, want in zip((height, width), size, strict=True)]
     areas = []
@@ -167,11 +172,6 @@ class SeriesSource:
 
     def _draw_clean(self, rng: Generator) -> int:
         return int(self.clean[int(rng.integers(len(self.clean)))])
-
-
-def _again(values: list[Any]) -> list[Any]:
-    """The first in the place of the second, too."""
-    return [values[0], values[0], *values[2:]]
 
 
 def _of(versions: list[Version], types: list[int], source: int, frame: Frame | None = None) -> Series:

@@ -28,6 +28,7 @@ from .reference import Pairs, cell_files, descend, read_pairs
 
 HIDDEN = 64
 STEPS, RATE = 2000, 2e-3
+SERIES = 8  # a step
 PRICED = 5.0  # weight of what the head says beside that of the cells
 HELD_OUT = 8  # of so many source pictures one is measured on
 FEWEST = 10  # series to measure on
@@ -125,7 +126,7 @@ def fit_guess(
         return F.smooth_l1_loss(guessed, clean) + PRICED * F.smooth_l1_loss(*priced, beta=0.1)
 
     optimizer = torch.optim.AdamW(guess.parameters(), lr=RATE, weight_decay=0.01)
-    descend(optimizer, loss, len(pairs.kept), steps, seed, say)
+    descend(optimizer, loss, len(pairs.kept), SERIES, steps, seed, say)
     return guess.eval()
 
 

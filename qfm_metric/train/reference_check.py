@@ -1,11 +1,13 @@
 """Does what is said to be kept fall as people's answers did? KADID-10k's and TID2013's types on held-out pictures.
 
 Beside it PSNR and SSIM on the same renderings; what heads say that have not seen a type; and what is asked of any such
-metric: 1 for identical pictures, little change when both are swapped, never up where people went down. The figures are
-ours: answers are means over our photographs, people's means over the data sets' own.
+metric: 1 for identical pictures, little change when both are swapped, never up where people went down, and little for
+a shift that nobody sees. The figures are ours: answers are means over our photographs, people's means over the data
+sets' own.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +24,7 @@ from .agreement import Scores, srcc
 from .datasets.table import Decoded
 from .defects import type_of
 from .distortions import distort
+from .esrgan import FACTOR, Enlarge, interpolated, read_esrgan, remade
 from .material.framing import grey, to_tensor
 from .reference import Pairs, fit_head, read_pairs
 from .scoring import each_picture
@@ -29,6 +32,8 @@ from .severity import Levels, read_severity
 from .severity_check import SEEN_APART, clean_pictures, level_agreement
 
 MOST_PSNR = 100.0  # dB, also of equal pictures
+SHIFTS = (1, 2, 4)  # px, of pictures without a distortion
+SHIFT = 2  # px, of distorted ones
 Say = Callable[[str], None]
 
 
@@ -41,6 +46,7 @@ class Answers(NamedTuple):
         left_out: What a head says that has not seen the type; NaN: there is none.
         psnr: In dB.
         ssim: Of the grey pictures.
+        shifted, shifted_psnr, shifted_ssim: The same where the distorted picture lies `SHIFT` px to the right.
     """
 
     kept: Scores
@@ -48,6 +54,9 @@ class Answers(NamedTuple):
     left_out: Scores
     psnr: Scores
     ssim: Scores
+    shifted: Scores
+    shifted_psnr: Scores
+    shifted_ssim: Scores
 
 
 def check(
@@ -62,6 +71,7 @@ def check(
     steps: int = 500,
     seed: int = 0,
     workers: int = 0,
+    esrgan: bool = False,
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
     """Distort clean validation photographs as the table's levels say, and compare them with what they were.
@@ -75,13 +85,14 @@ def check(
         folds, steps: Of the types, and of each such fit.
         seed: Of the choice of photographs, and of the fits.
         workers: Processes; 0: this one.
+        esrgan: Also compare what Real-ESRGAN makes of reduced photographs, see `esrgan_figures`.
         say: Gets lines of progress.
 
     Returns:
-        `figures`, and which weights they are of.
+        `figures`, those of `shift_figures` and `esrgan_figures`, and which weights they are of.
 
     Raises:
-        DataError: see `read_severity`, `clean_pictures` and `read_pairs`.
+        DataError: see `read_severity`, `clean_pictures`, `read_pairs` and `read_esrgan`.
         WeightsError: the weights have no such head.
     """
     levels, decoded = read_severity(table), Decoded.open(data / "decoded")
@@ -92,7 +103,10 @@ def check(
     answers = ask(net, clean, levels, others, workers, say)
     same = [metric(image, image).item() for image in map(to_tensor, clean)]
     about = {"weights": metric.weights_id, "sha256": metric.metric.weights_sha256, "pictures": len(clean)}
-    return about | {"identical": float(np.mean(np.array(same) == 1))} | figures(answers, levels)
+    found = about | {"identical": float(np.mean(np.array(same) == 1)), "shift": shift_figures(net, clean)}
+    if esrgan:
+        found["esrgan"] = esrgan_figures(metric, clean, read_esrgan(), say)
+    return found | figures(answers, levels)
 
 
 def left_out_heads(
@@ -128,6 +142,7 @@ def ask(
         say: Gets lines of progress.
     """
     references = [look(net, picture) for picture in pictures]
+    inner = [look(net, cut(picture)) for picture in pictures]
 
     def compare(number: int) -> tuple[float, ...]:
         place, of = divmod(number, len(levels))
@@ -138,7 +153,10 @@ def ask(
             other = others.get((level.data_set, level.type))
             kept, swapped = net.reference(cells, reference).item(), net.reference(reference, cells).item()
             left_out = float("nan") if other is None else other(cells, reference).item()
-        return kept, swapped, left_out, psnr(version, clean), ssim(version, clean)
+            moved = cut(version, right=SHIFT)
+            shifted = net.reference(look(net, moved), inner[place]).item()
+        aligned, beside = ((psnr(*pair), ssim(*pair)) for pair in ((version, clean), (moved, cut(clean))))
+        return kept, swapped, left_out, *aligned, shifted, *beside
 
     total = len(pictures) * len(levels)
     found = each_picture(compare, total, workers, lambda n: say(f"{n}/{total}") if n % 200 == 0 else None)
@@ -149,6 +167,55 @@ def ask(
 def look(net: QFMNet, pixels: Pixels) -> Tensor:
     """What `ReferenceHead` compares, `(1, V, cells, C)`."""
     return net.reference_cells(net.cells(net.pyramid(net.distinct_views(to_tensor(pixels)[None]))), 1)
+
+
+def cut(pixels: Pixels, down: int = 0, right: int = 0) -> Pixels:
+    """All but a margin as wide as the largest shift, from so many px further down and to the right."""
+    margin, (height, width) = max(SHIFTS), pixels.shape[:2]
+    return pixels[margin + down : height - margin + down, margin + right : width - margin + right]
+
+
+def shift_figures(net: QFMNet, pictures: Sequence[Pixels]) -> dict[str, dict[str, float]]:
+    """By shift in px, what is kept of pictures that are shifted against themselves, with PSNR and SSIM.
+
+    Means over the pictures, and over shifts down and to the right.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for shift in SHIFTS:
+        rows = []
+        for picture, move in product(pictures, ({"down": shift}, {"right": shift})):
+            moved, still = cut(picture, **move), cut(picture)
+            with torch.inference_mode():
+                kept = net.reference(look(net, moved), look(net, still)).item()
+            rows.append((kept, psnr(moved, still), ssim(moved, still)))
+        means = np.mean(rows, axis=0).tolist()
+        found[str(shift)] = dict(zip(("kept", "psnr", "ssim"), means, strict=True))
+    return found
+
+
+def esrgan_figures(
+    metric: QFMReference, pictures: Sequence[Pixels], enlarge: Enlarge, say: Say = lambda text: None
+) -> dict[str, dict[str, float]]:
+    """What pictures get that were reduced and enlarged again, by ESRGAN and by a bicubic kernel.
+
+    Returns:
+        By "clean", and by network or kernel and factor: means of what is kept, PSNR, SSIM, and the score without a
+        reference.
+    """
+    makers = {"ESRGAN": enlarge, "bicubic": interpolated}
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for number, clean in enumerate(pictures, start=1):
+        versions = {"clean": clean} | {
+            f"{name} {factor}": remade(clean, factor, maker)
+            for (name, maker), factor in product(makers.items(), (FACTOR // 2, FACTOR))
+        }
+        for name, version in versions.items():
+            image = to_tensor(version)
+            kept, score = metric(image, to_tensor(clean)).item(), metric.metric(image).item()
+            found.setdefault(name, []).append((kept, psnr(version, clean), ssim(version, clean), score))
+        say(f"ESRGAN: {number}/{len(pictures)}")
+    names = ("kept", "psnr", "ssim", "score")
+    return {name: dict(zip(names, np.mean(rows, axis=0).tolist(), strict=True)) for name, rows in found.items()}
 
 
 def psnr(pixels: Pixels, reference: Pixels) -> float:

@@ -1,4 +1,4 @@
-"""The head with a reference: series to pairs, a fit that lowers the loss, the command, and the check."""
+"""The head with a reference: series to pairs, a fit that lowers the loss, the commands."""
 
 import json
 from copy import deepcopy
@@ -20,6 +20,7 @@ from qfm_metric.train.material.stored import SINGLE, read_batch, store
 from qfm_metric.train.reference import (
     CELLS,
     SCALES,
+    Pairs,
     Trained,
     attach_head,
     fit_head,
@@ -27,8 +28,7 @@ from qfm_metric.train.reference import (
     read_pairs,
     with_head,
 )
-from qfm_metric.train.reference_check import Answers, figures, look, monotone, psnr, ssim
-from qfm_metric.train.severity import DistortionLevel, read_severity
+from qfm_metric.train.severity import read_severity
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,39 @@ def test_a_fit_lowers_the_loss_and_no_difference_still_costs_nothing(pairs):
     assert head(clean, clean).tolist() == [1.0] * len(clean)
 
 
+def loss_of(types, kept, answers, first=None):
+    """Of a head that gives these answers to series of these types, whose first version may be of another."""
+    trained = Trained(ReferenceHead(4, 2))
+    trained.head.forward = lambda versions, clean: torch.tensor(answers).flatten()
+    places = torch.tensor([[CLEAN, *[type_of(*type)] * 3] for type in types])
+    if first is not None:
+        places[:, 1] = first
+    cells = torch.zeros(len(types), LENGTH, 2, CELLS, 4)
+    return trained.loss(Pairs(cells, torch.tensor(kept), places, torch.zeros(len(types)))).item()
+
+
+@pytest.mark.parametrize(("other", "counts"), [("KADID-10k", True), ("TID2013", False)])
+def test_order_counts_across_the_types_of_one_data_set(other, counts):
+    """Answers are off by as much either way, and so are the gaps in a series: only the order differs."""
+    kept = np.array([[0.8, 0.6, 0.4], [0.7, 0.5, 0.3]], np.float32)
+    off = np.array([[0.08], [-0.08]], np.float32)
+    right, wrong = (loss_of([("KADID-10k", 1), (other, 11)], kept, kept + error) for error in (off, -off))
+    assert (wrong > right + 0.01) == counts
+    assert counts or wrong == pytest.approx(right, rel=1e-5)  # float32
+
+
+def test_series_count_as_much_as_their_scale_does():
+    kept, answers = [[0.8, 0.6, 0.4]], [[0.7, 0.2, 0.6]]
+    one, other = (loss_of([type], kept, answers) for type in (("KADID-10k", 1), ("TID2013", 1)))
+    assert other / one == pytest.approx(SCALES["TID2013"] / SCALES["KADID-10k"])
+
+
+def test_a_series_with_a_shifted_clean_picture_is_on_the_scale_of_its_other_versions():
+    kept, answers = [[1.0, 0.6, 0.4]], [[0.9, 0.2, 0.6]]
+    one, other = (loss_of([("TID2013", 1)], kept, answers, first=first) for first in (CLEAN, type_of("TID2013", 1)))
+    assert one == other
+
+
 def test_equal_seeds_fit_equal_heads(pairs):
     one, other, third = (fit_head(pairs, steps=5, seed=seed).state_dict() for seed in (3, 3, 4))
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -125,7 +158,9 @@ def test_the_commands_write_weights_that_compare_and_measure_them(world, cells, 
     assert run(monkeypatch, "reference-check", world / "severity.csv", *options, "--workers", 0) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["identical"] == 1
-    assert found["KADID-10k"].keys() == {"kept", "left_out", "psnr", "ssim", "pairs_right"}
+    aligned = {"kept", "left_out", "psnr", "ssim"}
+    assert found["KADID-10k"].keys() == aligned | {"shifted", "shifted_psnr", "shifted_ssim", "pairs_right"}
+    assert found["shift"]["1"]["kept"] < 1
     assert 0 <= found["swap"][0] <= found["swap"][1] < 1
 
 
@@ -183,50 +218,6 @@ def test_a_head_is_taken_from_weights_on_the_same_backbone(pairs, weights, tmp_p
     write_weights(net, source)
     with pytest.raises(WeightsError, match="standardised by other statistics"):
         attach_head(str(weights), str(source), out)
-
-
-def levels_of(*means, type=1):
-    return [DistortionLevel("KADID-10k", type, "blur", i, mean, mean / 5) for i, mean in enumerate(means, start=1)]
-
-
-def test_a_ladder_that_rises_where_people_fell_is_not_monotone():
-    levels = levels_of(4.5, 4.3, 2.0) + levels_of(4.0, 3.0, 2.0, type=2)
-    falling = [0.9, 0.8, 0.2, 0.8, 0.5, 0.1]
-    assert monotone(np.array([falling, falling]).T, levels) == 1
-    # The first two are too near to each other for people to tell; the second ladder rises.
-    mixed = [0.8, 0.9, 0.2, 0.8, 0.1, 0.5]
-    assert monotone(np.array([falling, mixed]).T, levels) == 3 / 4
-
-
-def test_figures_are_of_each_answer_and_of_those_that_are_there():
-    levels = levels_of(4.5, 3.5, 2.0)
-    kept = np.array([[0.9], [0.7], [0.3]])
-    found = figures(Answers(kept, kept - 0.1, np.full((3, 1), np.nan), -kept, kept), levels)
-    assert found["KADID-10k"] == {"kept": 1, "psnr": -1, "ssim": 1, "pairs_right": 1}
-    assert found["swap"] == pytest.approx([0.1, 0.1])
-
-
-def test_psnr_and_ssim_are_those_of_scikit_image():
-    from skimage.metrics import peak_signal_noise_ratio
-
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (48, 64, 3)).astype(np.uint8)
-    noisy = np.clip(pixels + rng.normal(0, 9, pixels.shape), 0, 255).astype(np.uint8)
-    assert psnr(noisy, pixels) == pytest.approx(peak_signal_noise_ratio(pixels, noisy))
-    assert psnr(pixels, pixels) == 100
-    assert ssim(pixels, pixels) == 1
-    assert 0 < ssim(noisy, pixels) < 1
-
-
-def test_what_is_looked_at_is_what_the_metric_compares(pairs):
-    net = with_head(fresh_net(), fit_head(pairs, steps=3))
-    rng = np.random.default_rng(0)
-    one, other = (rng.integers(0, 256, (300, 400, 3)).astype(np.uint8) for _ in range(2))
-    with torch.inference_mode():
-        expected = net.reference(look(net, one), look(net, other))
-    images = [torch.from_numpy(pixels).permute(2, 0, 1) for pixels in (one, other)]
-    # Division by 255 in another order.
-    torch.testing.assert_close(QFMReference(QFMScore(net))(*images), expected, atol=1e-6, rtol=0)
 
 
 def test_scales_are_those_of_the_types():

@@ -47,7 +47,7 @@ def defects(args: argparse.Namespace) -> None:
 
 def reference_check_command(args: argparse.Namespace) -> None:
     """Distort clean held-out photographs and compare with them; do answers fall as people's did? Beside PSNR, SSIM."""
-    names = ("pictures", "cells", "backbone", "folds", "steps", "seed", "workers")
+    names = ("pictures", "cells", "backbone", "folds", "steps", "seed", "workers", "esrgan")
     known = {name: getattr(args, name) for name in names}
     print(json.dumps(reference_check.check(args.table, args.data, args.weights, **known, say=say), indent=2))
 
@@ -145,6 +145,7 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--folds", type=int, default=7, help="of the types")
     sub.add_argument("--steps", type=int, default=500, help="of each of those fits")
     sub.add_argument("--seed", type=int, default=0, help="of the choice of photographs, and of the fits")
+    sub.add_argument("--esrgan", action="store_true", help="also compare with what Real-ESRGAN makes up; needs ncnn")
 
     sub = command("travel", travel_command)
     sub.add_argument("weights_file", metavar="WEIGHTS", nargs="?", help="id or .safetensors file; default: the shipped")

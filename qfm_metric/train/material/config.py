@@ -33,6 +33,7 @@ class MaterialConfig:
         ladders: Share of the series that are pre-rendered distortions of KADID-10k and TID2013; the others are `own`.
         own: Share of each own kind of series (`qfm_metric.train.defects.OWN`); together 1.
         composed: Share of the series that get another distortion over some of their pictures.
+        shifted: Share of the series whose versions lie a few pixels beside the clean picture (`series.MOST_SHIFTED`).
         large: In draws of whole and detail, share of the series that are large pictures without the detail for it.
         small_joint: In those draws, share of the steps with small views, whose details are of larger pictures.
         ratio: In those draws, largest ratio of the picture's sides to those of its views.
@@ -70,6 +71,7 @@ class MaterialConfig:
         }
     )
     composed: float = 0.0
+    shifted: float = 0.0
     large: float = 0.15
     small_joint: float = 0.3
     ratio: float = 3.4

@@ -13,13 +13,14 @@ from ..distortions.colour import Pixels
 from ..severity import DistortionLevel, Levels
 from .config import MaterialConfig
 from .degraded import KINDS, Version
-from .framing import Frame, Generator, Size
+from .framing import Area, Frame, Generator, Size
 from .ladders import Ladders
 from .large import large
 from .nothing import nothing
 from .prices import Prices
 
 LENGTH = 4  # of a series
+MOST_SHIFTED = 4  # px, up or down and to either side
 SLOW = {  # more than .1 s a picture, which is too much while they are drawn: rendered ladders have them
     "KADID-10k": {2, 9, 19},
     "TID2013": {8, 9, 11, 13, 20, 21, 22},
@@ -90,6 +91,31 @@ def with_another(rng: Generator, series: Series, level: DistortionLevel) -> Seri
     return replace(series, pictures=pictures, qualities=qualities, costs=costs, types=types)
 
 
+def shifted(rng: Generator, series: Series, size: Size) -> Series:
+    """The same, with all pictures but the first up to `MOST_SHIFTED` px off; what they should score stays.
+
+    In half of them the clean picture, which nothing but the shift distorts, takes the place of the first version. All
+    lose a margin of so many px on each side, or fewer: none becomes smaller than a view of `size`.
+    """
+    if rng.random() < 0.5:
+        twice = [0, 0, *range(2, LENGTH)]
+        series = replace(
+            series,
+            pictures=[series.pictures[i] for i in twice],
+            qualities=[series.qualities[i] for i in twice],
+            costs=[series.costs[i] for i in twice],
+            types=[series.types[i] for i in twice],
+        )
+    height, width = series.pictures[0].shape[:2]
+    margins = [min(MOST_SHIFTED, max(0, have - want) // 2) for have, want in zip((height, width), size, strict=True)]
+    areas = []
+    for i in range(LENGTH):
+        top, left = (margin + int(rng.integers(-margin, margin + 1)) * (i > 0) for margin in margins)
+        areas.append(Area(top, left, height - 2 * margins[0], width - 2 * margins[1]))
+    pictures = [area.of(picture) for area, picture in zip(areas, series.pictures, strict=True)]
+    return replace(series, pictures=pictures)
+
+
 @dataclass(frozen=True)
 class SeriesSource:
     """What series are made from.
@@ -120,7 +146,9 @@ class SeriesSource:
             # A detail of nothing needs a picture that is larger than its view: as large as the others.
             series = self._own(rng, self.decoded.pixels.shape[1:3] if joint else size)
         if self.seconds and series.source >= 0 and rng.random() < self.config.composed:
-            return with_another(rng, series, self.seconds[int(rng.integers(len(self.seconds)))])
+            series = with_another(rng, series, self.seconds[int(rng.integers(len(self.seconds)))])
+        if self.config.shifted and series.source >= 0 and rng.random() < self.config.shifted:
+            return shifted(rng, series, size)
         return series
 
     def _own(self, rng: Generator, size: Size) -> Series:

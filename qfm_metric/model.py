@@ -275,7 +275,8 @@ class QFMNet(nn.Module):
         """
         if not self.config.defect_width:
             return self.tell_defects(self.view_means(tokens))
-        seen = torch.unflatten(statistics(cells), 0, (len(tokens), -1))
+        # No unflatten: tracers would take its number of views as fixed.
+        seen = statistics(cells).reshape(len(tokens), -1, 2 * cells.shape[1])
         return self.tell_defects(self.of_all_views(seen))
 
     def tell_defects(self, seen: Tensor) -> Tensor:

@@ -28,6 +28,8 @@ class QFMConfig:
         mean_tokens: Each view has a token of its mean cell, too, and a second reader takes a linear map of those alone.
         uncertainty: Also predict how far the MOS may be from the score.
         defects: Names of defects whose cost is predicted from the views' mean cells.
+        defect_width: Width of the layer that tells them from the cells themselves, by mean and spread over each view.
+            0: they are told from the views' mean tokens.
         photograph: Also tell photographs from other pictures, by the views' mean cells.
         reference: Also say what a picture keeps of the quality of a reference, by the differences of their cells.
     """
@@ -47,6 +49,7 @@ class QFMConfig:
     mean_tokens: bool = False
     uncertainty: bool = False
     defects: tuple[str, ...] = ()
+    defect_width: int = 0
     photograph: bool = False
     reference: bool = False
 
@@ -63,6 +66,7 @@ class QFMConfig:
             "heads": (1, 64),
             "context": (0, 4096),
             "mixers": (0, 64),
+            "defect_width": (0, 4096),
         }
         for name, (least, largest) in bounds.items():
             value = getattr(self, name)

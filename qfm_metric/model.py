@@ -30,20 +30,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbone import build_backbone
+from .cells import Standardize, around, pool_cells, statistics
 from .config import QFMConfig
+from .defect_head import defect_head
 from .geometry import native_pieces, resize, view_size, working_size
 from .reference_head import ReferenceHead
-
-
-def pool_cells(features: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Mean and standard deviation of `(N, C, h, w)` features in each cell of `grid`: `(N, 2C, *grid)`."""
-    if features.shape[-2:] == grid:
-        return features  # one position a cell: no spread to speak of
-    # Exact: view sides are multiples of 32. Numbers: tracers take no others.
-    stride = (int(features.shape[-2] // grid[0]), int(features.shape[-1] // grid[1]))
-    mean, square = F.avg_pool2d(features, stride), F.avg_pool2d(features.square(), stride)
-    # The floor keeps the root's gradient finite where a cell is constant (black, white, flat pictures).
-    return torch.cat([mean, (square - mean.square()).clamp(min=1e-4).sqrt()], dim=1)
 
 
 def semantic_descriptor(deepest: Tensor) -> Tensor:
@@ -53,21 +44,6 @@ def semantic_descriptor(deepest: Tensor) -> Tensor:
     content; taking the pooled deepest map is ours.
     """
     return F.normalize(deepest.mean(dim=(-2, -1)), dim=1)
-
-
-class Standardize(nn.Module):
-    """Shift and scale each of `channels` last-axis features by fixed statistics, measured once before training."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(channels))
-        self.register_buffer("std", torch.ones(channels))
-
-    def forward(self, features: Tensor) -> Tensor:
-        return (features - self.mean) / self.std
 
 
 class Decoder(nn.Module):
@@ -190,13 +166,7 @@ class QFMNet(nn.Module):
         if config.uncertainty:
             self.uncertainty = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, 1))
         if config.defects:
-            # Too little contrast or colour is no straight line in what the views look like.
-            layers = (
-                nn.Linear(views * config.dim, config.dim),
-                nn.GELU(),
-                nn.Linear(config.dim, 2 * len(config.defects)),
-            )
-            self.defects = nn.Sequential(*layers)
+            self.defects = defect_head(config, channels, views)
         if config.photograph:
             self.photograph = nn.Linear(views * config.dim, 1)
         if config.reference:
@@ -227,7 +197,7 @@ class QFMNet(nn.Module):
         return Judgement(
             self.calibration(logits),
             self.forward_std(answers) if self.config.uncertainty else None,
-            self.forward_defects(tokens) if self.config.defects else None,
+            self.forward_defects(tokens, cells) if self.config.defects else None,
             self.forward_photograph(tokens) if self.config.photograph else None,
             self.calibration(self.forward_local(whole, logits)) if maps else None,
             self.forward_local_defects(whole) if maps and self.config.defects else None,
@@ -296,9 +266,30 @@ class QFMNet(nn.Module):
         logits = self.head(answers).mean(dim=1)
         return torch.cat([logits, self.means(self.view_means(tokens))], dim=1) if self.config.mean_tokens else logits
 
-    def forward_defects(self, tokens: Tensor) -> Tensor:
-        """Tokens `(N, L, D)` to what each of `config.defects` costs, and its deviation: `(N, K, 2)` in (0, 1)."""
-        return torch.sigmoid(self.defects(self.view_means(tokens))).view(len(tokens), -1, 2)
+    def forward_defects(self, tokens: Tensor, cells: Tensor) -> Tensor:
+        """What each of `config.defects` costs, and its deviation: `(N, K, 2)` in (0, 1).
+
+        Args:
+            tokens: `(N, L, D)`; what is told from if `config.defect_width` is 0.
+            cells: `(N * V, C, rows, columns)`, of which the tokens were made.
+        """
+        if not self.config.defect_width:
+            return self.tell_defects(self.view_means(tokens))
+        # No unflatten: tracers would take its number of views as fixed.
+        seen = statistics(cells).reshape(len(tokens), -1, 2 * cells.shape[1])
+        return self.tell_defects(self.of_all_views(seen))
+
+    def tell_defects(self, seen: Tensor) -> Tensor:
+        """What the head of defects sees, `(N, F)`, to costs and deviations `(N, K, 2)` in (0, 1)."""
+        return torch.sigmoid(self.defects(seen)).view(len(seen), -1, 2)
+
+    def of_all_views(self, known: Tensor) -> Tensor:
+        """What is known of V views, `(N, V, F)`, side by side, `(N, (1 + native_views) * F)`.
+
+        Where there is one view, the others are like it.
+        """
+        places = torch.arange(1 + self.config.native_views, device=known.device).clamp(max=known.shape[1] - 1)
+        return known[:, places].flatten(1)
 
     def forward_photograph(self, tokens: Tensor) -> Tensor:
         """Tokens `(N, L, D)` to logits `(N,)`, above 0 for what is a photograph. Ours."""
@@ -319,7 +310,11 @@ class QFMNet(nn.Module):
 
     def forward_local_defects(self, cells: Tensor) -> Tensor:
         """Cells `(N, C, rows, columns)` of whole views to what each defect costs where, `(N, K, rows, columns)`."""
-        costs = self.forward_defects(self.local_tokens(cells))[..., 0]
+        if self.config.defect_width:
+            costs = self.tell_defects(self.of_all_views(around(cells)[:, None]))[..., 0]
+        else:
+            tokens = self.local_tokens(cells)
+            costs = self.forward_defects(tokens, cells)[..., 0]
         return costs.view(len(cells), *cells.shape[-2:], -1).permute(0, 3, 1, 2)
 
     def local_tokens(self, cells: Tensor) -> Tensor:

@@ -143,13 +143,12 @@ def test_an_assessment_does_not_change():
         some([0.5]).score = torch.zeros(1)
 
 
-@pytest.fixture(scope="module")
-def naming():
+@pytest.fixture(scope="module", params=[0, 8], ids=["mean-tokens", "cells"])
+def naming(request):
     """A small network that names three defects, by random weights."""
     torch.manual_seed(0)
-    names = ("blur", "noise", "dark")
-    config = QFMConfig(**TINY, view_pixels=96 * 96, native_views=1, mean_tokens=True, uncertainty=True, defects=names)
-    return QFMScore(QFMNet(config))
+    views = {"view_pixels": 96 * 96, "native_views": 1, "mean_tokens": True, "uncertainty": True}
+    return QFMScore(QFMNet(QFMConfig(**TINY, **views, defects=("blur", "noise", "dark"), defect_width=request.param)))
 
 
 def test_defects_have_names_costs_deviations_and_maps(naming, random_images):

@@ -105,14 +105,14 @@ def test_a_network_that_predicts_no_deviation_has_none():
     assert found.score == pytest.approx(small.rate([views])[0].score, abs=TOLERANCE)
 
 
-@pytest.mark.parametrize("uncertainty", [False, True])
+@pytest.mark.parametrize(("uncertainty", "width"), [(False, 0), (True, 0), (True, 8)])
 @pytest.mark.parametrize("size", [(96, 96), (300, 200), (900, 700)])
-def test_defects_are_torchs(uncertainty, size):
+def test_defects_are_torchs(uncertainty, width, size):
     """Of networks with mean tokens, for pictures of one view, of two, and larger than the working size."""
     torch.manual_seed(0)
     names = ("blur", "noise", "dark")
     config = CONFIG | {"context": 0, "working_pixels": 2**18, "mean_tokens": True, "defects": names, "photograph": True}
-    small = QFMScore(QFMNet(QFMConfig(**config | {"uncertainty": uncertainty})))
+    small = QFMScore(QFMNet(QFMConfig(**config | {"uncertainty": uncertainty, "defect_width": width})))
     compiled, pixels = CompiledScore(small), np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     assert compiled.defects == names
     (found,), (expected,) = (metric.rate([metric.look(pixels)]) for metric in (compiled, small))

@@ -11,7 +11,7 @@ from helpers.published import TINY
 from qfm_metric import QFMScore
 from qfm_metric.config import QFMConfig
 from qfm_metric.geometry import native_pieces, view_size
-from qfm_metric.model import Calibration, QFMNet, Standardize, pool_cells, semantic_descriptor
+from qfm_metric.model import Calibration, QFMNet, semantic_descriptor
 from qfm_metric.weights import save_weights
 
 BUDGET = 384 * 384
@@ -68,29 +68,9 @@ def test_preprocess_leaves_a_fitting_picture_alone(net):
     torch.testing.assert_close(net.preprocess(images)[:, 0], images * 2 - 1)
 
 
-def test_pool_cells_mean_and_spread():
-    features = torch.zeros(1, 2, 4, 4)
-    features[0, 0, :2, :2] = torch.tensor([[1.0, 3.0], [1.0, 3.0]])
-    features[0, 1] = 5.0
-    pooled = pool_cells(features, (2, 2))
-    assert pooled.shape == (1, 4, 2, 2)
-    assert pooled[0, 0, 0, 0] == 2.0
-    assert pooled[0, 2, 0, 0] == pytest.approx(1.0)
-    assert pooled[0, 1].eq(5).all()
-    assert pooled[0, 3, 0, 0] == pytest.approx(0.01)  # the floor of the spread
-    assert torch.equal(pool_cells(features, (4, 4)), features)
-
-
 def test_semantic_descriptor_is_the_direction_of_the_mean():
     deepest = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1).expand(1, 2, 5, 7)
     torch.testing.assert_close(semantic_descriptor(deepest), torch.tensor([[0.6, 0.8]]))
-
-
-def test_standardize():
-    layer = Standardize(2)
-    layer.mean.copy_(torch.tensor([1.0, 2.0]))
-    layer.std.copy_(torch.tensor([2.0, 4.0]))
-    torch.testing.assert_close(layer(torch.tensor([3.0, 10.0])), torch.tensor([1.0, 2.0]))
 
 
 def test_calibration_keeps_the_order_and_the_range():
@@ -274,6 +254,48 @@ def test_mixers_let_tokens_look_at_each_other():
     with torch.no_grad():
         assert (net.decoder.mixers(moved) - net.decoder.mixers(tokens))[0, 1:].abs().min() > 0
         assert net(torch.rand(2, 3, 64, 64)).shape == (2,)
+
+
+def naming_net(**more):
+    torch.manual_seed(0)
+    config = QFMConfig(**TINY, view_pixels=96 * 96, native_views=1, mean_tokens=True, **more)
+    return QFMNet(config).eval()
+
+
+def test_defects_told_from_the_cells_move_no_score():
+    plain, naming = naming_net(), naming_net(defects=("blur", "dark"), defect_width=8)
+    images = torch.rand(2, 3, 128, 160, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.equal(naming.judge_views(naming.preprocess(images)).scores, plain(images))
+
+
+def test_defects_told_from_the_cells_see_both_views_and_the_spread():
+    net = naming_net(defects=("blur", "dark"), defect_width=8)
+    views = net.preprocess(torch.rand(1, 3, 128, 160, generator=torch.Generator().manual_seed(1)))
+    cells = net.cells(net.pyramid(views))
+    tokens = net.embed(cells, 1)
+    turned = cells.clone()
+    turned[1] = 2 * cells[1].mean(dim=(-2, -1), keepdim=True) - cells[1]  # as large a mean and a spread
+    flat = cells.clone()
+    flat[1] = cells[1].mean(dim=(-2, -1), keepdim=True)
+    with torch.no_grad():
+        found, same, calmer = (net.forward_defects(tokens, some) for some in (cells, turned, flat))
+    assert found.shape == (1, 2, 2)
+    torch.testing.assert_close(same, found, rtol=0, atol=1e-5)  # sums in another order
+    assert (calmer - found).abs().max() > 1e-4
+
+
+def test_defects_told_from_the_cells_are_the_same_of_one_view_and_of_its_copy():
+    net = naming_net(defects=("blur", "dark"), defect_width=8)
+    images = torch.rand(2, 3, 96, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        one, two = (net.judge_views(views).defects for views in (net.distinct_views(images), net.preprocess(images)))
+    torch.testing.assert_close(one, two, rtol=0, atol=1e-5)  # sums in another order
+
+
+def test_the_width_of_the_head_of_defects_is_a_number():
+    with pytest.raises(ValueError, match="defect_width: expected an integer from 0 to 4096, got -1"):
+        QFMConfig(defect_width=-1)
 
 
 @pytest.mark.parametrize("pixels", [64 * 64, 96 * 96, 100 * 100, 384 * 384])

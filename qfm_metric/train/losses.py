@@ -79,6 +79,26 @@ def defects(found: Tensor, costs: Tensor) -> Tensor:
     return (error.square() + 0.1 * (found[..., 1] - error.detach().abs()).square()).sum(dim=1).mean()
 
 
+def named_defects(logits: Tensor, costs: Tensor, most: float = 0.5) -> Tensor:
+    """What each defect costs, which one costs most, and a Gaussian log-likelihood of the error (ours).
+
+    The cross-entropy of the costs, as if each were a chance: its least is at the costs themselves, and it teaches rare
+    ones sooner than squares do. Beside it, of pictures with a defect, that of a softmax of the logits against the name
+    that costs most, which raises no cost of a picture whose other costs can fall. The deviation is as in `defects`.
+
+    Args:
+        logits: `(N, K, 2)`, of costs and of their standard deviations.
+        costs: `(N, K)` in [0, 1].
+        most: Weight of the cross-entropy of names, in which a picture counts as much as its name costs.
+    """
+    found = torch.sigmoid(logits)
+    error, variance = (found[..., 0] - costs).square().detach(), found[..., 1].square() + 1e-4
+    each = F.binary_cross_entropy_with_logits(logits[..., 0], costs, reduction="none")
+    highest, name = costs.max(dim=1)
+    named = (highest * F.cross_entropy(logits[..., 0], name, reduction="none")).sum() / highest.sum().clamp(min=1e-6)
+    return (each + 0.02 * (variance.log() + error / variance) / 2).sum(dim=1).mean() + most * named
+
+
 def difference(scores: Tensor, targets: Tensor) -> Tensor:
     """Smooth L1, quadratic within 0.05, between the score gaps of a series' pictures and their targets (ours).
 

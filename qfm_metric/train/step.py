@@ -148,7 +148,7 @@ class Student(Learner):
         return Outputs(
             net.calibration(net.forward_readers(answers, tokens)),
             stds,
-            net.forward_defects(tokens) if net.config.defects else None,
+            net.forward_defects(tokens, cells) if net.config.defects else None,
             self.types(tokens.mean(dim=1)),
             tokens[:photos],
             semantics,

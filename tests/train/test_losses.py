@@ -9,6 +9,7 @@ from qfm_metric.train.losses import (
     consistency,
     defects,
     difference,
+    named_defects,
     ranking,
     regression,
     supervised_contrast,
@@ -142,6 +143,32 @@ def test_uncertainty_is_lowest_at_the_expected_residual():
         for std in (0.2, 0.05**0.5, 0.25)  # the root of .1 squared + .2 squared lies between
     }
     assert min(value, key=value.get) == 0.05**0.5
+
+
+def test_named_defects_cost_least_where_the_costs_are_right():
+    costs = torch.tensor([[0.5, 0.2, 0.0], [0.0, 0.0, 0.0]])
+    right = torch.stack([costs.clamp(1e-4, 1 - 1e-4).logit(), torch.full((2, 3), -4.0)], dim=2)
+    found = {
+        move: named_defects(right + torch.tensor([move, 0.0]), costs, most=0.0).item() for move in (-0.2, 0.0, 0.2)
+    }
+    assert min(found, key=found.get) == 0.0
+    swapped = right[:, [1, 0, 2]]
+    # Of one picture with a defect: odds of 1 and of 1 to 4 are exchanged.
+    gap = named_defects(swapped, costs, most=1.0) - named_defects(swapped, costs, most=0.0)
+    kept = named_defects(right, costs, most=1.0) - named_defects(right, costs, most=0.0)
+    assert (gap - kept).item() == pytest.approx(math.log(4), abs=1e-4)
+
+
+def test_named_defects_of_clean_pictures_alone_have_a_finite_loss():
+    assert named_defects(torch.zeros(2, 3, 2), torch.zeros(2, 3)).isfinite()
+
+
+def test_the_deviation_of_a_named_defect_is_fitted_to_its_error():
+    costs, logits = torch.tensor([[0.4]]), torch.zeros(1, 1, 2, requires_grad=True)
+    with torch.no_grad():
+        logits[..., 1] = torch.tensor(0.1**2 - 1e-4).sqrt().logit()  # the error is .1, and the floor .01
+    named_defects(logits, costs).backward()
+    assert logits.grad[0, 0, 1].item() == pytest.approx(0, abs=1e-6)
 
 
 def test_contrast_is_what_its_equation_says(generator):

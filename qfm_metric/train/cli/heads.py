@@ -1,10 +1,10 @@
-"""Commands that fit a head to what a frozen network sees: photograph, reference, pseudo-reference, fit, probe."""
+"""Commands that fit a head to what a frozen network sees: photograph, defect-head, reference, fit and others."""
 
 import argparse
 import json
 from pathlib import Path
 
-from .. import pseudo_reference
+from .. import defect_head, pseudo_reference
 from ..fit_ratings import FEWEST, fit_ratings
 from ..photograph import train_photograph
 from ..photograph_check import check_folder
@@ -28,6 +28,13 @@ def photograph(args: argparse.Namespace) -> None:
     if args.test is not None:
         found["test"] = check_folder(weights, args.data, args.test, **shared)._asdict()
     print(json.dumps(found, indent=2))
+
+
+def defect_head_command(args: argparse.Namespace) -> None:
+    """Teach weights to name defects, from cells that `cells` stored; writes a file."""
+    known = {name: getattr(args, name) for name in ("backbone", "without", "steps", "seed")}
+    defect_head.train_defect_head(args.weights, args.cells, args.out, **known, say=say)
+    print_weights(args.out)
 
 
 def reference(args: argparse.Namespace) -> None:
@@ -70,6 +77,14 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--test", type=Path, help="folder of pictures that are no photographs, to measure on")
     sub.add_argument("--count", type=int, default=3000, help="photographs to learn from, and to measure on, at most")
     sub.add_argument("--seed", type=int, default=0, help="of all that is drawn")
+
+    sub = command("defect-head", defect_head_command)
+    options.add(sub, "--weights", "--backbone")
+    sub.add_argument("--cells", type=Path, required=True, help="what `cells` wrote of these weights' backbone")
+    options.add_output(sub, "--out", "weights", required=True, help=".safetensors file to write")
+    sub.add_argument("--without", nargs="+", default=(), metavar="TYPE", help="such as KADID-10k/10, to leave out")
+    sub.add_argument("--steps", type=int, default=defect_head.STEPS, help="of the fit")
+    sub.add_argument("--seed", type=int, default=0, help="of the draws")
 
     sub = command("reference", reference)
     options.add(sub, "--weights", "--backbone")

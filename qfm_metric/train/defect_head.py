@@ -1,0 +1,164 @@
+"""The head that names defects, fitted last, to what a frozen backbone makes of stored series.
+
+It reads the mean and the spread of the cells themselves: mean tokens are made for the score, which may forget what
+tells two losses of equal size apart. The backbone stays as it is, and no score moves. Ours.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..cells import statistics
+from ..defects import NAMES
+from ..model import QFMNet
+from ..score import QFMScore
+from ..weights import WeightsError
+from . import losses
+from .calibrate import write_weights
+from .datasets.table import DataError
+from .defects import CLEAN, TYPES
+from .material import Batch
+from .material.stored import leave_out, read_batch
+from .reference import cell_files
+
+WIDTH = 192
+STEPS, RATE, DECAY, DRAWN = 2000, 1e-3, 0.05, 256  # DRAWN pictures a step
+SHARES = (0.4, 0.17, 0.43)  # of a step's pictures: of one type, of several defects, clean
+OWN = (
+    2.0  # how often one of our own kinds is drawn beside one of the data sets' types, of which most names have several
+)
+
+
+class Seen(NamedTuple):
+    """Of N pictures of stored series.
+
+    Attributes:
+        features: `(N, F)` in half precision, what the head sees.
+        costs: `(N, K)` quality that each of `NAMES` takes, in [0, 1].
+        types: `(N,)` place in `TYPES`, or `CLEAN`; -1: several.
+    """
+
+    features: Tensor
+    costs: Tensor
+    types: Tensor
+
+
+def train_defect_head(
+    weights: str | None,
+    cells: Path,
+    out: Path,
+    *,
+    backbone: str | None = None,
+    without: Collection[str] = (),
+    steps: int = STEPS,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Fit the head of a network with mean tokens, and write its weights with it, in the place of one that it may have.
+
+    Args:
+        weights: Id or file; None: the shipped weights.
+        cells, backbone: See `reference.cell_files`.
+        out: Weights file to write.
+        without: Types ("KADID-10k/10") whose series are left out.
+        steps, seed, say: See `fit_head`.
+
+    Raises:
+        DataError: no cells of this backbone, or none of which the defects are known.
+        WeightsError: no such weights, or the network has no mean tokens.
+    """
+    metric = QFMScore.from_pretrained(weights)
+    if not metric.net.config.mean_tokens:
+        raise WeightsError(f"{metric.weights_id}: expected weights whose views have mean tokens, these have none")
+    net = with_head(metric.net, WIDTH)
+    read = (see(net, leave_out(read_batch(path), without)) for path in cell_files(metric.net, cells, backbone))
+    seen = Seen(*(torch.cat(parts) for parts in zip(*read, strict=True)))
+    if not len(seen.types):
+        raise DataError(f"{cells}: expected cells of series, got none; store with --severity")
+    say(f"{len(seen.types)} pictures")
+    fit_head(net.defects, seen, steps=steps, seed=seed, say=say)
+    write_weights(net, out)
+
+
+def with_head(net: QFMNet, width: int) -> QFMNet:
+    """A network that is `net` with a new head of named defects, of this width."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        found = QFMNet(replace(net.config, defects=NAMES, defect_width=width))
+    kept = {name: tensor for name, tensor in net.state_dict().items() if not name.startswith("defects.")}
+    found.load_state_dict(kept, strict=False)
+    return found.eval().requires_grad_(False)
+
+
+def see(net: QFMNet, batch: Batch) -> Seen:
+    """The pictures of a stored batch of which the defects are known."""
+    assert batch.cells is not None  # of what is stored
+    known = ~np.isnan(batch.defects[:, 0])
+    cells = batch.cells.reshape(len(known), -1, *batch.cells.shape[1:])[known]
+    found = statistics(torch.from_numpy(cells).flatten(0, 1).float()).view(*cells.shape[:2], 2 * cells.shape[2])
+    costs, types = torch.from_numpy(batch.defects[known]), torch.from_numpy(batch.types[known])
+    return Seen(net.of_all_views(found).half(), costs, types)
+
+
+def fit_head(
+    head: nn.Sequential,
+    seen: Seen,
+    *,
+    steps: int = STEPS,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Fit a head in place, by AdamW with a rate that falls to nothing along half a cosine.
+
+    Args:
+        head: `QFMNet.defects` of a `config.defect_width` above 0.
+        seen: What it learns from.
+        seed: Of the draws and of the dropout.
+        say: Gets the mean loss of every hundred steps.
+    """
+    features = seen.features.float()
+    standardize: Any = head[0]
+    standardize.mean.copy_(features.mean(dim=0))
+    standardize.std.copy_(features.std(dim=0) + 1e-3)
+    often = how_often(seen)
+    head.train().requires_grad_(True)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=RATE, weight_decay=DECAY)
+    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    found: list[float] = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for step in range(steps):
+            drawn = torch.multinomial(often, DRAWN, replacement=True)
+            loss = losses.named_defects(head(features[drawn]).view(DRAWN, -1, 2), seen.costs[drawn])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            rate.step()
+            found.append(loss.item())
+            if (step + 1) % 100 == 0:
+                say(f"step {step + 1}/{steps}: loss {np.mean(found[-100:]):.4f}")
+    head.eval().requires_grad_(False)
+
+
+def how_often(seen: Seen) -> Tensor:
+    """Share of the draws that each picture has, `(N,)`.
+
+    `SHARES` say how many are of one type, of several defects and clean. Of the first each type has as many, our own
+    kinds `OWN` times as many; of the second the rarer a picture's rarest defect, the more often it is drawn.
+    """
+    types, defective = seen.types, seen.costs > 0
+    parts = (types >= 0) & (types != CLEAN), types < 0, types == CLEAN
+    of_type = torch.bincount(types.clamp(min=0), minlength=CLEAN + 1).clamp(min=1)
+    own = torch.tensor([OWN if data_set == "own" else 1.0 for data_set, _ in [*TYPES, ("own", "")]])
+    rarest = (defective / defective[parts[1]].sum(dim=0).clamp(min=1)).amax(dim=1)
+    chances = (own / of_type)[types.clamp(min=0)], rarest, torch.ones(len(types))
+    found = torch.zeros(len(types))
+    for part, share, chance in zip(parts, SHARES, chances, strict=True):
+        if part.any():
+            found[part] = share * chance[part] / chance[part].sum()
+    return found / found.sum()

@@ -76,11 +76,11 @@ def defects(found: Tensor, costs: Tensor) -> Tensor:
         costs: `(N, K)` in [0, 1].
     """
     error = found[..., 0] - costs
-    return (error.square() + 0.1 * (found[..., 1] - error.detach().abs()).square()).sum(dim=1).mean()
+    return error.square().sum(dim=1).mean() + _deviations(error, found[..., 1])
 
 
 def named_defects(logits: Tensor, costs: Tensor, most: float = 0.5) -> Tensor:
-    """What each defect costs, which one costs most, and a Gaussian log-likelihood of the error (ours).
+    """What each defect costs, which one costs most, and the deviation of the costs (ours).
 
     The cross-entropy of the costs, as if each were a chance: its least is at the costs themselves, and it teaches rare
     ones sooner than squares do. Beside it, of pictures with a defect, that of a softmax of the logits against the name
@@ -91,12 +91,16 @@ def named_defects(logits: Tensor, costs: Tensor, most: float = 0.5) -> Tensor:
         costs: `(N, K)` in [0, 1].
         most: Weight of the cross-entropy of names, in which a picture counts as much as its name costs.
     """
-    found = torch.sigmoid(logits)
-    error, variance = (found[..., 0] - costs).square().detach(), found[..., 1].square() + 1e-4
-    each = F.binary_cross_entropy_with_logits(logits[..., 0], costs, reduction="none")
+    each = F.binary_cross_entropy_with_logits(logits[..., 0], costs, reduction="none").sum(dim=1).mean()
     highest, name = costs.max(dim=1)
     named = (highest * F.cross_entropy(logits[..., 0], name, reduction="none")).sum() / highest.sum().clamp(min=1e-6)
-    return (each + 0.02 * (variance.log() + error / variance) / 2).sum(dim=1).mean() + most * named
+    found = torch.sigmoid(logits)
+    return each + most * named + _deviations(found[..., 0] - costs, found[..., 1])
+
+
+def _deviations(errors: Tensor, stds: Tensor) -> Tensor:
+    """A small share of the squares of what `(N, K)` deviations differ by from the sizes of the errors."""
+    return 0.1 * (stds - errors.detach().abs()).square().sum(dim=1).mean()
 
 
 def difference(scores: Tensor, targets: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def comparing(net, pairs):
 
 @pytest.fixture(scope="module")
 def guess(pairs, comparing):
-    return fit_guess(comparing.reference, pairs, steps=100)
+    return fit_guess(comparing.reference, pairs, steps=300)
 
 
 @pytest.fixture(autouse=True)

@@ -61,5 +61,5 @@ def processor_seconds(*words):
     "words", ["--help", "weights list", "report scores.csv", "compare scores.csv scores.csv", "cull scores.csv"]
 )
 def test_a_start_takes_less_than_twenty_empty_ones(words):
-    """Measured: 4 to 7; numpy alone takes 8, torch 150. Clocks of busy machines vary."""
+    """Measured: 4 to 8; numpy alone takes 9, torch 140. Clocks of busy machines vary."""
     assert processor_seconds("-m", "qfm_metric", *words.split()) < 20 * processor_seconds("-c", "pass")

@@ -44,7 +44,8 @@ MAY_IMPORT = {
     "panorama": ({"decoding", "images", "inputs", "rating", "score", "xmp_packet"}, set()),
     "facts": ({"decoding"}, {"images"}),
     "compiled": (
-        {"atomic", "export", "folder", "geometry", "images", "model", "rating", "score", "torch_defaults"},
+        {"atomic", "backbone", "export", "folder", "geometry", "images", "model", "rating", "score"}
+        | {"torch_defaults"},
         {"__init__"},
     ),
     "export": ({"backbone", "geometry", "model", "score", "torch_defaults"}, set()),

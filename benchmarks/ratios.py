@@ -53,6 +53,7 @@ Ratios = dict[str, float]
 def processor_seconds(command: list[str], lines: int | None = None) -> float:
     """Of a process, until it ends, or until it has printed so many lines."""
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled; a checkout is in the first round
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
         assert process.stdout
         if lines is None:

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .atomic import whole_file
+from .backbone import Convolution
 from .export import OPSET, ExportError, exportable_net, half_noise
 from .folder.options import RUNTIMES
 from .geometry import CELL
@@ -198,6 +199,10 @@ class _OneRating(nn.Module):
         super().__init__()
         self.net = exportable_net(net)
         self.net.decoder.attention = _Attention(self.net.decoder.attention)  # type: ignore[assignment]
+        for parent in list(self.net.backbone.modules()):
+            for name, layer in parent.named_children():
+                if isinstance(layer, Convolution) and layer.around:
+                    setattr(parent, name, _Padded(layer))
 
     def forward(self, views: Tensor) -> Tensor:
         found = self.net.judge_views(views[None], descriptors=True)
@@ -224,6 +229,32 @@ class _Attention(nn.Module):
         )
         found = (q @ k.transpose(-1, -2) * own.head_dim**-0.5).softmax(-1) @ v
         return own.out_proj(found.transpose(1, 2).flatten(2)), None
+
+
+class _Padded(nn.Module):
+    """A `Convolution` that is padded, as one node: ONNX Runtime changes the layout of all maps for padding apart."""
+
+    def __init__(self, layer: Convolution) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        own = self.layer
+        found: Tensor = _PaddedConvolution.apply(x, own.weight, own.bias, own.around, own.stride, own.groups)  # type: ignore[no-untyped-call]
+        return found if own.linear else F.relu6(found)
+
+
+class _PaddedConvolution(torch.autograd.Function):
+    """What torch would write as a Pad and a Conv; `around` is left, right, top, bottom."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, around: Any, stride: Any, groups: int) -> Tensor:
+        return F.conv2d(F.pad(x, around), weight, bias, stride, groups=groups)
+
+    @staticmethod
+    def symbolic(graph: Any, x: Any, weight: Any, bias: Any, around: Any, stride: Any, groups: int) -> Any:
+        left, right, top, bottom = around
+        return graph.op("Conv", x, weight, bias, strides_i=stride, pads_i=[top, left, bottom, right], group_i=groups)
 
 
 @torch_defaults()

@@ -29,7 +29,7 @@ class ReferenceHead(nn.Module):
 
     def __init__(self, channels: int, views: int) -> None:
         super().__init__()
-        self.differences = nn.Parameter(2 * torch.rand(UNITS, channels) / channels)
+        self.differences = nn.Parameter(nn.init.uniform_(torch.empty(UNITS, channels), 0, 2 / channels))
         self.masking = nn.Linear(channels, UNITS)
         factors = nn.Linear(HIDDEN, 2 * UNITS)
         self.kinds = nn.Sequential(nn.Linear(2 * channels, HIDDEN), nn.GELU(), factors)

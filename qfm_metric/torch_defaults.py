@@ -47,8 +47,8 @@ def no_autocast(device: torch.device) -> AbstractContextManager[Any]:
 class NothingDrawn(TorchFunctionMode):
     """Inside, networks are built without initial values, for those that get stored ones.
 
-    Drawing them takes as long as reading the stored ones; on the meta device torch would import its compiler for it,
-    which takes as long as torch itself.
+    Drawing them takes as long as reading the stored ones. On the meta device torch would import its compiler for it,
+    which takes as long as torch itself; so it would for arithmetic, which the constructors of our layers do without.
     """
 
     def __torch_function__(

@@ -27,14 +27,14 @@ MAY_IMPORT = {
     ),
     "__main__": ({"cli"}, set()),
     "cli": (
-        {"__init__", "atomic", "compiled", "cull", "decoding", "defects", "folder", "html", "hub", "images"}
+        {"__init__", "atomic", "compare", "compiled", "cull", "decoding", "defects", "folder", "html", "hub", "images"}
         | {"rating", "ratings", "requirements", "score", "video", "weights"},
-        {"adapters", "compare", "export", "reference"},
+        {"adapters", "export", "reference"},
     ),
     "adapters": ({"__init__", "folder", "rating", "reference", "score"}, set()),
     "cull": ({"atomic", "decoding", "folder", "requirements", "scale"}, set()),
     "ratings": ({"atomic", "decoding", "folder", "scale", "xmp_packet"}, set()),
-    "html": ({"atomic", "cull", "decoding", "defects", "folder", "scale"}, {"images", "overlay"}),
+    "html": ({"atomic", "compare", "cull", "decoding", "defects", "folder", "scale"}, {"images", "overlay"}),
     "video": ({"folder", "images", "rating", "score"}, set()),
     "folder": (
         {"atomic", "decoding", "defects", "facts", "images", "overlay", "panorama", "rating", "score"}
@@ -44,7 +44,8 @@ MAY_IMPORT = {
     "panorama": ({"decoding", "images", "inputs", "rating", "score", "xmp_packet"}, set()),
     "facts": ({"decoding"}, {"images"}),
     "compiled": (
-        {"atomic", "export", "folder", "geometry", "images", "model", "rating", "score", "torch_defaults"},
+        {"atomic", "backbone", "export", "folder", "geometry", "images", "model", "rating", "score"}
+        | {"torch_defaults"},
         {"__init__"},
     ),
     "export": ({"backbone", "geometry", "model", "score", "torch_defaults"}, set()),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..atomic import check_writable, whole_file
+from ..compare import Comparison, compare_scores
 from ..folder.cores import workers_for
 from ..folder.formats import FORMATS, key
 from ..folder.journal import read_table, suffixes
@@ -28,7 +29,6 @@ from .progress import Progress
 from .targets import check_target, is_comparison, is_page, output_file
 
 if TYPE_CHECKING:
-    from ..compare import Comparison
     from ..rating import Metric
     from ..score import QFMScore
     from .references import References
@@ -56,9 +56,8 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     check_target("-o", args.output, is_comparison, [args.a, args.b], parser.error)
     check_target("--html", args.html, is_page, [args.a, args.b, *filter(None, [args.output])], parser.error)
-    for name in ("seed", "top"):
-        if getattr(args, name) < 0:
-            parser.error(f"--{name}: expected 0 or more, got {getattr(args, name)}")
+    if args.top < 0:
+        parser.error(f"--top: expected 0 or more, got {args.top}")
     check_writable(args.output, args.html)
     if args.reference is not None:
         for source in (args.a, args.b, args.reference):
@@ -88,9 +87,7 @@ def main(argv: Sequence[str]) -> int:
         _tell_errors(side.rows.values())
     if a.signature and b.signature and a.signature != b.signature:
         print(f"qfm-metric: scored differently: A by {a.signature}; B by {b.signature}", file=sys.stderr)
-    from ..compare import compare_scores
-
-    comparison = compare_scores(a.scores, b.scores, pair=not args.unpaired, seed=args.seed)
+    comparison = compare_scores(a.scores, b.scores, pair=not args.unpaired)
     titles, signature = (a.title, b.title), a.signature or b.signature
     with whole_file(args.output) if args.output else nullcontext(sys.stdout) as file:
         if args.json:
@@ -128,15 +125,12 @@ def build_parser() -> Parser:
     parser.add_argument("--html", metavar="FILE", help="write a page with the pictures side by side, too")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="pairs that differ most (default: 10)")
     parser.add_argument("--unpaired", action="store_true", help="compare all with all, even where names match")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
     parser.add_argument("-r", "--recursive", action="store_true", help="look into the folders of folders, too")
     add_metric_options(parser)
     return parser
 
 
-def to_text(
-    comparison: "Comparison", titles: tuple[str, str], top: int, further: Sequence[tuple[str, str]] = ()
-) -> str:
+def to_text(comparison: Comparison, titles: tuple[str, str], top: int, further: Sequence[tuple[str, str]] = ()) -> str:
     """The figures, `further` ones, what was left out, and the `top` pairs that differ most, as lines."""
     rows = [*facts(comparison, titles), *further]
     width = max(len(name) for name, _ in rows)
@@ -150,7 +144,7 @@ def to_text(
     return "\n".join(lines) + "\n"
 
 
-def to_json(comparison: "Comparison", titles: tuple[str, str], signature: str) -> str:
+def to_json(comparison: Comparison, titles: tuple[str, str], signature: str) -> str:
     """Everything, as JSON in ASCII; the attributes of `Comparison`, the pairs with their difference."""
     content = asdict(comparison) | {
         "verdict": comparison.verdict,

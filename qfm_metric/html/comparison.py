@@ -4,9 +4,9 @@ import html
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from ..atomic import whole_file
+from ..compare import Comparison
 from ..defects import NAMES as DEFECTS
 from ..folder.row import Row
 from .document import (
@@ -24,9 +24,6 @@ from .document import (
     write_page,
 )
 from .thumbnails import LARGE, SMALL, thumbnail_if_readable
-
-if TYPE_CHECKING:
-    from ..compare import Comparison
 
 LIMIT = 5_000  # cards of a page
 LARGE_LIMIT = 50  # the first ones have large pictures
@@ -46,7 +43,7 @@ SINGLE_SORTS = [("worst first", "order"), ("best first", "falling"), ("name", "n
 
 
 def write_comparison(
-    comparison: "Comparison",
+    comparison: Comparison,
     a: Mapping[str, Row],
     b: Mapping[str, Row],
     path: str | os.PathLike[str],
@@ -93,7 +90,7 @@ def write_comparison(
         write_page(file, head, _with_pictures(cards[:limit], large), os.path.dirname(os.path.abspath(path)))
 
 
-def facts(comparison: "Comparison", titles: tuple[str, str]) -> list[tuple[str, str]]:
+def facts(comparison: Comparison, titles: tuple[str, str]) -> list[tuple[str, str]]:
     """The comparison as names and values to show."""
     found = [
         (f"{side}: {shown(title)}", "nothing scored" if mean is None else f"mean {mean:.3f} of {count:,}")
@@ -128,7 +125,7 @@ def defect_facts(a: Mapping[str, Row], b: Mapping[str, Row]) -> list[tuple[str, 
     return [(name.replace("_", " "), f"costs {before:.3f} in A, {after:.3f} in B") for _, name, before, after in most]
 
 
-def left_out(comparison: "Comparison") -> Iterator[tuple[str, list[str]]]:
+def left_out(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
     """What was not compared: why, and which names."""
     for why, names in (
         ("only in A", comparison.unmatched_a),
@@ -140,7 +137,7 @@ def left_out(comparison: "Comparison") -> Iterator[tuple[str, list[str]]]:
             yield f"{why}: {len(names):,}", [shown(name) for name in names]
 
 
-def _left_out(comparison: "Comparison") -> str:
+def _left_out(comparison: Comparison) -> str:
     def details(why: str, names: list[str]) -> str:
         more = [f"and {len(names) - NAMES:,} more"] if len(names) > NAMES else []
         items = "".join(f"<li>{html.escape(name)}</li>" for name in [*names[:NAMES], *more])
@@ -149,7 +146,7 @@ def _left_out(comparison: "Comparison") -> str:
     return "".join(details(why, names) for why, names in left_out(comparison))
 
 
-def _pairs(comparison: "Comparison", a: Mapping[str, Row], b: Mapping[str, Row]) -> list[Card]:
+def _pairs(comparison: Comparison, a: Mapping[str, Row], b: Mapping[str, Row]) -> list[Card]:
     winners = list(WINNERS)
     return [
         Card(
@@ -173,7 +170,7 @@ def _singles(a: Mapping[str, Row], b: Mapping[str, Row]) -> list[Card]:
     return sorted(cards, key=lambda card: card.value or 0.0)
 
 
-def _differences(comparison: "Comparison") -> Scale:
+def _differences(comparison: Comparison) -> Scale:
     """As wide as the largest difference asks for."""
     most = max((abs(pair.difference) for pair in comparison.pairs), default=0.0)
     side = next((side for side in RANGES if most <= side), RANGES[-1])

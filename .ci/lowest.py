@@ -24,18 +24,29 @@ UV = [sys.executable, "-m", "uv"]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; returns the exit status of the tests."""
+    """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", default=sys.executable, metavar="VERSION", help="default: the one that runs this")
+    parser.add_argument("--python", default=sys.executable, metavar="VERSION-OR-PATH", help="default: what runs this")
     parser.add_argument(
         "--torch-backend", metavar="NAME", help="what uv takes, such as cpu; default: the package index"
     )
     args = parser.parse_args(argv)
-    builds = ["--torch-backend", args.torch_backend] if args.torch_backend else []
+    try:
+        return test(args.python, ["--torch-backend", args.torch_backend] if args.torch_backend else [])
+    except subprocess.CalledProcessError as error:  # of uv, which has said why
+        return int(error.returncode)
+
+
+def test(interpreter: str, builds: list[str]) -> int:
+    """Install and test; returns the exit status of the tests.
+
+    Raises:
+        subprocess.CalledProcessError: what is needed cannot be installed.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        python = make_environment(Path(folder, "venv"), args.python)
+        python = make_environment(Path(folder, "venv"), interpreter)
         versions = Path(folder, "lowest.txt")
-        versions.write_text(lowest(ROOT / "pyproject.toml", args.python, builds), encoding="utf-8")
+        versions.write_text(lowest(ROOT / "pyproject.toml", interpreter, builds), encoding="utf-8")
         print(versions.read_text(encoding="utf-8"), end="", flush=True)
         what = ["--python", str(python), "--constraint", str(versions), *builds]
         subprocess.run([*UV, "pip", "install", "--quiet", *what, str(ROOT), *TESTING], check=True)

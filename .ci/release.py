@@ -39,7 +39,7 @@ Only a person can say:
 [ ] CHANGELOG.md: what users must do comes first
 [ ] the wheel in a fresh environment: README.md and docs/own-data.md as printed
 [ ] git tag -a v{version} -m "Version {version}" on this commit, pushed with it
-[ ] python .ci/release.py --upload, and then the weights (docs/releasing.md)"""
+[ ] python .ci/release.py --upload, and then the weights (docs/releasing-weights.md)"""
 
 
 class ReleaseError(Exception):

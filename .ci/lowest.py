@@ -1,82 +1,72 @@
 """Test on the lowest versions of the dependencies that pyproject.toml allows, in an environment made for it.
 
-    python .ci/lowest.py           # of torch the lowest version that pip finds a CPU build of, if it finds any
-    python .ci/lowest.py --exact   # the lowest of torch, too, which on Linux may bring gigabytes of CUDA
+    python .ci/lowest.py                      # on Linux torch brings gigabytes of CUDA
+    python .ci/lowest.py --torch-backend cpu  # without them, where PyTorch's own index can be reached
+    python .ci/lowest.py --python 3.10        # on another Python than the one that runs this
 
+Of each dependency it is the lowest version with a wheel for the Python: no later Python has wheels of NumPy 1.26.
 Tests that need an extra, or take more than a second or two, are not for this: the question is whether everything is
 imported, weights load and scores are what they are elsewhere.
 """
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ["test_golden.py", "test_call_styles.py", "test_loss.py", "test_images.py", "test_weights.py", "test_hub.py"]
 TESTING = ["pytest>=8", "filelock", "scikit-image>=0.22", "pillow-heif>=0.18"]  # scikit-image brings the photographs
 DEPRECATED = "ignore:`torch.cpu.amp.autocast:FutureWarning"  # by torch 2.4, which itself uses it for checkpoints
+UV = [sys.executable, "-m", "uv"]
 
 
-def main() -> int:
-    """Run the command; returns the exit status of the tests."""
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--exact", action="store_true", help="no later torch for the sake of a CPU build")
-    args = parser.parse_args()
+    parser.add_argument("--python", default=sys.executable, metavar="VERSION-OR-PATH", help="default: what runs this")
+    parser.add_argument(
+        "--torch-backend", metavar="NAME", help="what uv takes, such as cpu; default: the package index"
+    )
+    args = parser.parse_args(argv)
+    try:
+        return test(args.python, ["--torch-backend", args.torch_backend] if args.torch_backend else [])
+    except subprocess.CalledProcessError as error:  # of uv, which has said why
+        return int(error.returncode)
+
+
+def test(interpreter: str, builds: list[str]) -> int:
+    """Install and test; returns the exit status of the tests.
+
+    Raises:
+        subprocess.CalledProcessError: what is needed cannot be installed.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        venv.create(folder, with_pip=True)
-        python = str(next(path for path in Path(folder).glob("*/python*") if path.stem == "python"))
-        bounds = lowest((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-        if not args.exact:
-            bounds["torch"] = cpu_build(bounds["torch"], available(python, "torch"))
-        bounds["torchvision"] = torchvision_for(bounds["torch"])  # needed by timm; pip would try one after another
-        constraints = Path(folder, "constraints.txt")
-        constraints.write_text("".join(f"{name}=={version}\n" for name, version in bounds.items()), encoding="utf-8")
-        print(constraints.read_text(encoding="utf-8"), end="", flush=True)
-        install = ["install", "--quiet", "--no-compile", "--constraint", str(constraints)]
-        subprocess.run([python, "-m", "pip", *install, str(ROOT), *TESTING], check=True)
+        python = make_environment(Path(folder, "venv"), interpreter)
+        versions = Path(folder, "lowest.txt")
+        versions.write_text(lowest(ROOT / "pyproject.toml", interpreter, builds), encoding="utf-8")
+        print(versions.read_text(encoding="utf-8"), end="", flush=True)
+        what = ["--python", str(python), "--constraint", str(versions), *builds]
+        subprocess.run([*UV, "pip", "install", "--quiet", *what, str(ROOT), *TESTING], check=True)
         tests = [str(ROOT / "tests" / name) for name in TESTS]
         options = ["--quiet", "-m", "not slow", "-W", DEPRECATED, "-p", "no:cacheprovider"]
-        pytest = str(Path(python).with_name("pytest"))  # `python -m pytest` would import the checkout
+        pytest = str(python.with_name("pytest"))  # `python -m pytest` would import the checkout
         return subprocess.run([pytest, *options, *tests], cwd=ROOT, env=environment()).returncode
 
 
-def lowest(pyproject: str) -> dict[str, str]:
-    """The lowest version of each dependency that a `pyproject.toml` allows, by name."""
-    lines = tomllib.loads(pyproject)["project"]["dependencies"]
-    return dict(line.split(">=") for line in lines)
+def make_environment(folder: Path, python: str) -> Path:
+    """Make an empty environment for a version of Python, or the interpreter at a path; returns its interpreter."""
+    subprocess.run([*UV, "venv", "--quiet", "--python", python, str(folder)], check=True)
+    return next(path for path in folder.glob("*/python*") if path.stem == "python")
 
 
-def available(python: str, package: str) -> list[str]:
-    """The versions of a package that pip finds for an interpreter."""
-    asked = [python, "-m", "pip", "index", "versions", package]
-    found = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
-    listed = re.search(r"^Available versions: (.*)$", found, re.M)
-    return listed[1].split(", ") if listed else []
-
-
-def cpu_build(bound: str, versions: list[str]) -> str:
-    """The lowest version from `bound` on that is marked as a CPU build, or `bound` if there is none."""
-    builds = [version for version in versions if version.endswith("+cpu") and numbers(version) >= numbers(bound)]
-    return min(builds, key=numbers, default=bound)
-
-
-def torchvision_for(torch: str) -> str:
-    """The versions of torchvision that are made for a version of torch: 0.19.* for 2.4."""
-    return f"0.{numbers(torch)[1] + 15}.*"
-
-
-def numbers(version: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", version.partition("+")[0])]
+def lowest(pyproject: Path, python: str, builds: list[str]) -> str:
+    """The lowest version with a wheel of each dependency of a `pyproject.toml`, and what these need, a line each."""
+    what = ["--resolution", "lowest-direct", "--only-binary", ":all:", "--python", python, *builds]
+    asked = [*UV, "pip", "compile", "--quiet", "--no-header", "--no-annotate", *what, str(pyproject)]
+    return subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def environment() -> dict[str, str]:

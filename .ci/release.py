@@ -39,7 +39,7 @@ Only a person can say:
 [ ] CHANGELOG.md: what users must do comes first
 [ ] the wheel in a fresh environment: README.md and docs/own-data.md as printed
 [ ] git tag -a v{version} -m "Version {version}" on this commit, pushed with it
-[ ] python .ci/release.py --upload, and then the weights (docs/releasing.md)"""
+[ ] python .ci/release.py --upload, and then the weights (docs/releasing-weights.md)"""
 
 
 class ReleaseError(Exception):
@@ -94,7 +94,7 @@ def release(root: Path, out: Path, *, upload: bool, offline: bool) -> None:
     if not offline:
         run(sys.executable, str(root / ".ci/resolve.py"))
         done.append("wheels of all dependencies and extras for each Python on Linux, macOS and Windows")
-        run(sys.executable, str(root / ".ci/lowest.py"), "--exact")
+        run(sys.executable, str(root / ".ci/lowest.py"))
         done.append("scores on the lowest versions of the dependencies")
     print("\n".join(["", *built, "", "Checked:", *(f"[x] {line}" for line in done)]))
     if offline:

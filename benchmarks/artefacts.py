@@ -41,7 +41,7 @@ DOCUMENTS = (
     SERVICE,
     "docs/tables.md",
     "docs/video.md",
-    what_is_bad.PAGE,
+    "docs/what-is-bad.md",
 )
 # Document: the page that its blocks make, the picture of it, and the size of the window.
 PAGES = {
@@ -285,15 +285,15 @@ ARTEFACTS = (
     Artefact(
         "thresholds",
         "studies",
-        (what_is_bad.PAGE,),
-        lambda args: what_is_bad.write_thresholds(ROOT / what_is_bad.PAGE, args),
+        (what_is_bad.THRESHOLDS,),
+        lambda args: what_is_bad.write_thresholds(ROOT / what_is_bad.THRESHOLDS, args),
         ("data",),
     ),
     Artefact(
         "defects",
         "studies",
-        (what_is_bad.PAGE,),
-        lambda args: what_is_bad.write_defects(ROOT / what_is_bad.PAGE, args),
+        (what_is_bad.DEFECTS,),
+        lambda args: what_is_bad.write_defects(ROOT / what_is_bad.DEFECTS, args),
         ("data", "severity"),
     ),
     Artefact("severity", "studies", ("docs/severity.md", "docs/severity.png"), remake_severity, ("data", "severity")),

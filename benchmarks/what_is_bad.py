@@ -1,4 +1,4 @@
-"""What docs/what-is-bad.md says of the default weights: its figures, between marks, and its pictures."""
+"""What is measured of the default weights for two pages of docs/, between marks: thresholds, and names of defects."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from qfm_metric.train import defects_check, evaluate, thresholds
 
-PAGE = "docs/what-is-bad.md"
+THRESHOLDS, DEFECTS = "docs/thresholds.md", "docs/defects.md"
 SEEN = f"{defects_check.SEEN:.2f}".removeprefix("0")
 FIGURES = {
     "top1": f"levels that cost people {SEEN} or more: the right name costs most, mean over types",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from ..atomic import whole_file
+from ..defects import NAMES
 from .row import COLUMNS, DECIMALS, EXTRA_COLUMNS, Row, Value, arrow_schema
 
 UNPRINTABLE = "backslashreplace"  # a file name need not be text in any encoding; no such name may end the run
@@ -74,11 +75,14 @@ def printable(text: str) -> str:
 
 
 def text_row(row: Row, columns: Columns) -> str:
-    """The score, what else was asked for except maps, and the path. Or `error`, the path, and what is wrong. A line."""
+    """The score, what else was asked for, and the path. Or `error`, the path, and what is wrong. A line.
+
+    Maps and the cost of each defect are for tables: sixteen numbers without a heading say nothing.
+    """
     path = printable(row.path)
     if row.score is None:
         return f"error\t{path}\t{printable(row.error or '')}\n"
-    extra = [_decimal(row.value(name)) for name in columns if name in EXTRA_COLUMNS and name != "map"]
+    extra = [_decimal(row.value(name)) for name in columns if name in EXTRA_COLUMNS and name not in ("map", *NAMES)]
     return "\t".join([_decimal(row.score), *extra, path]) + "\n"
 
 

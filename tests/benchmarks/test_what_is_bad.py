@@ -1,4 +1,4 @@
-"""What docs/what-is-bad.md says of weights is put between its marks, and its pictures are of what they say."""
+"""What two pages say of weights is put between their marks, and the pictures are of what they say."""
 
 import importlib
 from pathlib import Path
@@ -15,10 +15,10 @@ from qfm_metric.train.defects import defect_of
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def page(tmp_path):
-    path = tmp_path / "page.md"
-    path.write_text((ROOT / "docs/what-is-bad.md").read_text(encoding="utf-8"), encoding="utf-8")
+def copy(page, folder):
+    """A copy of a page of the documents, to write to."""
+    path = folder / "page.md"
+    path.write_text((ROOT / page).read_text(encoding="utf-8"), encoding="utf-8")
     return path
 
 
@@ -42,7 +42,8 @@ def test_a_part_is_replaced_and_what_is_around_it_stays(what_is_bad):
             what_is_bad.replace_part(broken, "a", "new\n")
 
 
-def test_the_page_gets_precision_and_recall_and_the_weights_that_they_are_of(what_is_bad, page, monkeypatch):
+def test_the_page_gets_precision_and_recall_and_the_weights_that_they_are_of(what_is_bad, tmp_path, monkeypatch):
+    page = copy(what_is_bad.THRESHOLDS, tmp_path)
     found = thresholds.figures(np.linspace(0, 1, 50), np.linspace(0, 1, 50) ** 2)
 
     def evaluate(table):
@@ -55,7 +56,8 @@ def test_the_page_gets_precision_and_recall_and_the_weights_that_they_are_of(wha
     assert made == f"`new`, BIQ2021's validation part:\n\n{thresholds.markdown(found)}"
 
 
-def test_the_page_gets_how_right_the_defects_are(what_is_bad, page, monkeypatch):
+def test_the_page_gets_how_right_the_defects_are(what_is_bad, tmp_path, monkeypatch):
+    page = copy(what_is_bad.DEFECTS, tmp_path)
     shares = dict.fromkeys(what_is_bad.FIGURES, 0.5) | {"top1": 1.0, "weights": "new", "pictures": 6}
     type = {"data_set": "TID2013", "type": 1, "name": "x", "defect": "noise", "top1": None, "top2": None}
     types = [type | {"right": 1, "pairs": 2, "told": {}}]
@@ -99,7 +101,7 @@ def test_what_is_shown_of_a_picture_lies_in_it(bad_pictures):
     assert (shown[width // 4 + 1 :] == 255).all()
 
 
-def test_the_pictures_of_the_page_are_small():
+def test_the_pictures_of_the_pages_are_small():
     for name in ("defects.jpg", "bands.jpg"):
         with Image.open(ROOT / "docs" / name) as picture:
             assert picture.width < 1200

@@ -1,6 +1,5 @@
 """The release command, run dry on a small project: what it refuses, what it builds, and that it uploads nothing."""
 
-import json
 import subprocess
 import sys
 import tarfile
@@ -12,7 +11,7 @@ from helpers.ci_scripts import ROOT, load_ci_script
 REPOSITORY = "https://github.com/somebody/something"  # there is none: made up for these tests alone
 BASE = f"{REPOSITORY}/blob/v0.1.0"
 
-release, lowest = load_ci_script("release"), load_ci_script("lowest")
+release = load_ci_script("release")
 
 
 def git(root, *arguments):
@@ -131,7 +130,7 @@ def test_only_the_flag_uploads_and_only_after_every_check(project, monkeypatch):
     release.main([], project)  # writes the citation
     commit(project)
     assert release.main(["--upload"], project) == 0
-    asked = [f"{project}/.ci/resolve.py", f"{project}/.ci/lowest.py --exact"]
+    asked = [f"{project}/.ci/resolve.py", f"{project}/.ci/lowest.py"]
     assert commands == ["-m build --no-isolation", "-m twine check", *asked, "-m twine upload"]
 
 
@@ -143,20 +142,6 @@ def test_links_of_code_and_links_that_are_absolute_stay():
     assert found.startswith(
         f"# T\n\n[![Version](https://img.shields.io/github/v/tag/somebody/something)]({REPOSITORY}/tags)"
     )
-
-
-def test_the_lowest_versions_are_those_of_the_metadata():
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    bounds = lowest.lowest(text)
-    assert set(bounds) == {"torch", "timm", "pillow", "numpy", "huggingface_hub", "safetensors"}
-    assert f'"torch>={bounds["torch"]}"' in text
-    assert json.dumps(f"numpy>={bounds['numpy']}") in text
-
-
-def test_of_torch_the_lowest_cpu_build_is_taken():
-    assert lowest.cpu_build("2.4", ["2.14.0", "2.13.0+cpu", "2.5.1+cpu", "2.3.1+cpu", "2.4.0"]) == "2.5.1+cpu"
-    assert lowest.cpu_build("2.4", ["2.5.0", "2.4.0"]) == "2.4"
-    assert [lowest.torchvision_for(version) for version in ("2.4", "2.13.0+cpu")] == ["0.19.*", "0.28.*"]
 
 
 def test_the_command_says_what_it_does():

@@ -1,11 +1,8 @@
 """The search for wheels, on packages made here: for which Python and system, and what it says where there is none."""
 
-import io
-import tarfile
-import zipfile
-
 import pytest
 from helpers.ci_scripts import load_ci_script
+from helpers.package_files import look_only_in, make_sdist, make_wheel
 
 resolve = load_ci_script("resolve")
 PYPROJECT = """\
@@ -24,7 +21,6 @@ marked = ["early; python_version < '3.11'", "late; python_version >= '3.11'", "d
 compiled = ["compiled"]
 source = ["libsvm-official"]
 """
-ABOUT = "Metadata-Version: 2.2\nName: {}\nVersion: {}\n"
 
 
 @pytest.fixture
@@ -35,27 +31,8 @@ def project(tmp_path, monkeypatch):
     make_wheel(tmp_path, "compiled", "cp310-cp310-manylinux2014_x86_64")
     make_sdist(tmp_path, "libsvm_official")
     (tmp_path / "pyproject.toml").write_text(PYPROJECT)
-    places = {"FIND_LINKS": tmp_path, "CACHE_DIR": tmp_path / "cache"}
-    for name, value in ({"OFFLINE": 1, "NO_CONFIG": 1} | places).items():
-        monkeypatch.setenv(f"UV_{name}", str(value))
+    look_only_in(tmp_path, monkeypatch)
     return tmp_path
-
-
-def make_wheel(folder, name, tag="py3-none-any", version="1"):
-    info = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"{name}-{version}-{tag}.whl", "w") as archive:
-        archive.writestr(f"{info}/METADATA", ABOUT.format(name, version))
-        archive.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
-        archive.writestr(f"{info}/RECORD", "")
-
-
-def make_sdist(folder, name):
-    content = ABOUT.format(name, 1).encode()
-    with tarfile.open(folder / f"{name}-1.tar.gz", "w:gz") as archive:
-        for path, data in (("PKG-INFO", content), ("pyproject.toml", b"")):
-            member = tarfile.TarInfo(f"{name}-1/{path}")
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
 
 
 @pytest.mark.slow

@@ -54,6 +54,15 @@ def test_rows_say_what_is_wrong(weights, capsys):
         assert float(row["noise"]) == pytest.approx(0.5, abs=0.1)
 
 
+def test_lines_for_people_name_what_is_wrong_and_leave_the_costs_to_tables(weights, capsys):
+    path = save("a.png")[0]
+    for asked in (["--explain"], ["--require", "noise < .9"]):
+        assert main([path, "--weights", weights, *asked, "--quiet"]) == 0
+        score, *rest = capsys.readouterr().out.rstrip("\n").split("\t")
+        assert 0 < float(score) < 1
+        assert rest == ["noise", path]
+
+
 def test_without_explain_there_is_nothing_of_it(weights):
     found = next(score_files(save("a.png"), QFMScore.from_pretrained(weights)))
     assert not DEFECT_COLUMNS.keys() & found.extra.keys()

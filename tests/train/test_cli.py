@@ -94,7 +94,15 @@ def test_weights_of_an_earlier_run_are_replaced_and_a_missing_folder_is_told_at_
 
 @pytest.mark.parametrize(
     ("error", "status", "says"),
-    [(KeyboardInterrupt, 130, "interrupted"), (BrokenProcessPool, 1, "a worker process ended, for want of memory")],
+    [
+        (KeyboardInterrupt, 130, "interrupted"),
+        (BrokenProcessPool, 1, "a worker process ended, for want of memory"),
+        (
+            RuntimeError("operator torchvision::nms does not exist"),
+            1,
+            "operator torchvision::nms does not exist: expected",
+        ),
+    ],
 )
 def test_what_is_no_fault_of_the_program_ends_without_a_traceback(error, status, says, monkeypatch, capsys):
     def fails(args):
@@ -104,6 +112,16 @@ def test_what_is_no_fault_of_the_program_ends_without_a_traceback(error, status,
     monkeypatch.setattr(sys, "argv", ["train", "fit", "none.csv", "-o", "new.safetensors"])
     assert cli.main() == status
     assert capsys.readouterr().err.startswith(f"error: {says}")
+
+
+def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
+    def fails(args):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(cli.options, "check_outputs", fails)
+    monkeypatch.setattr(sys, "argv", ["train", "fit", "none.csv", "-o", "new.safetensors"])
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        cli.main()
 
 
 @pytest.mark.parametrize("count", ["0", "1000000"])

@@ -43,6 +43,11 @@ def main() -> int:
     except BrokenExecutor:
         options.say("error: a worker process ended, for want of memory perhaps; try again with fewer --workers")
         return 1
+    except RuntimeError as error:  # timm, where it is imported
+        if "torchvision::" not in str(error):
+            raise
+        options.say(f"error: {error}: expected builds of torch and torchvision that fit, install both from one index")
+        return 1
     except KeyboardInterrupt:
         options.say("error: interrupted")
         return 130

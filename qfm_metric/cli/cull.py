@@ -26,8 +26,7 @@ from ..html.decisions import write_decisions
 from ..html.document import common_folder, shown
 from ..requirements import Requirement, RequirementError, parse_requirement
 from .options import SCORE_FIRST, add_metric_options, limit_threads, refusing
-from .output import take_any_name
-from .parser import Parser, warn
+from .parser import Parser, reason, warn
 from .paths import Scan
 from .progress import Progress
 from .targets import check_target, is_page
@@ -43,7 +42,6 @@ def main(argv: Sequence[str]) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     check(args, parser.error)
-    take_any_name()
     try:
         if args.undo:
             return told(undo_plan(args.source), "brought back")
@@ -215,7 +213,7 @@ def _read(args: argparse.Namespace, refuse: Callable[[str], Any]) -> tuple[list[
     try:
         rows, signature = read_table(args.source)
     except (OSError, ValueError) as error:
-        refuse(str(error))
+        refuse(reason(error))
         raise
     if args.group and any(row.score is not None and row.value("group") is None for row in rows):
         refuse(

@@ -1,11 +1,10 @@
 """How the command's rows are ordered, counted and written."""
 
 import heapq
-import io
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ..folder.formats import FORMATS, TEXT, UNPRINTABLE, Format, printable
+from ..folder.formats import FORMATS, TEXT, Format, printable
 from ..folder.journal import Done
 from ..folder.row import DECIMALS, Row
 from ..folder.scan import count_below
@@ -31,12 +30,6 @@ def write_rows(
         write(form.end)
     if stopped:
         raise stopped
-
-
-def take_any_name() -> None:
-    """Let standard output take file names that are no text in its encoding: they are escaped, and end no run."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors=UNPRINTABLE)
 
 
 def format_of(name: str | None) -> Format:

@@ -185,6 +185,10 @@ def test_scores_without_groups_are_refused_where_groups_are_asked_for(bursts, ca
         (["--apply", "mine.csv"], "expected --to DIR"),
         (["--apply", "mine.csv", "--to", "out"], "expected the column 'decision'"),
         (["--undo", "mine.csv"], "expected an undo file"),
+        (["--undo", "gone.undo"], "gone.undo: expected an undo file, found none: all may be back"),
+        (["--undo", "f"], "f: expected an undo file, found Is a directory"),
+        (["--apply", "gone.csv", "--to", "out"], "gone.csv: expected a plan of qfm-metric cull: No such file"),
+        (["gone.csv"], "cull: gone.csv: No such file"),
     ],
 )
 def test_wrong_usage_is_told_and_changes_nothing(pictures, capsys, words, says):

@@ -156,6 +156,23 @@ def test_a_full_disk_leaves_whole_rows(mean, capsys, form):
     assert [path for path, _ in rows_of(form)] == names
 
 
+@pytest.mark.parametrize("settings", ["a pipe", "[" * 100_000], ids=["pipe", "deep"])
+def test_settings_that_cannot_be_read_are_told(mean, settings, capsys):
+    names = greys(1)
+    assert main([*names, "--jsonl", "-o", "out"]) == 0
+    run_file(Path("out")).unlink()
+    if settings == "a pipe":  # which would be waited for
+        os.mkfifo(run_file(Path("out")))
+    else:
+        run_file(Path("out")).write_text(settings)
+    with pytest.raises(SystemExit):
+        main([*names, "--jsonl", "-o", "out", "--resume"])
+    assert "out.run.json: cannot be read, so it is not known what out was scored with" in capsys.readouterr().err
+    os.rename("out", "out.jsonl")
+    os.rename("out.run.json", "out.jsonl.run.json")
+    assert main(["report", "out.jsonl"]) == 0
+
+
 def test_a_row_that_does_not_fit_is_taken_back():
     class Full(io.FileIO):
         def write(self, data):

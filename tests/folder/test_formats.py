@@ -47,7 +47,7 @@ def write(name, rows, columns, signature="by me"):
     file, _ = journal.begin({"signature": signature}, resume=False)
     with file:
         write_rows(rows, file.write, form, columns, signature)
-    journal.finish(columns)
+        journal.finish(columns)
     return path
 
 

@@ -20,10 +20,10 @@ def check_replaceable(path: str | os.PathLike[str]) -> None:
     """Refuse what `whole_file` cannot take the place of.
 
     Raises:
-        OSError: a folder or a device has that name.
+        OSError: a folder, a pipe or a device has that name.
     """
     if os.path.exists(path) and not os.path.isfile(path):
-        raise OSError(None, "expected the name of a file to write, got a folder or a device", os.fspath(path))
+        raise OSError(None, "expected the name of a file to write, got a folder, a pipe or a device", os.fspath(path))
 
 
 def check_writable(*paths: str | os.PathLike[str] | None) -> None:

@@ -27,7 +27,7 @@ _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a de
 def open_file(path: str, data: bytes | None = None) -> Iterator[Image.Image]:
     """The picture in a file, or in `data`; on leaving, what has been decoded is checked for a missing end."""
     if data is None:
-        _check_kind(path)
+        check_kind(path)
     with open(path, "rb") if data is None else io.BytesIO(data) as file:
         head = file.read(HEAD_BYTES)
         if not head:
@@ -38,8 +38,13 @@ def open_file(path: str, data: bytes | None = None) -> Iterator[Image.Image]:
             check_end(image, file, lambda other: _open(other, head))
 
 
-def _check_kind(path: str) -> None:
-    """Before it is opened, which for a pipe may take for ever; a folder fails differently on every platform."""
+def check_kind(path: str) -> None:
+    """Refuse what is no regular file, before it is opened, which for a pipe may take for ever.
+
+    Raises:
+        ImageError: a folder, which fails differently on every platform; an address; a pipe or a device.
+        OSError: there is nothing, or it cannot be looked at.
+    """
     if "://" in path and not os.path.exists(path):
         raise ImageError("expected a path, got an address; download the file first")
     kind = stat.S_IFMT(os.stat(path).st_mode)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
+from .folder.formats import name_bytes
 from .scale import MAP_COLOURS
 
 if TYPE_CHECKING:  # torch is slow to import; pages that show maps do without
@@ -71,10 +72,8 @@ def save_overlay(overlay: Image.Image, source: str | os.PathLike[str], folder: s
     Raises:
         OSError: the folder or the file cannot be written.
     """
-    folder, stem = (
-        Path(folder),
-        os.fsdecode(os.fsencode(Path(source).stem)[:LONGEST_NAME].decode("utf-8", "ignore").encode()),
-    )
+    folder, name = Path(folder), name_bytes(Path(source).stem)[:LONGEST_NAME]
+    stem = os.fsdecode(name.decode("utf-8", "ignore").encode())
     folder.mkdir(parents=True, exist_ok=True)
     texts, encoded = PngImagePlugin.PngInfo(), io.BytesIO()
     if VALUES in overlay.info:
@@ -117,7 +116,7 @@ def read_cells(path: str | os.PathLike[str]) -> NDArray[np.float32] | None:
         text = picture.info.get(VALUES)
     if text is None:
         return None
-    with suppress(ValueError, TypeError):  # somebody else's text of this name
+    with suppress(ValueError, TypeError, RecursionError):  # somebody else's text of this name
         cells = np.array(json.loads(text), np.float32)
         return cells if cells.ndim == 2 and cells.size else None
     return None

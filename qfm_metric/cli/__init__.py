@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from ..decoding.suffixes import IMAGE_SUFFIXES
+from ..folder.cores import WorkersError
 from .streams import losing_messages, reopen_closed_streams, take_any_name, whole_output
 
 # Modules of this package; any other first word is a path to score.
@@ -36,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"qfm-metric: interrupted{interrupt}", file=sys.stderr)
             return 130
         except BrokenPipeError:  # the reader (head, less) has seen enough
+            return 1
+        except WorkersError as error:
+            print(f"qfm-metric: {error}", file=sys.stderr)
             return 1
         except OSError as error:
             what = error.strerror or str(error)

@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
         return self._checked(super().parse_intermixed_args(args, namespace))
 
     def parse_any_order(self, args: Sequence[str]) -> Any:
-        """Paths and options in any order; Python 3.11 loses the paths after a `--` then, which asks for options first."""
+        """Paths and options in any order; options first with `--`, behind which Python 3.11 loses paths otherwise."""
         return self.parse_args(args) if "--" in args else self.parse_intermixed_args(args)
 
     def _checked(self, found: argparse.Namespace) -> argparse.Namespace:

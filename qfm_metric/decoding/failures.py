@@ -57,6 +57,8 @@ def _explain_decoder(error: Exception) -> str:
     text = str(error)
     if "closed image" in text or "closed file" in text:
         return CLOSED
+    if isinstance(error, UnicodeEncodeError):
+        return "expected a path, got one that no file here can have; check how it was read"
     if "null byte" in text or "null character" in text:
         return "expected a path, got one with a null character; check how it was read"
     if "decoder" in text and "not available" in text:

@@ -12,7 +12,7 @@ from PIL import Image, ImageFile
 
 from . import jpeg, png
 from .damage import check_end
-from .errors import ImageError
+from .errors import ImageError, check_bytes
 from .failures import A_FOLDER
 from .foreign import HEAD_BYTES, what_it_is
 from .heif import AVIF_BRANDS, container_brands, is_heif, open_heif
@@ -49,6 +49,7 @@ def check_kind(path: str) -> None:
         raise ImageError("expected a path, got an address; download the file first")
     kind = stat.S_IFMT(os.stat(path).st_mode)
     if kind == stat.S_IFDIR:
+        os.scandir(path).close()  # one that cannot be looked into has been passed on by who tried
         raise ImageError(A_FOLDER)
     if kind != stat.S_IFREG:
         raise ImageError(f"expected a file, got {_KINDS.get(kind, 'something else')}; write it to a file first")
@@ -81,6 +82,9 @@ def _open(file: BinaryIO, head: bytes) -> Image.Image:
 
 
 def _choose_decoder(file: BinaryIO, head: bytes, brands: list[bytes]) -> Image.Image:
+    if brands or head[8:12] == b"WEBP":
+        check_bytes(file)
+        file.seek(0)
     if is_heif(brands):
         return open_heif(file)
     if is_tiff(head):

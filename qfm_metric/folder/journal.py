@@ -4,6 +4,7 @@ Beside a file of rows lies `FILE.run.json`, which says what the scores were comp
 options never get into it.
 """
 
+import errno
 import json
 import os
 import stat
@@ -73,17 +74,14 @@ class RowFile:
         found = os.fstat(self._file.fileno())
         self._regular, self.size = stat.S_ISREG(found.st_mode), 0
         if self._regular:
-            if not (lock_file(self._file) and self._has_its_name()):
+            if not lock_file(self._file) or self._is_deleted():  # by the run that had it, before it let it go
                 self._file.close()
                 raise UsageError(f"{path}: another run is writing it; wait for its end, or write to another file")
             self.size = self._file.seek(0, os.SEEK_END)
 
-    def _has_its_name(self) -> bool:
-        """Whether this is still the file of that name; the run that had it may have deleted it before its lock."""
-        try:
-            return os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path))
-        except OSError:
-            return False
+    def _is_deleted(self) -> bool:
+        """Whether no name leads to the file any more: what is written to it would be lost."""
+        return self._regular and os.fstat(self._file.fileno()).st_nlink == 0
 
     def cut(self, size: int) -> None:
         """Cut off what lies behind so many bytes."""
@@ -103,8 +101,10 @@ class RowFile:
         """Append; in one piece, or not at all.
 
         Raises:
-            OSError: names the file.
+            OSError: it cannot be written, or was deleted or replaced meanwhile. Names the file.
         """
+        if self._is_deleted():
+            raise OSError(errno.ENOENT, "it was deleted or replaced while rows came", os.fspath(self._path))
         data = memoryview(text.encode("utf-8", UNPRINTABLE))
         try:
             left = data

@@ -103,8 +103,9 @@ def _starting() -> Iterator[None]:
             "`if __name__ == '__main__':`, or with workers=1 (--workers 1)"
         ) from error
     except (OSError, ImportError, RuntimeError, AssertionError) as error:  # by what is missing, and what says so
+        why = str(error).strip().partition("\n")[0]
         raise WorkersError(
-            f"worker processes cannot start ({error}); give them what is missing, or score with workers=1 (--workers 1)"
+            f"worker processes cannot start ({why}); give them what is missing, or score with workers=1 (--workers 1)"
         ) from error
 
 

@@ -191,6 +191,22 @@ def test_a_row_that_does_not_fit_is_taken_back():
     assert Path("out").read_text() == "12345\nabc\n"
 
 
+@pytest.mark.parametrize("way", ["deleted", "replaced"])
+def test_rows_are_not_written_to_a_file_that_has_gone(mean, monkeypatch, way, capsys):
+    """A cleaner deletes it, an editor saves a file of that name: the rows to come would be nowhere."""
+    names = greys(4)
+
+    def interfering(paths, *arguments, **options):
+        for number, row in enumerate(score_files(paths, *arguments, **options)):
+            if number == 2:
+                os.unlink("out") if way == "deleted" else os.replace(names[0], "out")
+            yield row
+
+    monkeypatch.setattr(cli, "score_files", interfering)
+    assert main([*names, "--jsonl", "-o", "out"]) == 1
+    assert "cannot write out: it was deleted or replaced while rows came" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_killed_at_random_points_each_picture_has_one_row(tiny_files):
     """Real processes, with workers and without, killed with SIGKILL; the next one goes on."""

@@ -61,7 +61,7 @@ def test_workers_that_cannot_import_the_script_end_the_run(tmp_path, monkeypatch
     (tmp_path / "script.py").write_text(UNGUARDED)
     done = ended("-", text=UNGUARDED) if way == "standard input" else ended("script.py")
     assert done.returncode == 1
-    assert "RuntimeError: worker processes end before they have begun" in done.stderr
+    assert "WorkersError: worker processes end before they have begun" in done.stderr
     assert "`if __name__ == '__main__':`, or with workers=1" in done.stderr
 
 
@@ -74,7 +74,7 @@ def test_a_worker_killed_as_it_starts_is_not_waited_for(tmp_path, monkeypatch, w
     (tmp_path / "script.py").write_text(KILLED)
     done = ended("script.py", str(worker))
     if worker == 1:
-        assert "RuntimeError: worker processes end before they have begun" in done.stderr
+        assert "WorkersError: worker processes end before they have begun" in done.stderr
     else:
         assert (done.returncode, done.stdout) == (0, f"{[True] * 9}\n"), done.stderr
 

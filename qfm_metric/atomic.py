@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
+LONGEST_NAME = 255  # bytes, on nearly every file system
+
 
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
@@ -45,8 +47,14 @@ def check_writable(*paths: str | os.PathLike[str] | None) -> None:
 
 
 def _part_of(path: str | os.PathLike[str]) -> str:
-    """What a file is called until it is whole: absolute, as the current folder may be another one by then."""
-    return f"{os.path.realpath(path)}.{os.getpid()}.part"
+    """What a file is called until it is whole: absolute, as the current folder may be another one by then.
+
+    The longest names are cut, or there would be files that can be there and not be written.
+    """
+    folder, name = os.path.split(os.path.realpath(path))
+    behind = f".{os.getpid()}.part"
+    kept = os.fsencode(name)[: LONGEST_NAME - len(behind)].decode("utf-8", "ignore").encode()
+    return os.path.join(folder, os.fsdecode(kept) + behind)
 
 
 class _Part(io.FileIO):

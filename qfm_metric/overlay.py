@@ -112,6 +112,8 @@ def read_map(path: str | os.PathLike[str]) -> "Tensor | None":
 
 def read_cells(path: str | os.PathLike[str]) -> NDArray[np.float32] | None:
     """As `read_map`, an array `(h, w)`."""
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        raise OSError(None, "expected a file, got a folder, a pipe or a device", os.fspath(path))
     with Image.open(path) as picture:
         text = picture.info.get(VALUES)
     if text is None:

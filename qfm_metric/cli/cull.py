@@ -102,6 +102,8 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     """Refuse options that contradict each other, before anything is loaded or written."""
     if args.apply and not args.to:
         refuse("--apply: expected --to DIR, the folder that pictures are moved to")
+    if args.to and os.path.lexists(args.to) and not os.path.isdir(args.to):
+        refuse(f"--to: expected a folder, got a file: {args.to}")
     if not args.apply and (args.to or args.link or args.only):
         refuse("--to, --link and --only: expected --apply")
     if args.apply or args.undo:

@@ -93,7 +93,7 @@ class UndoFile:
         """Remove the parts of copies that a run was writing when it ended."""
         files = [path for step in self.steps for path in (step.source, step.target)]
         for folder in {os.path.dirname(path) for path in files}:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # none is there, or a file stands where the folder should: no step is stopped by it
                 os.unlink(self.part_in(folder))
 
     def write(self, steps: Iterable[Step]) -> None:

@@ -185,6 +185,7 @@ def test_scores_without_groups_are_refused_where_groups_are_asked_for(bursts, ca
         (["f", "--keep-best", "0"], "--keep-best: expected at least 1, got 0"),
         (["--apply", "mine.csv"], "expected --to DIR"),
         (["--apply", "mine.csv", "--to", "out"], "expected the column 'decision'"),
+        (["--apply", "mine.csv", "--to", "mine.csv"], "--to: expected a folder, got a file: mine.csv"),
         (["--undo", "mine.csv"], "expected an undo file"),
         (["--undo", "gone.undo"], "gone.undo: expected an undo file, found none: all may be back"),
         (["--undo", "f"], "f: expected an undo file, found Is a directory"),

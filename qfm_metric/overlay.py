@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
-from .folder.formats import name_bytes
 from .scale import MAP_COLOURS
 
 if TYPE_CHECKING:  # torch is slow to import; pages that show maps do without
@@ -72,7 +71,7 @@ def save_overlay(overlay: Image.Image, source: str | os.PathLike[str], folder: s
     Raises:
         OSError: the folder or the file cannot be written.
     """
-    folder, name = Path(folder), name_bytes(Path(source).stem)[:LONGEST_NAME]
+    folder, name = Path(folder), os.fsencode(Path(source).stem)[:LONGEST_NAME]
     stem = os.fsdecode(name.decode("utf-8", "ignore").encode())
     folder.mkdir(parents=True, exist_ok=True)
     texts, encoded = PngImagePlugin.PngInfo(), io.BytesIO()

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
+from ..decoding.errors import lacks_memory
 from ..decoding.suffixes import IMAGE_SUFFIXES
 from ..folder.cores import WorkersError
 from .streams import losing_messages, reopen_closed_streams, take_any_name, whole_output
@@ -40,6 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
         except WorkersError as error:
             print(f"qfm-metric: {error}", file=sys.stderr)
+            return 1
+        except (MemoryError, RuntimeError, ImportError) as error:
+            if not lacks_memory(error):
+                raise
+            why = str(error).strip().partition("\n")[0]
+            print(f"qfm-metric: too little memory is left ({why}); free some, or take fewer --workers", file=sys.stderr)
             return 1
         except OSError as error:
             what = error.strerror or str(error)

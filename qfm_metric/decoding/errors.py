@@ -9,6 +9,13 @@ class ImageError(ValueError):
     """Something cannot be read as a picture: absent, damaged, hostile, or of a wrong kind, shape or range."""
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Whether it was for want of memory: torch says so in a RuntimeError, and the system when a library is loaded."""
+    text = str(error)
+    told = any(part in text for part in ("allocate memory", "out of memory", "failed to map segment"))
+    return isinstance(error, MemoryError) or (told and isinstance(error, RuntimeError | ImportError))
+
+
 def read_whole(file: BinaryIO, most: int = LARGEST) -> bytes:
     """All bytes of a file.
 

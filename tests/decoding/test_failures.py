@@ -166,7 +166,11 @@ def test_devices_and_paths_that_cannot_be(tmp_path):
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (MemoryError(), "too little is left to decode it; free some"),
+        (MemoryError(), "too little is left for it; free some"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+            "too little is left",
+        ),
         (OSError("decoder jpeg2k not available"), "built without .decoder jpeg2k not available."),
         (OSError("decoder error -2"), "damaged, or compressed in a way that this Pillow was built without"),
         (NotImplementedError("Unimplemented DXGI format 3"), "another kind .Unimplemented DXGI format 3."),

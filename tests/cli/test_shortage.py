@@ -1,4 +1,4 @@
-"""Standard output and standard error that cannot be written: a full disk, a reader or a terminal that has gone."""
+"""What is short: room for results and messages, a reader or a terminal that has gone, memory to begin with."""
 
 import os
 import subprocess
@@ -72,6 +72,30 @@ def test_messages_that_cannot_be_written_end_no_run(full, mean, monkeypatch, cap
     with stream_to("stderr", theirs, monkeypatch):
         assert main(["gone.png", grey("a.png")]) == 1
     assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("no room"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        RuntimeError("a fault of ours"),
+    ],
+)
+def test_too_little_memory_to_begin_with_is_told(mean, error, monkeypatch, capsys):
+    def fail(source):
+        raise error
+
+    monkeypatch.setattr(mean, "from_pretrained", fail)
+    if "ours" in str(error):
+        with pytest.raises(RuntimeError, match="of ours"):
+            main([grey("a.png")])
+    else:
+        assert main([grey("a.png")]) == 1
+        assert capsys.readouterr().err.endswith(
+            f"qfm-metric: too little memory is left ({error}); free some, or take fewer --workers\n"
+        )
 
 
 @pytest.mark.slow

@@ -79,7 +79,8 @@ def in_processes(names: Iterator[Source], one_file: OneFile, workers: int, threa
 
         def start() -> Executor:
             with _starting():
-                shared = Room(room, context.Condition(), context.RawValue("q", room))
+                with _sheltered():  # multiprocessing begins a process of its own for what is shared
+                    shared = Room(room, context.Condition(), context.RawValue("q", room))
                 limits = settings, threads, shared, Image.MAX_IMAGE_PIXELS
                 pool = ProcessPoolExecutor(workers, context, _begin, limits)
                 try:
@@ -166,15 +167,23 @@ def _in_order(
 
 
 def _submit(pool: Executor, work: Callable[..., T], *arguments: Source) -> "Future[T]":
-    """Hand work over; a process started for it inherits what is blocked here, so no Ctrl-C ends it as it begins."""
-    mask = getattr(signal, "pthread_sigmask", None)  # not on Windows
-    before = mask(signal.SIG_BLOCK, [signal.SIGINT]) if mask else ()
+    """Hand work over, for which a process may be started."""
     try:
-        return pool.submit(work, *arguments)
+        with _sheltered():
+            return pool.submit(work, *arguments)
     except BrokenExecutor as error:
         future: Future[T] = Future()
         future.set_exception(error)
         return future
+
+
+@contextmanager
+def _sheltered() -> Iterator[None]:
+    """Processes that are started inside inherit what is blocked: no Ctrl-C and no closed terminal ends them, we do."""
+    mask = getattr(signal, "pthread_sigmask", None)  # not on Windows
+    before = mask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP]) if mask else ()
+    try:
+        yield
     finally:
         if mask:
             mask(signal.SIG_SETMASK, before)

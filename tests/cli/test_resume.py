@@ -247,9 +247,9 @@ def size_of(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("written", [1, 500])
-def test_ctrl_c_ends_a_run_with_workers(tiny_files, written):
-    """At the heading, when the first worker is being started, and among the rows."""
+@pytest.mark.parametrize(("written", "number"), [(1, signal.SIGINT), (500, signal.SIGINT), (500, signal.SIGHUP)])
+def test_a_terminal_ends_a_run_with_workers(tiny_files, written, number):
+    """By Ctrl-C, or as it is closed: at the heading, when the first worker is being started, and among the rows."""
     generate("f", 60, [(64, 64)], broken=0.02)
     process = command(
         *["f"] * 30,  # long enough not to end by itself first
@@ -262,7 +262,7 @@ def test_ctrl_c_ends_a_run_with_workers(tiny_files, written):
         assert process.poll() is None
         time.sleep(0.001)
     time.sleep(0.5 if written == 1 else 0)  # a process has been started then, and imports torch for seconds
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
+    os.killpg(process.pid, number)  # as a terminal does: to every process
     _, err = process.communicate(timeout=900)
     *progress, last = err.splitlines()
     assert (process.returncode, last) == (130, "qfm-metric: interrupted; the rows so far are written")

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
+LONGEST_NAME = 255  # bytes, on nearly every file system
+
 
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
@@ -20,10 +22,10 @@ def check_replaceable(path: str | os.PathLike[str]) -> None:
     """Refuse what `whole_file` cannot take the place of.
 
     Raises:
-        OSError: a folder or a device has that name.
+        OSError: a folder, a pipe or a device has that name.
     """
     if os.path.exists(path) and not os.path.isfile(path):
-        raise OSError(None, "expected the name of a file to write, got a folder or a device", os.fspath(path))
+        raise OSError(None, "expected the name of a file to write, got a folder, a pipe or a device", os.fspath(path))
 
 
 def check_writable(*paths: str | os.PathLike[str] | None) -> None:
@@ -45,8 +47,14 @@ def check_writable(*paths: str | os.PathLike[str] | None) -> None:
 
 
 def _part_of(path: str | os.PathLike[str]) -> str:
-    """What a file is called until it is whole: absolute, as the current folder may be another one by then."""
-    return f"{os.path.realpath(path)}.{os.getpid()}.part"
+    """What a file is called until it is whole: absolute, as the current folder may be another one by then.
+
+    The longest names are cut, or there would be files that can be there and not be written.
+    """
+    folder, name = os.path.split(os.path.realpath(path))
+    behind = f".{os.getpid()}.part"
+    kept = os.fsencode(name)[: LONGEST_NAME - len(behind)].decode("utf-8", "ignore").encode()
+    return os.path.join(folder, os.fsdecode(kept) + behind)
 
 
 class _Part(io.FileIO):

@@ -169,15 +169,12 @@ def missing_packages(runtime: str) -> list[str]:
     return missing
 
 
-def cache_folder() -> Path:
-    """Where programs of this user keep what they can make again."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library/Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base, "qfm-metric")
+def cache_folder() -> Path | None:
+    """Where programs of this user keep what they can make again; None if no home is known, as in some containers."""
+    named = {"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME")
+    usual = {"win32": "AppData/Local", "darwin": "Library/Caches"}.get(sys.platform, ".cache")
+    base = os.environ.get(named) or os.path.expanduser(f"~/{usual}")
+    return None if base.startswith("~") else Path(base, "qfm-metric")
 
 
 def _cached(metric: QFMScore, cache: str | os.PathLike[str] | None) -> Path | None:

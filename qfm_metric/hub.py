@@ -89,9 +89,10 @@ def find_weights(
         path = fetch(entry["repo_id"], entry["revision"], entry["filename"])
         return Found(path, name, entry["sha256"], entry["bytes"], f"delete {path.resolve()} and load again")
     if _is_path(source):
-        path = Path(name).expanduser()
+        path = _expanded(name)
         path = path / FILE if path.is_dir() else path
-        return Found(path, Path(name).name, None, None, "copy or download it again")
+        label = Path(name).name.encode("utf-8", "backslashreplace").decode()  # goes into signatures, which are text
+        return Found(path, label, None, None, "copy or download it again")
     if remote:
         if revision and remote["revision"] and revision != remote["revision"]:
             raise WeightsError(f"{name}: expected one revision, got revision={revision!r}, too")
@@ -113,6 +114,11 @@ def _is_path(source: str | os.PathLike[str] | None) -> bool:
     return source.count(os.sep) > 1 and "@" not in source  # more than the Hub's org/name
 
 
+def _expanded(path: str | os.PathLike[str]) -> Path:
+    """A path whose `~` is somebody's home; as it is where that is not known."""
+    return Path(os.path.expanduser(path))
+
+
 def _from_hub(
     repo_id: str,
     revision: str,
@@ -127,7 +133,7 @@ def _from_hub(
     from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
     where, cached = f"{repo_id}@{revision}", None
-    folder = None if cache_dir is None else str(Path(cache_dir).expanduser())
+    folder = None if cache_dir is None else str(_expanded(cache_dir))
     try:
         cached = try_to_load_from_cache(repo_id, filename, cache_dir=folder, revision=revision)
         if isinstance(cached, str) and (local_files_only or COMMIT.fullmatch(revision)):

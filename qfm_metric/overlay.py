@@ -71,10 +71,8 @@ def save_overlay(overlay: Image.Image, source: str | os.PathLike[str], folder: s
     Raises:
         OSError: the folder or the file cannot be written.
     """
-    folder, stem = (
-        Path(folder),
-        os.fsdecode(os.fsencode(Path(source).stem)[:LONGEST_NAME].decode("utf-8", "ignore").encode()),
-    )
+    folder, name = Path(folder), os.fsencode(Path(source).stem)[:LONGEST_NAME]
+    stem = os.fsdecode(name.decode("utf-8", "ignore").encode())
     folder.mkdir(parents=True, exist_ok=True)
     texts, encoded = PngImagePlugin.PngInfo(), io.BytesIO()
     if VALUES in overlay.info:
@@ -113,11 +111,13 @@ def read_map(path: str | os.PathLike[str]) -> "Tensor | None":
 
 def read_cells(path: str | os.PathLike[str]) -> NDArray[np.float32] | None:
     """As `read_map`, an array `(h, w)`."""
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        raise OSError(None, "expected a file, got a folder, a pipe or a device", os.fspath(path))
     with Image.open(path) as picture:
         text = picture.info.get(VALUES)
     if text is None:
         return None
-    with suppress(ValueError, TypeError):  # somebody else's text of this name
+    with suppress(ValueError, TypeError, RecursionError):  # somebody else's text of this name
         cells = np.array(json.loads(text), np.float32)
         return cells if cells.ndim == 2 and cells.size else None
     return None

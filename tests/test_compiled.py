@@ -283,6 +283,13 @@ def test_few_pictures_are_not_worth_another_runtime(arguments, capsys):
     assert not cache_folder().exists()
 
 
+def test_a_user_without_a_home_has_no_cache(monkeypatch):
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as of a number that has no name
+    assert cache_folder() is None
+
+
 @pytest.mark.parametrize("option", ["auto", "onnx"])
 def test_a_runtime_that_is_broken_is_replaced_by_torch_and_said_so(arguments, few, monkeypatch, capsys, option):
     def broken(graph):

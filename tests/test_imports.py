@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "cull": ({"atomic", "decoding", "folder", "requirements", "scale"}, set()),
     "ratings": ({"atomic", "decoding", "folder", "scale", "xmp_packet"}, set()),
     "html": ({"atomic", "compare", "cull", "decoding", "defects", "folder", "scale"}, {"images", "overlay"}),
-    "video": ({"folder", "images", "rating", "score"}, set()),
+    "video": ({"decoding", "folder", "images", "rating", "score"}, set()),
     "folder": (
         {"atomic", "decoding", "defects", "facts", "images", "overlay", "panorama", "rating", "score"}
         | {"torch_defaults"},

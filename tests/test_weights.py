@@ -87,6 +87,7 @@ def test_building_from_a_file_needs_no_network_and_no_random_numbers(tiny_file):
         ("./qfm-lite0", "cannot read weights"),  # a path, for all that it resembles an id
         ("null\0.safetensors", "cannot read weights"),
         (os.devnull, "cannot read weights"),
+        ("~nobody-of-this-name/w.safetensors", "cannot read weights"),
     ],
 )
 def test_unknown_sources(source, says):

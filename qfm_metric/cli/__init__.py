@@ -5,9 +5,6 @@ picture failed or something cannot be written, 2 wrong usage, 3 a score is below
 or ended.
 """
 
-import errno
-import io
-import os
 import signal
 import sys
 import threading
@@ -15,7 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
+from ..decoding.errors import lacks_memory
 from ..decoding.suffixes import IMAGE_SUFFIXES
+from ..folder.cores import WorkersError
+from .streams import losing_messages, reopen_closed_streams, take_any_name, whole_output
 
 # Modules of this package; any other first word is a path to score.
 COMMANDS = ("compare", "cull", "export", "report", "watch", "weights")
@@ -27,21 +27,31 @@ FILMS = tuple(f".{suffix}" for suffix in _FILMS.split())
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     reopen_closed_streams()
+    take_any_name()
     argv = sys.argv[1:] if argv is None else list(argv)
     name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else (_scorer(argv), argv)
-    try:
-        with ending_as_interrupt():
-            return int(import_module(f".{name}", __name__).main(rest))
-    except KeyboardInterrupt as interrupt:
-        print(f"qfm-metric: interrupted{interrupt}", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        what = error.strerror or str(error)
-        print(f"qfm-metric: cannot write {error.filename or 'standard output'}: {what}", file=sys.stderr)
-        return 1
+    with losing_messages():
+        try:
+            with ending_as_interrupt(), whole_output():
+                return int(import_module(f".{name}", __name__).main(rest))
+        except KeyboardInterrupt as interrupt:
+            print(f"qfm-metric: interrupted{interrupt}", file=sys.stderr)
+            return 130
+        except BrokenPipeError:  # the reader (head, less) has seen enough
+            return 1
+        except WorkersError as error:
+            print(f"qfm-metric: {error}", file=sys.stderr)
+            return 1
+        except (MemoryError, RuntimeError, ImportError) as error:
+            if not lacks_memory(error):
+                raise
+            why = str(error).strip().partition("\n")[0]
+            print(f"qfm-metric: too little memory is left ({why}); free some, or take fewer --workers", file=sys.stderr)
+            return 1
+        except OSError as error:
+            what = error.strerror or str(error)
+            print(f"qfm-metric: cannot write {error.filename or 'standard output'}: {what}", file=sys.stderr)
+            return 1
 
 
 def _scorer(argv: Sequence[str]) -> str:
@@ -65,25 +75,3 @@ def ending_as_interrupt() -> Iterator[None]:
     finally:
         for number, before in changed.items():
             signal.signal(number, before)
-
-
-class _Closed(io.TextIOBase):
-    """Standard output that the shell has closed (`>&-`)."""
-
-    def write(self, text: str) -> int:
-        raise OSError(errno.EBADF, "it is closed")
-
-
-def reopen_closed_streams() -> None:
-    """Give back to the process the streams that it was started without (`2>&-`), or the next file would become one.
-
-    What goes to standard error is lost, standard input is at its end, and writing to standard output fails.
-    """
-    for number in (0, 1, 2):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
-    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115
-    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    sys.stdout = sys.stdout or _Closed()

@@ -23,7 +23,7 @@ from ..folder.row import Row
 from ..html.comparison import defect_facts, facts, left_out, write_comparison
 from ..html.document import common_folder, shown
 from .options import SCORE_FIRST, add_metric_options, limit_threads, refusing
-from .parser import Parser, warn
+from .parser import Parser, reason, warn
 from .paths import Scan
 from .progress import Progress
 from .targets import check_target, is_comparison, is_page, output_file
@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
         else:
             a, b = (_read_against(source, references, args.recursive) for source in (args.a, args.b))
     except (OSError, ValueError) as error:
-        parser.error(str(error))
+        parser.error(reason(error))
     except KeyboardInterrupt as interrupt:
         raise KeyboardInterrupt(f"; nothing is kept: {SCORE_FIRST}, and compare the files") from interrupt
     for side in (a, b):

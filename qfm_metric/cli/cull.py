@@ -26,8 +26,7 @@ from ..html.decisions import write_decisions
 from ..html.document import common_folder, shown
 from ..requirements import Requirement, RequirementError, parse_requirement
 from .options import SCORE_FIRST, add_metric_options, limit_threads, refusing
-from .output import take_any_name
-from .parser import Parser, warn
+from .parser import Parser, reason, warn
 from .paths import Scan
 from .progress import Progress
 from .targets import check_target, is_page
@@ -43,7 +42,6 @@ def main(argv: Sequence[str]) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     check(args, parser.error)
-    take_any_name()
     try:
         if args.undo:
             return told(undo_plan(args.source), "brought back")
@@ -104,6 +102,8 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     """Refuse options that contradict each other, before anything is loaded or written."""
     if args.apply and not args.to:
         refuse("--apply: expected --to DIR, the folder that pictures are moved to")
+    if args.to and os.path.lexists(args.to) and not os.path.isdir(args.to):
+        refuse(f"--to: expected a folder, got a file: {args.to}")
     if not args.apply and (args.to or args.link or args.only):
         refuse("--to, --link and --only: expected --apply")
     if args.apply or args.undo:
@@ -215,7 +215,7 @@ def _read(args: argparse.Namespace, refuse: Callable[[str], Any]) -> tuple[list[
     try:
         rows, signature = read_table(args.source)
     except (OSError, ValueError) as error:
-        refuse(str(error))
+        refuse(reason(error))
         raise
     if args.group and any(row.score is not None and row.value("group") is None for row in rows):
         refuse(

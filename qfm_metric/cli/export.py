@@ -7,6 +7,7 @@ separated; messages go to standard error. Exit status: 0 fine, 1 a file could no
 import sys
 from collections.abc import Sequence
 
+from ..atomic import check_writable
 from ..weights import WeightsError
 from .options import WEIGHTS_HELP
 from .parser import Parser
@@ -22,6 +23,7 @@ def main(argv: Sequence[str]) -> int:
     inputs = [args.weights] if args.weights else []
     check_target("--onnx", args.onnx, is_export, inputs, parser.error)
     check_target("--pt2", args.pt2, is_export, [*inputs, *([args.onnx] if args.onnx else [])], parser.error)
+    check_writable(args.onnx, args.pt2)
     from ..export import ExportError, export_onnx, export_pt2  # imports torch, which is slow
     from ..score import QFMScore
 

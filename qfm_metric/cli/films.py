@@ -55,8 +55,8 @@ class Films:
                     write = opened.enter_context(file).write
                 rows = self.progress.counted(counted(found, Done()))
                 write_rows(rows, write, form, tuple(COLUMNS), self.metric.signature)
-            if journal:
-                journal.finish(tuple(COLUMNS))
+                if journal:
+                    journal.finish(tuple(COLUMNS))
         except KeyboardInterrupt as interrupt:
             kept = f" in {journal.grows}" if journal else ""
             raise KeyboardInterrupt(f"; what was seen so far is written{kept}") from interrupt

@@ -1,11 +1,11 @@
 """How the command's rows are ordered, counted and written."""
 
 import heapq
-import io
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 
-from ..folder.formats import FORMATS, TEXT, UNPRINTABLE, Format, printable
+from ..folder.formats import FORMATS, TEXT, Format, printable
 from ..folder.journal import Done
 from ..folder.row import DECIMALS, Row
 from ..folder.scan import count_below
@@ -21,22 +21,15 @@ def write_rows(
     """Write rows as they come, each whole: one that was computed is not lost."""
     if heading and (begin := form.begin(columns, signature)):
         write(begin)
-    stopped: KeyboardInterrupt | None = None
     try:
         for number, row in enumerate(rows):
             write((form.between if number else "") + form.row(row, columns))
-    except KeyboardInterrupt as interrupt:  # a document has its end all the same, or nobody could read it
-        stopped = interrupt
+    except BaseException:  # whatever ends the run, a document has its end, or nobody could read it
+        with suppress(OSError):
+            write(form.end)
+        raise
     if form.end:
         write(form.end)
-    if stopped:
-        raise stopped
-
-
-def take_any_name() -> None:
-    """Let standard output take file names that are no text in its encoding: they are escaped, and end no run."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors=UNPRINTABLE)
 
 
 def format_of(name: str | None) -> Format:

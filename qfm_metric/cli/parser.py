@@ -24,6 +24,10 @@ class Parser(argparse.ArgumentParser):
         self._words = args or ()
         return self._checked(super().parse_intermixed_args(args, namespace))
 
+    def parse_any_order(self, args: Sequence[str]) -> Any:
+        """Paths and options in any order; options first with `--`, behind which Python 3.11 loses paths otherwise."""
+        return self.parse_args(args) if "--" in args else self.parse_intermixed_args(args)
+
     def _checked(self, found: argparse.Namespace) -> argparse.Namespace:
         for action in self._actions:
             if action.option_strings and getattr(found, action.dest, None) == "":
@@ -35,6 +39,13 @@ class Parser(argparse.ArgumentParser):
         if named := [word for word in self._words if word.startswith("-") and os.path.lexists(word)]:
             message += f"; for the file of that name write ./{named[0]}"
         self.exit(2, f"{_clear()}{self.prog}: {message}\n{self.prog} --help shows the options\n")
+
+
+def reason(error: Exception) -> str:
+    """What is wrong: of a file that the system refuses its name and why, without the number of it."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def warn(message: str) -> None:

@@ -40,7 +40,7 @@ class Scan:
             if path == "-":
                 yield from _listed(self.null)
             elif not os.path.lexists(path) and glob.has_magic(path):
-                found = sorted(glob.glob(path, recursive=True))
+                found = self._matches(path)
                 if "**" in path:  # has walked into the folders itself
                     found = [match for match in found if not os.path.isdir(match)]
                 for match in found or [path]:  # nothing matches: an error row names the glob
@@ -49,6 +49,13 @@ class Scan:
                 yield from self._folder(path)
         if passed := self._folder.companions:
             self._warn(f"{passed} files passed over that belong to others (such as ._IMG.JPG)")
+
+    def _matches(self, pattern: str) -> list[str]:
+        try:
+            return sorted(glob.glob(pattern, recursive=True))
+        except RecursionError:
+            self._warn(f"{pattern}: the folders in it are too deep for **; give the folder itself, and -r")
+            return []
 
 
 def _listed(null: bool) -> Iterator[str]:

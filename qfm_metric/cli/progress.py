@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import TypeVar
 
@@ -38,10 +39,11 @@ class Progress:
         self._lock, self._ended = threading.Lock(), threading.Event()
 
     def __enter__(self) -> "Progress":
-        if not self._quiet:
-            if self._paths is not None:
-                threading.Thread(target=self._count, daemon=True).start()
-            threading.Thread(target=self._run, daemon=True).start()
+        with suppress(RuntimeError):  # no more threads can be had: the pictures are more important
+            if not self._quiet:
+                if self._paths is not None:
+                    threading.Thread(target=self._count, daemon=True).start()
+                threading.Thread(target=self._run, daemon=True).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

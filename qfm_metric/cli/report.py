@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ..folder.journal import read_table, suffixes
 from ..html.scores import LIMIT, write_report
-from .parser import Parser
+from .parser import Parser, reason
 from .targets import check_target, is_page
 
 
@@ -18,7 +18,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         rows, signature = read_table(args.scores)
     except (OSError, ValueError) as error:
-        parser.error(str(error))
+        parser.error(reason(error))
     write_report(rows, args.output, title=args.title or args.scores, signature=signature, limit=args.limit)
     return 0
 

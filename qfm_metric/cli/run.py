@@ -106,12 +106,12 @@ def write(args: argparse.Namespace, metric: Metric, progress: Progress) -> Done:
             rows = ranked(rows, args.sort or "best", args.top)
         try:
             write_rows(rows, put, form, columns, metric.signature, heading=done.end == 0)
+            if journal:
+                journal.finish(columns)
         except KeyboardInterrupt as interrupt:
             kept = f" in {journal.grows}; --resume goes on" if journal and form.convert else ""
             page = f", and the page of them, {args.html}" if args.html else ""
             raise KeyboardInterrupt(f"; the rows so far are written{kept}{page}") from interrupt
-    if journal:
-        journal.finish(columns)
     return done
 
 

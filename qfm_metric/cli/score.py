@@ -23,7 +23,7 @@ from ..folder.row import COLUMNS, DEFECT_COLUMNS, FACT_COLUMNS, GROUP_COLUMNS, N
 from ..requirements import RequirementError, parse_requirement
 from . import COMMANDS, ray, xmp
 from .options import add_format_options, add_metric_options, limit_threads, refusing
-from .output import format_of, status_of, take_any_name
+from .output import format_of, status_of
 from .parser import Parser
 from .paths import Scan
 from .progress import Progress
@@ -35,10 +35,8 @@ WHOLE = ("batch_size", "workers", "threads", "tile")
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
     parser = build_parser()
-    # Paths and options in any order. Python 3.11 loses the paths after a `--` then, so that asks for options first.
-    args = parser.parse_args(argv) if "--" in argv else parser.parse_intermixed_args(argv)
+    args = parser.parse_any_order(argv)
     check(args, parser.error)
-    take_any_name()
     limit_threads(args.threads or 1)
     known = args.engine == "local" and "-" not in args.paths
     everything = Scan(args.paths, args.recursive, args.map, quiet=True) if known else None

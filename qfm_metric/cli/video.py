@@ -15,7 +15,7 @@ from ..folder.journal import UsageError
 from ..folder.options import check_options
 from . import FILMS
 from .options import add_format_options, add_metric_options, limit_threads, refusing
-from .output import format_of, take_any_name
+from .output import format_of
 from .parser import Parser
 from .progress import Progress
 from .targets import check_table, check_target, is_page, never, output_file
@@ -24,9 +24,8 @@ from .targets import check_table, check_target, is_page, never, output_file
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
     parser = build_parser()
-    args = parser.parse_intermixed_args(argv)
+    args = parser.parse_any_order(argv)
     check(args, parser.error)
-    take_any_name()
     limit_threads(args.threads or 1)
     with Progress(None, args.quiet, "frames") as progress:
         from .films import score_films  # imports torch, which is slow; whoever asks for help does not wait for it

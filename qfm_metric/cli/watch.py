@@ -16,7 +16,7 @@ from ..folder.journal import Done, Journal, UsageError
 from ..folder.options import check_options
 from ..folder.row import COLUMNS, Row
 from .options import add_format_options, add_metric_options, limit_threads, refusing
-from .output import counted, format_of, take_any_name, write_rows
+from .output import counted, format_of, write_rows
 from .parser import Parser
 from .paths import Scan
 from .progress import Progress
@@ -25,6 +25,7 @@ from .targets import check_table, output_file
 if TYPE_CHECKING:
     from ..rating import Metric
 
+LONGEST = 10**9  # seconds: a process can sleep for not much longer
 GROWING = {name: form for name, form in FORMATS.items() if form.resumable and not form.convert}
 
 
@@ -33,7 +34,6 @@ def main(argv: Sequence[str]) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     check(args, parser.error)
-    take_any_name()
     limit_threads(args.threads or 1)
     from .metric import check_device, load_metric  # import torch, which is slow
     from .run import choose_runtime
@@ -96,8 +96,8 @@ def build_parser() -> Parser:
 def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     """Refuse options that are out of range or contradict each other, before anything is loaded or written."""
     for name in ("every", "patience"):
-        if not 0 < getattr(args, name) < float("inf"):
-            refuse(f"--{name}: expected more than 0 seconds, got {getattr(args, name):g}")
+        if not 0 < getattr(args, name) <= LONGEST:
+            refuse(f"--{name}: expected more than 0 and at most {LONGEST:,} seconds, got {getattr(args, name):g}")
     with refusing(refuse):
         check_options(threads=args.threads)
     if args.output and args.format is None:

@@ -9,7 +9,7 @@ from ..folder.row import Row
 from ..html.document import shown
 from ..ratings.sidecars import SidecarError, Sidecars
 from ..ratings.stars import STARS, parse_stars
-from .parser import warn
+from .parser import reason, warn
 
 SHOWN = 20  # sidecars that could not be written
 
@@ -63,7 +63,7 @@ def with_sidecars(rows: Iterable[Row], args: argparse.Namespace, signature: str,
             done.failed += 1
             told += 1
             if told <= SHOWN:
-                warn(f"no sidecar: {shown(str(error))}")
+                warn(f"no sidecar: {shown(reason(error))}")
         yield row
     if told > SHOWN:
         warn(f"{told:,} sidecars could not be written")

@@ -68,7 +68,7 @@ def undo_plan(undo: str | os.PathLike[str]) -> Outcome:
     """Bring everything back that an undo file names; the file goes when all of it is back.
 
     Raises:
-        UndoError: it is no undo file.
+        UndoError: there is none, or it is no undo file.
         OSError: it cannot be read.
     """
     outcome = Outcome()

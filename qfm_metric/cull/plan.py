@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..atomic import whole_file
-from ..folder.formats import CutOffError, csv_line, csv_row, read_csv
+from ..folder.formats import CutOffError, csv_line, csv_row, name_bytes, read_csv
 from ..folder.row import GROUP_COLUMNS, Row, read_row
 from .decide import Decide, Decision
 
@@ -66,23 +66,27 @@ def write_plan(plan: Iterable[Planned], path: str | os.PathLike[str]) -> None:
     plan = list(plan)
     grouped = any("group" in planned.row.extra for planned in plan)
     columns = (*COLUMNS, *GROUP_COLUMNS) if grouped else COLUMNS
-    with whole_file(path, newline="", errors="surrogateescape") as file:
-        file.write(csv_line(columns))
+    with whole_file(path, "wb") as file:
+        file.write(csv_line(columns).encode())
         for planned in plan:
             extra = {"decision": planned.decision.value, "why": planned.why, "name": planned.name}
-            file.write(csv_row(replace(planned.row, extra={**planned.row.extra, **extra}), columns))
+            line = csv_row(replace(planned.row, extra={**planned.row.extra, **extra}), columns)
+            file.write(name_bytes(line))
 
 
 def read_plan(path: str | os.PathLike[str]) -> list[Planned]:
     """Read a plan, as it was written or as a person or a spreadsheet has left it.
 
     Raises:
-        OSError: it cannot be read.
-        PlanError: a row lacks what it needs, or has an unknown decision; a picture stands in it twice.
+        PlanError: it cannot be read, a row lacks what it needs or has an unknown decision, or a picture is in it twice.
     """
     found: list[Planned] = []
     paths: set[str] = set()
-    with Path(path).open("rb") as file:
+    try:
+        file = Path(path).open("rb")  # noqa: SIM115
+    except OSError as error:
+        raise PlanError(f"{path}: expected a plan of qfm-metric cull: {error.strerror}") from error
+    with file:
         try:
             for _, values in read_csv(file):
                 if values is None:

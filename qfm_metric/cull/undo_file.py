@@ -51,12 +51,18 @@ class UndoFile:
                 be a file, of whatever kind.
 
         Raises:
-            UndoError: it is something else, or another run has it.
+            UndoError: there is none, it is something else, or another run has it.
             OSError: it cannot be read or written.
         """
         self.path = os.fspath(path)
-        with naming(path):
-            self._file = open(path, "r+b" if link is None else "a+b")  # noqa: SIM115
+        try:
+            with naming(path):
+                self._file = open(path, "r+b" if link is None else "a+b")  # noqa: SIM115
+        except OSError as error:
+            if link is not None:
+                raise
+            found = "none: all may be back" if isinstance(error, FileNotFoundError) else error.strerror
+            raise UndoError(f"{self.path}: expected an undo file, found {found}; check the path") from error
         try:
             if not lock_file(self._file):
                 raise UndoError(f"{self.path}: another run is using it; wait for its end")
@@ -87,7 +93,7 @@ class UndoFile:
         """Remove the parts of copies that a run was writing when it ended."""
         files = [path for step in self.steps for path in (step.source, step.target)]
         for folder in {os.path.dirname(path) for path in files}:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # none is there, or a file stands where the folder should: no step is stopped by it
                 os.unlink(self.part_in(folder))
 
     def write(self, steps: Iterable[Step]) -> None:
@@ -143,7 +149,7 @@ class UndoFile:
                     self.folders.append(values["folder"])
                 else:
                     self.steps.append(Step(values["from"], values["to"]))
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise UndoError(f"{self.path}: line {number + 1}: expected an undo file of qfm-metric cull") from error
             end += len(line)
         self._file.truncate(end)

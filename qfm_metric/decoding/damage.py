@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from .boxes import walk_boxes
-from .errors import ImageError
+from .errors import ImageError, read_whole
 
 Reopen: TypeAlias = Callable[[BinaryIO], Image.Image]
 
@@ -53,8 +53,7 @@ def _check_jpeg(image: Image.Image, file: BinaryIO, reopen: Reopen) -> None:
     corner = np.asarray(image.crop((max(0, width - 4), max(0, height - 4), width, height)))
     if not progressive and (corner != corner[:1, :1]).any():
         return
-    file.seek(0)
-    data = file.read()
+    data = read_whole(file)
     frame, scans, end = _read_markers(data)
     if not frame:
         return
@@ -96,8 +95,7 @@ def _read_markers(data: bytes) -> tuple[list[int], list[tuple[list[int], int, in
 
 
 def _check_webp(image: Image.Image, file: BinaryIO) -> None:
-    file.seek(0)
-    data = file.read()
+    data = read_whole(file)
     at = 12
     while at + 8 <= len(data) and data[at : at + 4] not in (b"VP8 ", b"VP8L"):
         at += 8 + int.from_bytes(data[at + 4 : at + 8], "little") + data[at + 4] % 2
@@ -121,8 +119,7 @@ def _check_boxes(file: BinaryIO, reopen: Reopen) -> None:
     at = next((start for kind, start, end in walk_boxes(file) if kind == b"mdat" and end >= length), None)
     if at is None:
         return
-    file.seek(0)
-    data = file.read()
+    data = read_whole(file)
     start = max(len(data.rstrip(b"\0")), at)
     noise = (_NOISE * ((len(data) - start) // len(_NOISE) + 1))[: len(data) - start]
     if _differ(data, data[:start] + noise, reopen):

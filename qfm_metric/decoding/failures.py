@@ -5,6 +5,8 @@ import errno
 import PIL
 from PIL import Image
 
+from .errors import lacks_memory
+
 A_FOLDER = "expected a picture file, got a folder; pass the files in it, one at a time"
 _ADVICE = {
     errno.EACCES: "check its permissions",
@@ -45,9 +47,9 @@ def explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         advice = _ADVICE.get(error.errno, "try again, or use a copy")
         return f"expected a file that can be read, got: {error.strerror}; {advice}"
-    if isinstance(error, MemoryError):
+    if lacks_memory(error):
         return (
-            "expected a picture that fits in memory, but too little is left to decode it; free some, or export it "
+            "expected a picture that fits in memory, but too little is left for it; free some, or export it "
             "smaller (or again, if it is not of the size that you expect)"
         )
     return _explain_decoder(error)
@@ -57,6 +59,8 @@ def _explain_decoder(error: Exception) -> str:
     text = str(error)
     if "closed image" in text or "closed file" in text:
         return CLOSED
+    if isinstance(error, UnicodeEncodeError):
+        return "expected a path, got one that no file here can have; check how it was read"
     if "null byte" in text or "null character" in text:
         return "expected a path, got one with a null character; check how it was read"
     if "decoder" in text and "not available" in text:

@@ -12,7 +12,7 @@ from PIL import Image, ImageFile
 
 from . import jpeg, png
 from .damage import check_end
-from .errors import ImageError
+from .errors import ImageError, check_bytes
 from .failures import A_FOLDER
 from .foreign import HEAD_BYTES, what_it_is
 from .heif import AVIF_BRANDS, container_brands, is_heif, open_heif
@@ -27,7 +27,7 @@ _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a de
 def open_file(path: str, data: bytes | None = None) -> Iterator[Image.Image]:
     """The picture in a file, or in `data`; on leaving, what has been decoded is checked for a missing end."""
     if data is None:
-        _check_kind(path)
+        check_kind(path)
     with open(path, "rb") if data is None else io.BytesIO(data) as file:
         head = file.read(HEAD_BYTES)
         if not head:
@@ -38,12 +38,18 @@ def open_file(path: str, data: bytes | None = None) -> Iterator[Image.Image]:
             check_end(image, file, lambda other: _open(other, head))
 
 
-def _check_kind(path: str) -> None:
-    """Before it is opened, which for a pipe may take for ever; a folder fails differently on every platform."""
+def check_kind(path: str) -> None:
+    """Refuse what is no regular file, before it is opened, which for a pipe may take for ever.
+
+    Raises:
+        ImageError: a folder, which fails differently on every platform; an address; a pipe or a device.
+        OSError: there is nothing, or it cannot be looked at.
+    """
     if "://" in path and not os.path.exists(path):
         raise ImageError("expected a path, got an address; download the file first")
     kind = stat.S_IFMT(os.stat(path).st_mode)
     if kind == stat.S_IFDIR:
+        os.scandir(path).close()  # one that cannot be looked into has been passed on by who tried
         raise ImageError(A_FOLDER)
     if kind != stat.S_IFREG:
         raise ImageError(f"expected a file, got {_KINDS.get(kind, 'something else')}; write it to a file first")
@@ -76,6 +82,9 @@ def _open(file: BinaryIO, head: bytes) -> Image.Image:
 
 
 def _choose_decoder(file: BinaryIO, head: bytes, brands: list[bytes]) -> Image.Image:
+    if brands or head[8:12] == b"WEBP":
+        check_bytes(file)
+        file.seek(0)
     if is_heif(brands):
         return open_heif(file)
     if is_tiff(head):

@@ -10,10 +10,11 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import MAX_SAMPLESPERPIXEL, PREFIXES, TiffImageFile
 
-from .errors import ImageError, check_pixels
+from .errors import ImageError, check_pixels, read_whole
 from .tiff_directories import TAGS, Directory, find_picture, read_directory
 from .tiff_samples import SampledTiff, can_decode, pillow_is_right
 
+_CLASSIC = 2**32  # bytes: a TIFF file of the classic kind has no more
 _MOST_PIXELS = 2**20  # of a tile, however small the picture
 
 
@@ -37,7 +38,9 @@ def open_tiff(file: BinaryIO) -> Image.Image:
     file.seek(0)
     if pillow_is_right(directory) and directory.samples <= MAX_SAMPLESPERPIXEL:  # beyond, Pillow logs an error
         try:
-            return Image.open(file if is_first else _begin_with(directory, file.read()), formats=["TIFF"])
+            return Image.open(
+                file if is_first else _begin_with(directory, read_whole(file, _CLASSIC)), formats=["TIFF"]
+            )
         except PIL.UnidentifiedImageError:
             pass
     return _decode_samples(file, directory)

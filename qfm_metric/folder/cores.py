@@ -11,6 +11,10 @@ WORTH = 128  # pictures from which on two worker processes pay: one takes as lon
 _UNLIMITED = 2**60  # as cgroup v1 writes it, or more
 
 
+class WorkersError(RuntimeError):
+    """Worker processes cannot start, or end before they have begun; says why, and what to do."""
+
+
 def workers_for(paths: Iterable[str]) -> tuple[Iterator[str], int]:
     """The same paths, and as many workers as they are worth: one for fewer than `WORTH`, which are taken to count."""
     paths = iter(paths)
@@ -24,11 +28,13 @@ def is_worth_it(paths: Iterable[str]) -> bool:
 
 
 def allowed_workers(root: Path = Path("/")) -> int:
-    """As many as there are cores that this process may use, and memory for.
+    """As many as there are cores that this process may use, and memory for; one where processes cannot work together.
 
     Args:
         root: Where `proc` and `sys` lie.
     """
+    if not _can_share():
+        return 1
     most = 61 if sys.platform == "win32" else sys.maxsize  # processes that one of Windows can wait for
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [quota for folder, version in _groups(root, "cpu") if (quota := _quota(folder, version))]
@@ -36,6 +42,19 @@ def allowed_workers(root: Path = Path("/")) -> int:
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     return max(1, int(min([most, cores, *quotas, *(limit / MEMORY for limit in limits)])))
+
+
+def _can_share() -> bool:
+    """Whether there are locks that processes share, and room for files: some containers lack /dev/shm or /tmp."""
+    import multiprocessing  # slow to import, for commands that start none
+    import tempfile
+
+    try:
+        multiprocessing.get_context("spawn").Lock()
+        tempfile.gettempdir()
+    except (OSError, ImportError):
+        return False
+    return True
 
 
 def _groups(root: Path, controller: str) -> Iterator[tuple[Path, int]]:

@@ -69,6 +69,14 @@ def key(path: str) -> bytes:
     return path.encode("utf-8", UNPRINTABLE)
 
 
+def name_bytes(path: str) -> bytes:
+    """A path's own bytes, in every locale; tables may have names, too, that no file here can have."""
+    try:
+        return path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return key(path)
+
+
 def printable(text: str) -> str:
     """Text with its control characters as escapes: a name can hold line breaks, and what a terminal obeys."""
     return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
@@ -161,7 +169,7 @@ def _whole(record: bytes) -> Iterator[None]:
     """What cannot be read inside is damaged, or cut off if no line break ends it."""
     try:
         yield
-    except (ValueError, csv.Error) as error:
+    except (ValueError, csv.Error, RecursionError) as error:
         raise (ValueError if record.endswith(b"\n") else CutOffError)(str(error)) from error
 
 
@@ -170,7 +178,7 @@ def read_json(file: BinaryIO) -> Iterator[Record]:
     try:
         document = json.loads(file.read().decode("utf-8", "surrogateescape"))
         signature, results = document.get("signature", ""), list(document["results"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"expected a JSON object with a list `results`: {error!r}; was it cut off?") from error
     yield b"", {"signature": signature}
     yield from ((b"", values) for values in results)

@@ -4,8 +4,11 @@ Beside a file of rows lies `FILE.run.json`, which says what the scores were comp
 options never get into it.
 """
 
+import errno
 import json
 import os
+import stat
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -53,25 +56,55 @@ class Done:
 
 
 class RowFile:
-    """A file to which rows are appended; one that does not fit (a full disk) is taken back whole."""
+    """A file to which rows are appended; one that does not fit (a full disk) is taken back whole.
 
-    def __init__(self, path: str | os.PathLike[str], *, start: int = 0) -> None:
-        """Open a file, and cut off what lies behind `start`."""
+    Attributes:
+        size: Its bytes; 0 of a pipe or a device.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open a file, which no other run can write then; what it has stays.
+
+        Raises:
+            UsageError: another run is writing it.
+            OSError: it cannot be written.
+        """
         self._path = path
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115
-        if os.path.isfile(path) and not lock_file(self._file):
+        found = os.fstat(self._file.fileno())
+        self._regular, self.size = stat.S_ISREG(found.st_mode), 0
+        if self._regular:
+            if not lock_file(self._file) or self._is_deleted():  # by the run that had it, before it let it go
+                self._file.close()
+                raise UsageError(f"{path}: another run is writing it; wait for its end, or write to another file")
+            self.size = self._file.seek(0, os.SEEK_END)
+
+    def _is_deleted(self) -> bool:
+        """Whether no name leads to the file any more: what is written to it would be lost."""
+        return self._regular and os.fstat(self._file.fileno()).st_nlink == 0
+
+    def cut(self, size: int) -> None:
+        """Cut off what lies behind so many bytes."""
+        if self._regular:
+            with naming(self._path):
+                self._file.truncate(size)
+            self.size = size
+
+    def delete(self) -> None:
+        """Delete the file before any other run can have it."""
+        if sys.platform == "win32":  # where an open file cannot be deleted
             self._file.close()
-            raise UsageError(f"{path}: another run is writing it; wait for its end, or write to another file")
-        if os.path.isfile(path):  # not a pipe or a device
-            self._file.truncate(start)
-        self._size = start
+        os.unlink(self._path)
+        self._file.close()
 
     def write(self, text: str) -> None:
         """Append; in one piece, or not at all.
 
         Raises:
-            OSError: names the file.
+            OSError: it cannot be written, or was deleted or replaced meanwhile. Names the file.
         """
+        if self._is_deleted():
+            raise OSError(errno.ENOENT, "it was deleted or replaced while rows came", os.fspath(self._path))
         data = memoryview(text.encode("utf-8", UNPRINTABLE))
         try:
             left = data
@@ -79,10 +112,10 @@ class RowFile:
                 while left:
                     left = left[self._file.write(left) or 0 :]
         except BaseException:  # an interrupt may come between two pieces, too
-            with suppress(OSError):  # a pipe or a device
-                self._file.truncate(self._size)
+            with suppress(OSError):
+                self.cut(self.size)
             raise
-        self._size += len(data)
+        self.size += len(data)
 
     def __enter__(self) -> "RowFile":
         return self
@@ -104,6 +137,7 @@ class Journal:
         self.grows = Path(f"{path}.jsonl") if form.convert else path
         """The file that rows are appended to."""
         self.run_file = run_file(path)
+        self._file: RowFile | None = None
 
     def begin(self, settings: dict[str, Any], resume: bool) -> tuple[RowFile, Done]:
         """Open the file, and read the rows that it has already: none unless `resume`.
@@ -112,31 +146,39 @@ class Journal:
             ResumeError: the file was begun with other settings, or is damaged.
             OSError: it cannot be written.
         """
-        if resume and any(file.is_file() and file.stat().st_size for file in (self.grows, self.path)):
-            self.check_settings(settings)
-            if not self.grows.exists():
-                self._restore()
-            done = Done()
-            for row in self._whole_rows(done):
-                done.count(row)
-            return RowFile(self.grows, start=done.end), done
-        if self.form.convert:
+        if resume and self._is_begun():
+            self.check_settings(settings)  # before anything is made
+        elif self.form.convert:
             check_replaceable(self.path)
-        file = RowFile(self.grows)
-        if self.form.resumable and self.grows.is_file():  # a pipe or a device is not gone on with
-            with whole_file(self.run_file) as beside:
-                beside.write(json.dumps(settings, indent=2) + "\n")
-        return file, Done()
+        self._file, done = RowFile(self.grows), Done()
+        try:
+            if resume and self._is_begun():  # looked at again: a run may have ended since
+                self.check_settings(settings)
+                if not self._file.size:
+                    self._restore(self._file)
+                for row in self._whole_rows(done):
+                    done.count(row)
+            elif self.form.resumable and self.grows.is_file():  # a pipe or a device is not gone on with
+                with whole_file(self.run_file) as beside:
+                    beside.write(json.dumps(settings, indent=2) + "\n")
+            self._file.cut(done.end)
+        except BaseException:
+            self._file.__exit__(None, None, None)
+            raise
+        return self._file, done
+
+    def _is_begun(self) -> bool:
+        return any(file.is_file() and file.stat().st_size for file in (self.grows, self.path))
 
     def rows(self) -> Iterator[Row]:
         """The whole rows that are there already."""
         return self._whole_rows(Done())
 
     def finish(self, columns: Sequence[str]) -> None:
-        """Convert a journal into the file; it is deleted when that is whole."""
-        if self.form.convert:
+        """Convert a journal into the file, while no other run can write it; it is deleted when that is whole."""
+        if self.form.convert and self._file:
             self.form.convert(self.grows, self.path, columns)
-            self.grows.unlink()
+            self._file.delete()
 
     def check_settings(self, settings: dict[str, Any]) -> None:
         """Refuse to go on with a file of rows unless it was begun with the same settings.
@@ -144,14 +186,12 @@ class Journal:
         Raises:
             ResumeError: they differ, or are not known.
         """
-        again = "repeat the options of the first run, or write to another file"
-        try:
-            begun = json.loads(self.run_file.read_text(encoding="utf-8"))
-            differ = [name for name in settings | begun if begun.get(name) != settings.get(name)]
-        except (OSError, ValueError, TypeError) as error:
+        again, begun = "repeat the options of the first run, or write to another file", read_settings(self.path)
+        if not begun:
             raise ResumeError(
                 f"{self.run_file}: cannot be read, so it is not known what {self.path} was scored with; {again}"
-            ) from error
+            )
+        differ = [name for name in settings | begun if begun.get(name) != settings.get(name)]
         if differ:
             told = "; ".join(f"{name} was {begun.get(name)!r}, now {settings.get(name)!r}" for name in differ)
             raise ResumeError(f"{self.path} was begun with other settings: {told}; {again}")
@@ -182,12 +222,15 @@ class Journal:
                     f"{self.grows}: row {number + 1} is damaged: {file.readline()[:80]!r}; write to another file"
                 ) from error
 
-    def _restore(self) -> None:
+    def _restore(self, journal: RowFile) -> None:
         """Take a finished file's rows back into a journal, to go on with it."""
         assert self.form.restore is not None
-        with whole_file(self.grows) as lines:
+        try:
             for values in self.form.restore(self.path):
-                lines.write(json.dumps(values) + "\n")
+                journal.write(json.dumps(values) + "\n")
+        except BaseException:
+            journal.cut(0)  # a part would be gone on with
+            raise
 
 
 def lock_file(file: IO[bytes]) -> bool:
@@ -219,9 +262,10 @@ def run_file(path: Path) -> Path:
 
 def read_settings(path: Path) -> dict[str, Any]:
     """The settings that a file of rows was begun with; none if they are not known."""
+    file = run_file(path)
     try:
-        found = json.loads(run_file(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}  # a pipe may never end
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -272,7 +316,7 @@ def read_table(path: str | os.PathLike[str]) -> tuple[list[Row], str]:
         raise ValueError(
             f"{name}: expected {form.package} to be installed; pip install 'qfm-metric[{form.extra}]'"
         ) from error
-    return rows, _signature_beside(Path(name)) if signature is None else signature
+    return rows, str(read_settings(Path(name)).get("signature", "")) if signature is None else signature
 
 
 def suffixes() -> str:
@@ -287,10 +331,3 @@ def _values(path: Path, form: Format) -> Iterator[dict[str, Any]]:
     assert form.records is not None
     with path.open("rb") as file:
         yield from (values for _, values in form.records(file) if values is not None)
-
-
-def _signature_beside(path: Path) -> str:
-    """What the scoring command said of its run; a run file that is missing or damaged spoils no score."""
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        return str(json.loads(run_file(path).read_text(encoding="utf-8"))["signature"])
-    return ""

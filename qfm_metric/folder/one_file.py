@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..decoding.errors import lacks_memory
+from ..decoding.failures import explain
 from ..defects import top_defect
 from ..facts import Facts, facts_of, jpeg_bytes, read_encoding
 from ..facts.capture import capture_time
@@ -68,13 +70,19 @@ class OneFile:
     wait: Wait = no_wait
 
     def __call__(self, source: Source) -> Row:
-        """Score one file by itself."""
-        if self.tile is None:
-            return next(self.finish([self.look(source)]))
+        """Score one file by itself; one that there is too little memory for has a row with its error."""
+        try:
+            return next(self.finish([self.look(source)])) if self.tile is None else self._tiled(source, self.tile)
+        except (MemoryError, RuntimeError) as error:
+            if not lacks_memory(error):
+                raise
+            return Row(path_of(source), error=f"{path_of(source)!r}: {explain(error)}")
+
+    def _tiled(self, source: Source, side: int) -> Row:
         path = path_of(source)
         try:
             with self._decoded(source) as (pixels, facts, *_):
-                tiles = split_tiles(pixels, self.tile)
+                tiles = split_tiles(pixels, side)
                 found: list[Rating] = []
                 for i in range(0, len(tiles), GPU_BATCH):  # the views of all tiles would take 8 times the pixels
                     found += self._rate([self._views(path, tile) for tile in tiles[i : i + GPU_BATCH]])

@@ -28,6 +28,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from PIL import Image
 
+from .cores import WorkersError
 from .one_file import OneFile, Source, Wait, path_of
 from .row import Row
 
@@ -64,32 +65,49 @@ def in_processes(names: Iterator[Source], one_file: OneFile, workers: int, threa
     """Each worker is a process of its own.
 
     Raises:
-        RuntimeError: they end before they have begun.
+        WorkersError: they cannot start, or end before they have begun.
     """
     context = multiprocessing.get_context("spawn")  # a fork would inherit torch's locks without their threads
-    with tempfile.TemporaryDirectory(prefix="qfm-metric-") as folder:
+    with _starting():
+        temporary = tempfile.TemporaryDirectory(prefix="qfm-metric-")
+    with temporary as folder:
         # In a file, because a process that dies at its start would leave whoever writes into its pipe waiting for ever.
         # As bytes, because torch would move the module's tensors to shared memory.
         settings = os.path.join(folder, "one_file.pickle")
-        with open(settings, "wb") as file:
+        with _starting(), open(settings, "wb") as file:
             pickle.dump(one_file, file)
 
         def start() -> Executor:
-            shared = Room(room, context.Condition(), context.RawValue("q", room))
-            pool = ProcessPoolExecutor(workers, context, _begin, (settings, threads, shared, Image.MAX_IMAGE_PIXELS))
-            try:
-                _submit(pool, _begun).result()
-            except BrokenExecutor as error:
-                raise RuntimeError(
-                    "worker processes end before they have begun (see above); call score_files under "
-                    "`if __name__ == '__main__':`, or with workers=1"
-                ) from error
-            except BaseException:  # Ctrl-C: a process that is still starting must find the lock that it was given
-                pool.shutdown(cancel_futures=True)
-                raise
+            with _starting():
+                with _sheltered():  # multiprocessing begins a process of its own for what is shared
+                    shared = Room(room, context.Condition(), context.RawValue("q", room))
+                limits = settings, threads, shared, Image.MAX_IMAGE_PIXELS
+                pool = ProcessPoolExecutor(workers, context, _begin, limits)
+                try:
+                    _submit(pool, _begun).result()
+                except BaseException:  # Ctrl-C: a process that is still starting must find the lock that it was given
+                    pool.shutdown(cancel_futures=True)
+                    raise
             return pool
 
         yield from _in_order(names, start, _work, 2 * workers, _died, FARTHEST)
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """What keeps processes from starting inside: a full disk, no shared memory, a script that they import."""
+    try:
+        yield
+    except BrokenExecutor as error:
+        raise WorkersError(
+            "worker processes end before they have begun (see above); call score_files under "
+            "`if __name__ == '__main__':`, or with workers=1 (--workers 1)"
+        ) from error
+    except (OSError, ImportError, RuntimeError, AssertionError) as error:  # by what is missing, and what says so
+        why = str(error).strip().partition("\n")[0]
+        raise WorkersError(
+            f"worker processes cannot start ({why}); give them what is missing, or score with workers=1 (--workers 1)"
+        ) from error
 
 
 def _died(source: Source) -> Row:
@@ -149,15 +167,23 @@ def _in_order(
 
 
 def _submit(pool: Executor, work: Callable[..., T], *arguments: Source) -> "Future[T]":
-    """Hand work over; a process started for it inherits what is blocked here, so no Ctrl-C ends it as it begins."""
-    mask = getattr(signal, "pthread_sigmask", None)  # not on Windows
-    before = mask(signal.SIG_BLOCK, [signal.SIGINT]) if mask else ()
+    """Hand work over, for which a process may be started."""
     try:
-        return pool.submit(work, *arguments)
+        with _sheltered():
+            return pool.submit(work, *arguments)
     except BrokenExecutor as error:
         future: Future[T] = Future()
         future.set_exception(error)
         return future
+
+
+@contextmanager
+def _sheltered() -> Iterator[None]:
+    """Processes that are started inside inherit what is blocked: no Ctrl-C and no closed terminal ends them, we do."""
+    mask = getattr(signal, "pthread_sigmask", None)  # not on Windows
+    before = mask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP]) if mask else ()
+    try:
+        yield
     finally:
         if mask:
             mask(signal.SIG_SETMASK, before)

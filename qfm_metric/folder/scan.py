@@ -37,6 +37,18 @@ class FolderScan:
         if not os.path.isdir(path):
             yield path
             return
+        opened = [self._inside(path)]  # the folders that lead to where it is; calls would nest as deep as these
+        while opened:
+            for inside, is_folder in opened[-1]:
+                if is_folder:
+                    opened.append(self._inside(inside))
+                    break
+                yield inside
+            else:
+                opened.pop()
+
+    def _inside(self, path: str) -> Iterator[tuple[str, bool]]:
+        """The pictures in a folder, and the folders that are to be looked into: paths, and whether they are folders."""
         try:
             if self.skip and os.path.exists(self.skip) and os.path.samefile(path, self.skip):
                 return
@@ -45,7 +57,7 @@ class FolderScan:
         except OSError as error:
             self._say(f"cannot look into {error.filename}: {error.strerror}")
             if not self.skip_unreadable:
-                yield str(Path(path))  # gets an error row: its pictures are missing from the results
+                yield str(Path(path)), False  # gets an error row: its pictures are missing from the results
             return
         for name, is_folder, is_link in found:
             inside = str(Path(path, name))
@@ -54,9 +66,9 @@ class FolderScan:
                     if name.startswith("._"):
                         self.companions += 1
                     else:
-                        yield inside
+                        yield inside, False
             elif self.recursive and not is_link and name.lower() not in COMPANION_FOLDERS:
-                yield from self(inside)
+                yield inside, True
 
 
 def count_below(folder: str) -> int:

@@ -18,7 +18,7 @@ from typing import IO, Any
 from urllib.parse import quote
 
 from ..defects import ADDED, NAMES
-from ..folder.formats import printable
+from ..folder.formats import name_bytes, printable
 from ..folder.row import Row
 from ..scale import BANDS, MAP_COLOURS, band
 
@@ -91,7 +91,7 @@ class Head:
 
 def shown(text: str) -> str:
     """A path as text that can be printed: bytes of it that are no text, and control characters, become escapes."""
-    return printable(os.fsencode(text).decode("utf-8", "backslashreplace"))
+    return printable(name_bytes(text).decode("utf-8", "backslashreplace"))
 
 
 def bin_of(value: float, scale: Scale = SCORES) -> int:
@@ -184,7 +184,7 @@ def _href(path: str, folder: str) -> str:
         return ""
     with suppress(ValueError):  # another drive of Windows
         path = os.path.relpath(path, folder)
-    return quote(os.fsencode(path.replace(os.sep, "/")))
+    return quote(name_bytes(path.replace(os.sep, "/")))
 
 
 def _json(content: Any) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..atomic import whole_file
 from ..folder.row import Row
 from ..scale import BANDS, band_index
-from .document import BINS, SCORES, Card, Group, Head, Picture, bin_of, paragraph, table, write_page
+from .document import BINS, SCORES, Card, Group, Head, Picture, bin_of, paragraph, shown, table, write_page
 from .thumbnails import SMALL, encode_thumbnail
 
 if TYPE_CHECKING:
@@ -99,4 +99,4 @@ def _strip(strip: Strip) -> str:
         f'<svg viewBox="0 0 1 {HEIGHT}" width="100%" height="48" preserveAspectRatio="none" role="img" '
         f'aria-label="score over time">{"".join(bars)}</svg>'
     )
-    return f"<p>{html.escape(strip.path)}</p>{picture}{table(strip.facts)}"
+    return f"<p>{html.escape(shown(strip.path))}</p>{picture}{table(strip.facts)}"

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..atomic import whole_file
+from ..atomic import check_replaceable, whole_file
 from ..decoding.suffixes import IMAGE_SUFFIXES
 from ..folder.row import DECIMALS, Row
 from ..xmp_packet import EMPTY, OURS, XMP, Name, PacketError, change_properties, read_properties
@@ -52,6 +52,7 @@ class Sidecars:
         if row.score is None:
             return None
         path = os.path.realpath(self.path_of(row.path))
+        check_replaceable(path)  # before it is read: a pipe or a device may never end
         try:
             data = Path(path).read_bytes() if os.path.lexists(path) else EMPTY
             changed = self._change(data or EMPTY, row)

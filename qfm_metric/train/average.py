@@ -6,11 +6,13 @@ Source: Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022 (WiSE
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..config import QFMConfig
 from ..hub import load_weights
 from ..weights import WeightsError, save_weights
 
@@ -33,8 +35,9 @@ def average(sources: Sequence[str], out: Path, shares: Sequence[float] | None = 
     parts = [load_weights(source) for source in sources]
     first = parts[0]
     shapes = {name: tensor.shape for name, tensor in first.tensors.items()}
+    options = asdict(QFMConfig())  # a file that was written before an option came does not have it
     for other in parts[1:]:
-        if other.config != first.config or shapes != {name: tensor.shape for name, tensor in other.tensors.items()}:
+        if options | other.config != options | first.config or shapes != {name: tensor.shape for name, tensor in other.tensors.items()}:
             raise WeightsError(f"{other.id}: expected the config and the tensors of {first.id}, got others")
 
     def mean(name: str) -> Tensor:

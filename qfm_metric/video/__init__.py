@@ -71,7 +71,7 @@ def score_video(
     one at a time: memory does not grow with the film but for its rows.
 
     Args:
-        path: Any film that FFmpeg reads.
+        path: A file, any film that FFmpeg reads.
         metric: Scores, on the device where it is. Default: `QFMScore()`.
         fps: Frames a second; beyond the film's own rate all are taken.
         take: Called with each row and the frame's pixels, `(H, W, 3)` uint8, upright and sRGB.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..decoding.files import check_kind
 from ..images import ImageError, Pixels
 from .hdr import TRANSFERS, to_srgb
 
@@ -54,7 +55,7 @@ class Frames:
     """The frames of a film that are taken, one at a time.
 
     Args:
-        path: Any film that FFmpeg reads.
+        path: A file, any film that FFmpeg reads.
         fps: Frames a second; beyond the film's own rate all are taken.
 
     Attributes:
@@ -191,7 +192,11 @@ def _open(path: str) -> Iterator[tuple[Any, Any]]:
     import av
 
     try:
-        container = av.open(path)
+        check_kind(path)
+        # With what says that it is a file: FFmpeg takes 10:30.mp4 for an address, and concat:a.mp4 for another file.
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+    except ImageError as error:
+        raise VideoError(f"{path!r}: {error}") from error
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError(f"{path!r}: expected a film: {getattr(error, 'strerror', None) or error}") from error
     with container:

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,24 @@ def test_folders(capsys):
         " +0.4000  0.200  0.600  x.png",
         " +0.0000  0.400  0.400  y.png",
     ]
+
+
+@pytest.mark.parametrize("options", [[], ["-o", "out.txt", "--html", "page.html"]])
+def test_an_interrupt_leaves_nothing_and_says_how_to_go_on_next_time(mean, capsys, monkeypatch, options):
+    rate, seen = mean.rate, []
+
+    def interrupted(views, *arguments, **told):
+        seen.append(views)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return rate(views, *arguments, **told)
+
+    monkeypatch.setattr(mean, "rate", interrupted)
+    before = sorted(os.listdir())
+    assert main(["compare", "A", "B", *options]) == 130
+    said = capsys.readouterr()
+    assert (said.out, sorted(os.listdir())) == ("", before)
+    assert said.err.startswith("qfm-metric: interrupted; nothing is kept: score what takes long with qfm-metric FOLDER")
 
 
 def test_files_of_scores_give_the_same_without_a_network(mean, capsys, monkeypatch):

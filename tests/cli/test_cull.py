@@ -13,6 +13,7 @@ from helpers.pictures import dated, grey
 from helpers.processes import command
 
 from qfm_metric.cli import main
+from qfm_metric.cull import apply
 from qfm_metric.cull.plan import read_plan
 from qfm_metric.folder.formats import FORMATS
 
@@ -184,7 +185,12 @@ def test_scores_without_groups_are_refused_where_groups_are_asked_for(bursts, ca
         (["f", "--keep-best", "0"], "--keep-best: expected at least 1, got 0"),
         (["--apply", "mine.csv"], "expected --to DIR"),
         (["--apply", "mine.csv", "--to", "out"], "expected the column 'decision'"),
+        (["--apply", "mine.csv", "--to", "mine.csv"], "--to: expected a folder, got a file: mine.csv"),
         (["--undo", "mine.csv"], "expected an undo file"),
+        (["--undo", "gone.undo"], "gone.undo: expected an undo file, found none: all may be back"),
+        (["--undo", "f"], "f: expected an undo file, found Is a directory"),
+        (["--apply", "gone.csv", "--to", "out"], "gone.csv: expected a plan of qfm-metric cull: No such file"),
+        (["gone.csv"], "cull: gone.csv: No such file"),
     ],
 )
 def test_wrong_usage_is_told_and_changes_nothing(pictures, capsys, words, says):
@@ -194,6 +200,41 @@ def test_wrong_usage_is_told_and_changes_nothing(pictures, capsys, words, says):
     assert ended.value.code == 2
     assert says in capsys.readouterr().err
     assert sorted(os.listdir()) == ["f", "mine.csv"]
+
+
+def test_an_interrupted_plan_leaves_nothing(pictures, mean, monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mean, "rate", interrupted)
+    assert main(["cull", "f", "--html", "page.html"]) == 130
+    said = capsys.readouterr()
+    assert (said.out, os.listdir()) == ("", ["f"])
+    assert said.err.startswith("qfm-metric: interrupted; nothing is kept: score what takes long with qfm-metric FOLDER")
+
+
+def test_interrupted_moves_go_on_and_come_back(pictures, monkeypatch, capsys):
+    """Before each of two files, and behind it; on the way out and on the way back."""
+    assert main(["cull", "f"]) == 1
+    move, moves, before = apply.move, [], sorted(os.listdir("f"))
+
+    def interrupted(*arguments):
+        moves.append(arguments)
+        if len(moves) % 2:
+            raise KeyboardInterrupt
+        move(*arguments)
+        if len(moves) % 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(apply, "move", interrupted)
+    for words in (["--apply", "cull-plan.csv", "--to", "out"], ["--undo", "cull-plan.csv.undo"]):
+        statuses = [main(["cull", *words])]
+        while statuses[-1] == 130 and len(statuses) < 9:
+            assert capsys.readouterr().err.endswith("qfm-metric: interrupted; the same command goes on\n")
+            statuses.append(main(["cull", *words]))
+        assert statuses == [130, 130, 130, 0]
+        assert len(os.listdir("out/reject")) == 2 if "--apply" in words else not os.path.exists("out")
+    assert sorted(os.listdir("f")) == before
 
 
 @pytest.mark.slow

@@ -226,3 +226,10 @@ def test_values_come_back_from_the_overlay_alone(tmp_path):
         report.add(Row("x", 0.5, extra={"map": str(path)}), encoded("JPEG"))
     shown = read_page(Path("page.html"))[2][0]["pictures"][0]["map"]
     assert base64.b64decode(shown) == encode_map(read_cells(path))
+
+
+def test_a_map_that_is_a_pipe_is_not_waited_for():
+    os.mkfifo("map.png")
+    Path("s.jsonl").write_text('{"path": "gone.png", "score": 0.5, "map": "map.png"}\n')
+    assert main(["report", "s.jsonl", "-o", "page.html"]) == 0
+    assert "map" not in read_page(Path("page.html"))[2][0]["pictures"][0]

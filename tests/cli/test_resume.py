@@ -156,6 +156,23 @@ def test_a_full_disk_leaves_whole_rows(mean, capsys, form):
     assert [path for path, _ in rows_of(form)] == names
 
 
+@pytest.mark.parametrize("settings", ["a pipe", "[" * 100_000], ids=["pipe", "deep"])
+def test_settings_that_cannot_be_read_are_told(mean, settings, capsys):
+    names = greys(1)
+    assert main([*names, "--jsonl", "-o", "out"]) == 0
+    run_file(Path("out")).unlink()
+    if settings == "a pipe":  # which would be waited for
+        os.mkfifo(run_file(Path("out")))
+    else:
+        run_file(Path("out")).write_text(settings)
+    with pytest.raises(SystemExit):
+        main([*names, "--jsonl", "-o", "out", "--resume"])
+    assert "out.run.json: cannot be read, so it is not known what out was scored with" in capsys.readouterr().err
+    os.rename("out", "out.jsonl")
+    os.rename("out.run.json", "out.jsonl.run.json")
+    assert main(["report", "out.jsonl"]) == 0
+
+
 def test_a_row_that_does_not_fit_is_taken_back():
     class Full(io.FileIO):
         def write(self, data):
@@ -172,6 +189,22 @@ def test_a_row_that_does_not_fit_is_taken_back():
             file.write("6789012\n")
         file.write("abc\n")
     assert Path("out").read_text() == "12345\nabc\n"
+
+
+@pytest.mark.parametrize("way", ["deleted", "replaced"])
+def test_rows_are_not_written_to_a_file_that_has_gone(mean, monkeypatch, way, capsys):
+    """A cleaner deletes it, an editor saves a file of that name: the rows to come would be nowhere."""
+    names = greys(4)
+
+    def interfering(paths, *arguments, **options):
+        for number, row in enumerate(score_files(paths, *arguments, **options)):
+            if number == 2:
+                os.unlink("out") if way == "deleted" else os.replace(names[0], "out")
+            yield row
+
+    monkeypatch.setattr(cli, "score_files", interfering)
+    assert main([*names, "--jsonl", "-o", "out"]) == 1
+    assert "cannot write out: it was deleted or replaced while rows came" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -214,9 +247,9 @@ def size_of(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("written", [1, 500])
-def test_ctrl_c_ends_a_run_with_workers(tiny_files, written):
-    """At the heading, when the first worker is being started, and among the rows."""
+@pytest.mark.parametrize(("written", "number"), [(1, signal.SIGINT), (500, signal.SIGINT), (500, signal.SIGHUP)])
+def test_a_terminal_ends_a_run_with_workers(tiny_files, written, number):
+    """By Ctrl-C, or as it is closed: at the heading, when the first worker is being started, and among the rows."""
     generate("f", 60, [(64, 64)], broken=0.02)
     process = command(
         *["f"] * 30,  # long enough not to end by itself first
@@ -229,11 +262,11 @@ def test_ctrl_c_ends_a_run_with_workers(tiny_files, written):
         assert process.poll() is None
         time.sleep(0.001)
     time.sleep(0.5 if written == 1 else 0)  # a process has been started then, and imports torch for seconds
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
+    os.killpg(process.pid, number)  # as a terminal does: to every process
     _, err = process.communicate(timeout=900)
     *progress, last = err.splitlines()
     assert (process.returncode, last) == (130, "qfm-metric: interrupted; the rows so far are written")
-    assert all(" a second, " in line for line in progress)  # once a minute, on a slow machine
+    assert all(" pictures, " in line for line in progress)  # once a minute, on a slow machine
     size, settings = size_of("out"), json.loads(run_file(Path("out")).read_text())
     file, done = Journal(Path("out"), FORMATS["csv"]).begin(settings, resume=True)
     with file:

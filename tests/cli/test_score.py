@@ -181,6 +181,19 @@ def test_rows_before_a_failure_are_on_disk(form):
         write_rows(results(), file.write, format_of(form), tuple(COLUMNS))
 
 
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt, OSError(28, "No space left on device", "page.html"), RuntimeError]
+)
+def test_a_document_has_its_end_whatever_ends_the_run(error):
+    def results():
+        yield Row("first.png", 0.5)
+        raise error
+
+    with RowFile("out.json") as file, pytest.raises(error if isinstance(error, type) else OSError):
+        write_rows(results(), file.write, format_of("json"), tuple(COLUMNS))
+    assert [row.path for row in read_table("out.json")[0]] == ["first.png"]
+
+
 @pytest.mark.parametrize("form", STREAMED)
 def test_output_goes_to_the_file_alone(mean, capsys, form):
     before = text_of([Row("longer than what replaces it.png", 0.1, width=8, height=8)] * 9, form)

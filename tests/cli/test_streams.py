@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,10 @@ from helpers.pictures import grey
 from helpers.processes import environment
 
 from qfm_metric.cli import main
+from qfm_metric.folder import journal
+from qfm_metric.folder.formats import FORMATS
 from qfm_metric.folder.journal import RowFile, UsageError
+from qfm_metric.folder.row import read_row
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +65,41 @@ def test_a_file_has_one_writer(monkeypatch, capsys):
     assert len(Path("out.jsonl").read_text().splitlines()) == 2
     assert main(["a.png", "--jsonl", "-o", "out.jsonl"]) == 0
     assert [json.loads(line)["path"] for line in Path("out.jsonl").read_text().splitlines()] == ["a.png"]
+
+
+def test_a_file_has_one_writer_until_it_is_converted(mean, monkeypatch):
+    form = FORMATS["sqlite"]
+
+    def convert(grown, path, columns):
+        with pytest.raises(UsageError, match="another run is writing it"):
+            RowFile(grown)
+        form.convert(grown, path, columns)
+
+    monkeypatch.setitem(FORMATS, "sqlite", replace(form, convert=convert))
+    assert main([grey("a.png", 100), "--sqlite", "-o", "out.sqlite"]) == 0
+    assert [row["path"] for row in form.restore(Path("out.sqlite"))] == ["a.png"]
+
+
+def test_what_is_gone_on_with_is_read_when_nobody_else_writes_it(mean, monkeypatch):
+    def reading(values):
+        with pytest.raises(UsageError, match="another run is writing it"):
+            RowFile("out.jsonl")
+        return read_row(values)
+
+    options = [grey("a.png", 100), "--jsonl", "-o", "out.jsonl", "--resume"]
+    assert main(options) == 0
+    monkeypatch.setattr(journal, "read_row", reading)
+    assert main(options) == 0
+
+
+def test_a_file_that_its_writer_deletes_as_another_run_opens_it_is_not_written_to(monkeypatch):
+    def lock(file):
+        os.unlink("out")
+        return True
+
+    monkeypatch.setattr(journal, "lock_file", lock)
+    with pytest.raises(UsageError, match="another run is writing it"):
+        RowFile("out")
 
 
 @pytest.mark.slow

@@ -80,12 +80,16 @@ def test_what_is_not_ours_is_never_written_over(command, capsys):
 @pytest.mark.parametrize("name", ["none/out", "folder"])
 @pytest.mark.parametrize(
     "command",
-    ["compare a b -o OUT", "compare a b --html OUT", "cull a -o OUT", "cull a --html OUT", "a.mp4 --html OUT"],
+    [
+        *("compare a b -o OUT", "compare a b --html OUT", "cull a -o OUT", "cull a --html OUT", "a.mp4 --html OUT"),
+        *("export --onnx OUT", "export --pt2 OUT"),
+    ],
 )
 def test_what_cannot_be_written_in_the_end_is_known_before_anything_is_scored(command, name, monkeypatch, capsys):
     for folder in ("a", "b", "folder"):
         Path(folder).mkdir()
-    monkeypatch.setattr("qfm_metric.cli.metric.QFMScore", None)
+    for module in ("cli.metric", "score"):
+        monkeypatch.setattr(f"qfm_metric.{module}.QFMScore", None)
     assert main(command.replace("OUT", name).split()) == 1
     assert capsys.readouterr().err.startswith(f"qfm-metric: cannot write {name}: ")
     assert not list(Path("folder").iterdir())

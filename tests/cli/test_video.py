@@ -1,6 +1,7 @@
 """`qfm-metric CLIP`: frames of films."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from helpers.films import film, grey
 from helpers.pages import read_page
 from helpers.pictures import grey as grey_file
+from helpers.processes import NOT_TEXT
 from PIL import Image
 
 from qfm_metric.cli import films, main
@@ -34,6 +36,21 @@ def test_options_may_stand_before_the_film(capsys):
     rows = [json.loads(line) for line in Path("out").read_text().splitlines()]
     assert len(rows) == 25
     assert rows[24]["path"] == "clip.mkv#t=2.400"
+
+
+@pytest.mark.parametrize("words", [["--fps", "1", "--", "-x.mkv"], ["./-x.mkv", "--fps", "1"]])
+def test_a_film_whose_name_looks_like_an_option(capsys, words):
+    os.rename("clip.mkv", "-x.mkv")
+    assert main(words) == 0
+    assert capsys.readouterr().out.endswith("-x.mkv#t=1.500\n")
+
+
+def test_a_film_whose_name_is_no_text_has_its_page():
+    os.rename("clip.mkv", NOT_TEXT + ".mkv")
+    assert main([NOT_TEXT + ".mkv", "--html", "page.html"]) == 0
+    text, _, cards = read_page(Path("page.html"))
+    assert r"<p>bad\xff.png.mkv</p>" in text
+    assert cards[0]["name"] == r"bad\xff.png.mkv#t=0.000"
 
 
 def test_the_best_frame_is_written():

@@ -81,8 +81,9 @@ def test_a_folder_that_is_missing_is_waited_for(mean, looks, capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["f", "--every", "0"], "--every: expected more than 0 seconds, got 0"),
-        (["f", "--patience", "nan"], "--patience: expected more than 0 seconds, got nan"),
+        (["f", "--every", "0"], "--every: expected more than 0 and at most 1,000,000,000 seconds, got 0"),
+        (["f", "--every", "1e300"], "--every: expected more than 0 and at most 1,000,000,000 seconds, got 1e+300"),
+        (["f", "--patience", "nan"], "--patience: expected more than 0 and at most 1,000,000,000 seconds, got nan"),
         (["f", "-o", "out"], "-o: expected one of --jsonl, --csv"),
         (["f/a.png"], "f/a.png: expected a folder, got a file"),
         (["f", "--csv", "-o", "notes.txt"], "notes.txt is there and is no file of this kind"),

@@ -58,6 +58,26 @@ def test_what_is_no_xmp_is_told_and_the_others_are_written(capsys):
     assert Path("f/2.png.xmp").exists()
 
 
+def test_the_longest_name_that_a_sidecar_can_have_is_written():
+    """Beside it, its part would have a longer one than there can be."""
+    picture = grey("n" * 247 + ".png", 255)
+    assert main([picture, "--xmp"]) == 0
+    assert ratings("n*.xmp") == {f"{picture}.xmp": "5"}
+    assert len(f"{picture}.xmp") == 255
+
+
+def test_a_sidecar_that_is_no_file_is_told_and_not_read(capsys):
+    """A pipe would be waited for, and a device never ends."""
+    os.mkfifo("f/0.png.xmp")
+    os.symlink("/dev/zero", "f/1.png.xmp")
+    assert main(["f", "--xmp"]) == 1
+    told = capsys.readouterr().err
+    for i in range(2):
+        name = os.path.realpath(f"f/{i}.png.xmp")
+        assert f"no sidecar: {name}: expected the name of a file to write, got a folder, a pipe or a device\n" in told
+    assert ratings("f/2*.xmp") == {"2.png.xmp": "3"}
+
+
 def test_stars_of_persons_and_shared_stems_are_told(capsys):
     main(["f", "--xmp"])
     file = Path("f/0.png.xmp")

@@ -313,6 +313,17 @@ def test_an_undo_file_cut_at_any_byte_brings_back_what_was_moved_by_it():
         assert files() == before
 
 
+def test_an_undo_file_goes_on_though_a_file_stands_where_a_folder_was_to_be():
+    write("a.jpg", "b.jpg")
+    assert apply_plan([planned("f/a.jpg")], "to", "undo").done == 1
+    Path("notes").write_text("mine")
+    assert len(apply_plan([planned("f/b.jpg")], "notes", "undo").problems) == 1
+    assert apply_plan([planned("f/b.jpg")], "to", "undo").done == 1
+    outcome = undo_plan("undo")
+    assert (outcome.done, outcome.problems) == (2, [])
+    assert files() == {"f/a.jpg": "a.jpg", "f/b.jpg": "b.jpg"}
+
+
 def test_two_runs_do_not_use_one_undo_file():
     write("a.jpg")
     with UndoFile("undo", link=False), pytest.raises(UndoError, match="another run is using it"):

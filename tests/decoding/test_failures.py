@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from helpers.pictures import noise, save
-from PIL import Image
+from PIL import Image, features
+from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from qfm_metric.decoding import files
 from qfm_metric.images import ImageError, load_image
@@ -122,11 +123,41 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path, make, m
         load_image(tmp_path / "a.jpg")
 
 
+def test_a_folder_that_cannot_be_looked_into_says_why(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # permissions do not stop root
+    with pytest.raises(ImageError, match="got: Permission denied; check its permissions"):
+        load_image(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["progressive.jpg", "a.webp", "a.avif", "thumbnail.tif"])
+def test_a_file_is_not_read_as_a_whole_however_large_it_is(tmp_path, form):
+    """All the bytes behind a picture would be read, though they be more than there is memory."""
+    path = tmp_path / form
+    if form == "a.avif" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    if form.endswith("tif"):
+        small, large = (Image.new("L", (side, side), 99) for side in (8, 64))
+        with AppendingTiffWriter(str(path), new=True) as file:
+            small.save(file, "TIFF", tiffinfo={254: 1})
+            file.newFrame()
+            large.save(file, "TIFF")
+    else:
+        Image.new("RGB", (64, 64), (90, 120, 40)).save(path, progressive=True)
+    assert load_image(path).shape == (3, 64, 64)
+    os.truncate(path, 2**42)  # takes no room on the disk
+    with pytest.raises(ImageError, match=r"expected at most [\d,]+ MiB of this format, got 4,194,304; find out"):
+        load_image(path)
+
+
 def test_devices_and_paths_that_cannot_be(tmp_path):
     for path, message in [
         ("/dev/null", "got a device"),
         ("a\0b", "a null character"),
         ("a" * 5000, "shorten the path"),
+        ("\ud800", "one that no file here can have"),
     ]:
         with pytest.raises(ImageError, match=message):
             load_image(path)
@@ -135,7 +166,11 @@ def test_devices_and_paths_that_cannot_be(tmp_path):
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (MemoryError(), "too little is left to decode it; free some"),
+        (MemoryError(), "too little is left for it; free some"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+            "too little is left",
+        ),
         (OSError("decoder jpeg2k not available"), "built without .decoder jpeg2k not available."),
         (OSError("decoder error -2"), "damaged, or compressed in a way that this Pillow was built without"),
         (NotImplementedError("Unimplemented DXGI format 3"), "another kind .Unimplemented DXGI format 3."),

@@ -59,6 +59,16 @@ def test_memory_of_the_machine_counts(tmp_path, monkeypatch):
     assert cores.allowed_workers(tmp_path) == 2
 
 
+@pytest.mark.parametrize("missing", ["multiprocessing.synchronize.Lock", "tempfile.gettempdir"])
+def test_without_shared_memory_or_a_place_for_files_one_process_scores(tmp_path, monkeypatch, missing):
+    def fail(**context):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    assert cores.allowed_workers(tmp_path) == 8
+    monkeypatch.setattr(missing, fail)
+    assert cores.allowed_workers(tmp_path) == 1
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
 def test_one_core_by_affinity_is_one_worker():
     script = (

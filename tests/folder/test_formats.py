@@ -47,7 +47,7 @@ def write(name, rows, columns, signature="by me"):
     file, _ = journal.begin({"signature": signature}, resume=False)
     with file:
         write_rows(rows, file.write, form, columns, signature)
-    journal.finish(columns)
+        journal.finish(columns)
     return path
 
 
@@ -128,6 +128,8 @@ def test_values_that_are_no_row(values, message):
         ("a.json", "[1]", "list `results`"),
         ("a.jsonl", '{"path": "x", "score": 0.5}\n{"pa', "row 2"),
         ("a.jsonl", "5\n", "expected a JSON object, got b'5"),
+        ("a.jsonl", "[" * 100_000 + "\n", "row 1: .*recursion"),
+        ("a.json", "[" * 100_000, "list `results`"),
     ],
 )
 def test_files_that_are_no_results(name, content, message):

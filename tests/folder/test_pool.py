@@ -1,5 +1,6 @@
 """Workers: one that dies costs a row at most, none is waited for in vain, and they share the room."""
 
+import multiprocessing
 import random
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from helpers.processes import environment
 from PIL import Image
 
 from qfm_metric import score_files
+from qfm_metric.cli import main
 from qfm_metric.folder import pool
+from qfm_metric.folder.cores import WorkersError
 from qfm_metric.folder.pool import Room
 
 UNGUARDED = """
@@ -58,7 +61,7 @@ def test_workers_that_cannot_import_the_script_end_the_run(tmp_path, monkeypatch
     (tmp_path / "script.py").write_text(UNGUARDED)
     done = ended("-", text=UNGUARDED) if way == "standard input" else ended("script.py")
     assert done.returncode == 1
-    assert "RuntimeError: worker processes end before they have begun" in done.stderr
+    assert "WorkersError: worker processes end before they have begun" in done.stderr
     assert "`if __name__ == '__main__':`, or with workers=1" in done.stderr
 
 
@@ -71,7 +74,7 @@ def test_a_worker_killed_as_it_starts_is_not_waited_for(tmp_path, monkeypatch, w
     (tmp_path / "script.py").write_text(KILLED)
     done = ended("script.py", str(worker))
     if worker == 1:
-        assert "RuntimeError: worker processes end before they have begun" in done.stderr
+        assert "WorkersError: worker processes end before they have begun" in done.stderr
     else:
         assert (done.returncode, done.stdout) == (0, f"{[True] * 9}\n"), done.stderr
 
@@ -94,6 +97,42 @@ def test_a_worker_that_dies_costs_one_row(tmp_path, capfd):
 def test_workers_that_cannot_start_end_the_run(capfd):
     with pytest.raises(RuntimeError, match="workers=1"):
         list(score_files(["a.png"], Unloadable(), workers=2))
+
+
+@pytest.mark.parametrize(
+    "missing", ["tempfile.TemporaryDirectory", "multiprocessing.synchronize.Condition", "pickle.dump"]
+)
+def test_what_keeps_workers_from_starting_is_told(monkeypatch, capsys, missing):
+    def fail(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(missing, fail)
+    monkeypatch.setattr("qfm_metric.cli.metric.QFMScore", Mean())
+    says = "worker processes cannot start ([Errno 28] No space left on device)"
+    with pytest.raises(WorkersError) as raised:
+        list(score_files(["a.png"], Mean(), workers=2))
+    assert says in str(raised.value)
+    assert main(["a.png", "--workers", "2"]) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith(f"qfm-metric: {says}")
+    assert "(--workers 1)" in said.err
+
+
+def from_a_daemon(queue):
+    try:
+        list(score_files(["a.png"], Mean(), workers=2))
+    except RuntimeError as error:
+        queue.put(str(error))
+
+
+def test_a_process_that_may_have_no_children_is_told(capfd):
+    """Such as a worker of a multiprocessing.Pool."""
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=from_a_daemon, args=(queue,), daemon=True)
+    process.start()
+    assert "daemonic processes are not allowed to have children" in queue.get(timeout=300)
+    process.join()
 
 
 def test_a_slow_picture_holds_up_no_others():

@@ -36,6 +36,19 @@ from qfm_metric.views import SMALL
 SIZES = [(64, 64), (96, 128), (128, 96), (200, 150), (64, 300), (97, 61), (1300, 900)]
 
 
+class Cramped(Mean):
+    """A metric with too little memory for dark pictures, as torch says it, and broken for black ones."""
+
+    def rate(self, views, maps=False, descriptors=False):
+        if self.of(views[0]) == 0:
+            raise RuntimeError("another fault")
+        if self.of(views[0]) < 0.5:
+            raise RuntimeError(
+                "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+            )
+        return super().rate(views, maps, descriptors)
+
+
 @pytest.fixture(scope="module")
 def tiny():
     torch.manual_seed(0)
@@ -291,3 +304,14 @@ def test_what_cannot_be_gone_through_and_a_folder_without_a_name_are_refused():
         score_files(None, Mean())
     with pytest.raises(ValueError, match="maps: expected a folder, got an empty path"):
         score_files(["a.png"], Mean(), maps="")
+
+
+@pytest.mark.parametrize("tile", [None, 64])
+def test_a_picture_that_there_is_too_little_memory_for_costs_its_own_row(tmp_path, tile):
+    paths = [grey(tmp_path / f"{level}.png", level) for level in (255, 51, 204)]
+    rows = list(score_files(paths, Cramped(), tile=tile))
+    assert [row.score for row in rows] == [1, None, pytest.approx(0.8)]
+    assert rows[1].error == f"{paths[1]!r}: " + rows[1].error.partition(": ")[2]
+    assert "too little is left for it; free some" in rows[1].error
+    with pytest.raises(RuntimeError, match="another fault"):
+        list(score_files([grey(tmp_path / "black.png", 0)], Cramped(), tile=tile))

@@ -9,7 +9,7 @@ from helpers.small_world import CONFIG, fresh_net
 from qfm_metric.hub import load_weights
 from qfm_metric.train.average import average
 from qfm_metric.train.calibrate import write_weights
-from qfm_metric.weights import WeightsError
+from qfm_metric.weights import WeightsError, save_weights
 
 
 @pytest.fixture
@@ -33,6 +33,14 @@ def test_shares_say_how_near_the_mean_is_to_each(files, tmp_path):
     for shares, above in ((None, 0.5), ([3, 1], 0.25), ([0.2, 0.8], 0.8)):
         average(files, tmp_path / "mean.safetensors", shares)
         assert bias(tmp_path / "mean.safetensors") == pytest.approx(first + above, abs=1e-3)  # half precision
+
+
+def test_a_file_from_before_an_option_came_belongs_to_one_that_has_it(files, tmp_path):
+    old = load_weights(files[0])
+    config = {name: value for name, value in old.config.items() if name != "defect_width"}
+    save_weights(tmp_path / "old.safetensors", config, old.tensors, torch.float16)
+    average([str(tmp_path / "old.safetensors"), files[1]], tmp_path / "mean.safetensors")
+    assert bias(tmp_path / "mean.safetensors") == pytest.approx(bias(files[0]) + 0.5, abs=1e-3)  # half precision
 
 
 def test_what_does_not_belong_together_is_refused(files, tmp_path):

@@ -183,6 +183,31 @@ def test_what_is_no_film_is_told(content, says):
         score_video("a.mp4", Mean())
 
 
+@pytest.mark.parametrize(
+    "name", ["10:30.mp4", "concat:a.mp4", "http:b.mp4", "file:b.mp4", "q?a=b#c %d.mp4", "größe.mp4"]
+)
+def test_a_name_that_looks_like_an_address_is_that_of_a_file(name):
+    film("a.mp4", [grey(51)] * 3)
+    film("other.mp4", [grey(153)] * 3)
+    os.rename("other.mp4", name)
+    assert score_video(name, Mean()).mean == pytest.approx(0.6, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("pipe.mp4", "expected a file, got a pipe"),  # which would be waited for
+        ("folder.mp4", "got a folder"),
+        ("http://localhost/a.mp4", "expected a path, got an address"),
+    ],
+)
+def test_what_is_no_file_is_told_and_not_opened(name, says):
+    os.mkfifo("pipe.mp4")
+    os.mkdir("folder.mp4")
+    with pytest.raises(VideoError, match=f"'{name}': .*{says}"):
+        score_video(name, Mean())
+
+
 def test_a_film_cut_off_is_scored_as_far_as_it_goes():
     rng = np.random.default_rng(0)
     film("a.mkv", [rng.integers(0, 255, (72, 128, 3), dtype=np.uint8) for _ in range(40)], options={"g": "5"})

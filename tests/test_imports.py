@@ -60,7 +60,8 @@ MAY_IMPORT = {
     "pretrained": ({"atomic", "card", "config", "model", "torch_defaults", "weights"}, set()),
     "rating": ({"images"}, set()),
     "reference": ({"hub", "inputs", "score", "torch_defaults", "weights"}, set()),
-    "model": ({"backbone", "config", "geometry", "reference_head"}, set()),
+    "model": ({"backbone", "cells", "config", "defect_head", "geometry", "reference_head"}, set()),
+    "defect_head": ({"cells", "config"}, set()),
     "config": ({"geometry"}, set()),
     "views": ({"geometry", "images"}, set()),
     "hub": ({"weights"}, set()),
@@ -71,8 +72,8 @@ MAY_IMPORT = {
 }
 MAY_IMPORT |= dict.fromkeys(
     (
-        *("atomic", "backbone", "card", "compare", "decoding", "defects", "geometry", "reference_head"),
-        *("requirements", "scale", "torch_defaults", "xmp_packet"),
+        *("atomic", "backbone", "card", "cells", "compare", "decoding", "defects", "geometry"),
+        *("reference_head", "requirements", "scale", "torch_defaults", "xmp_packet"),
     ),
     (set(), set()),
 )

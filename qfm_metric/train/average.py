@@ -37,7 +37,9 @@ def average(sources: Sequence[str], out: Path, shares: Sequence[float] | None = 
     shapes = {name: tensor.shape for name, tensor in first.tensors.items()}
     options = asdict(QFMConfig())  # a file that was written before an option came does not have it
     for other in parts[1:]:
-        if options | other.config != options | first.config or shapes != {name: tensor.shape for name, tensor in other.tensors.items()}:
+        if options | other.config != options | first.config or shapes != {
+            name: tensor.shape for name, tensor in other.tensors.items()
+        }:
             raise WeightsError(f"{other.id}: expected the config and the tensors of {first.id}, got others")
 
     def mean(name: str) -> Tensor:

@@ -1,6 +1,6 @@
 """What should happen to tokens between features and decoder? Nothing, noise, matched noise, or a denoiser, over seeds.
 
-    PYTHONPATH=. python benchmarks/denoising.py --data DATA --cells cells --weights qfm-lite0-v6 \\
+    PYTHONPATH=. python benchmarks/denoising.py --data DATA --cells cells --weights qfm-lite0-v7 \\
         --members qfm_metric/train/recipes/lite0-384.csv
 
 Heads behind stored cells, by the recipe `head` with fewer steps, all from random weights but for the backbone and what
@@ -88,7 +88,7 @@ def train(variant: str, seed: int, recipe: Recipe, stored: StoredMaterial, sourc
         )
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="what `prepare` wrote")
     parser.add_argument("--cells", type=Path, required=True, help="what `cells` wrote with these weights")
@@ -97,11 +97,11 @@ def main() -> int:
     parser.add_argument("--set", nargs="*", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--joined", type=int, default=2, help="stored batches a step")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     torch.set_num_threads(1)
     recipe = read_recipe("head", [*SETTINGS, *args.set])
     source, decoded = QFMScore.from_pretrained(args.weights).net, Decoded.open(args.data / "decoded")
-    stored = StoredMaterial.open(args.cells, source, decoded, read_labels(decoded, args.members), args.joined)
+    stored = StoredMaterial.open(args.cells, source, decoded, read_labels(decoded, args.members), joined=args.joined)
     check = checked(*validation(source, decoded))
     found: dict[str, list[list[float]]] = {variant: [] for variant in VARIANTS}
     seconds = dict.fromkeys(VARIANTS, 0.0)

@@ -7,8 +7,8 @@
     [contrast]   Contrast: what `pretrain` contrasts, in the objective's place
     [loop]       LoopConfig: steps, rates, seed
 
-What a section leaves out keeps its default. Shipped: `default`, `head`, `fine_tune`, `robust`, `pretrain`, `quick`
-and `paper`.
+What a section leaves out keeps its default. Shipped: `default`, `head`, `finish`, `fine_tune`, `robust`, `pretrain`,
+`quick` and `paper`.
 """
 
 import sys

@@ -61,7 +61,7 @@ def train_student(
         if cells:
             if recipe.loop.backbone_rate:
                 raise DataError("cells: expected a recipe whose loop.backbone_rate is 0; they do not change with it")
-            material = StoredMaterial.open(cells, net, decoded, material.labels, recipe.material.without)
+            material = StoredMaterial.open(cells, net, decoded, material.labels, without=recipe.material.without)
         # Before hours of training: members may be refused.
         growth = error_growth(decoded, members) if net.config.uncertainty else 1.0
         if isinstance(material, Material) and not weights:

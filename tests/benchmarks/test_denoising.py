@@ -12,6 +12,7 @@ from helpers.small_world import LOOP, OBJECTIVE, fresh_net, open_material, write
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import denoising
 
+from qfm_metric.train.calibrate import write_weights
 from qfm_metric.train.evaluate import figures_to_choose_by
 from qfm_metric.train.loop import predict
 from qfm_metric.train.material.stored import StoredMaterial, store
@@ -57,3 +58,13 @@ def test_figures_are_those_of_the_pictures(stored):
     assert found.keys() == expected.keys()
     # Cells in half precision; eight pictures of unlike brightness, whose order they do not change.
     np.testing.assert_allclose([*found.values()], [*expected.values()], atol=1e-2)
+
+
+def test_the_command_prints_a_row_for_each_variant(stored, tmp_path, capsys):
+    world, weights = stored.groups[0][0].parents[1], tmp_path / "net.safetensors"
+    write_weights(fresh_net(), weights)
+    files = ["--data", str(world), "--cells", str(world / "cells"), "--weights", str(weights)]
+    smaller = ["--set", "loop.steps=1", "loop.every=1", "loop.decay_from=0", "loop.warmup=1", "objective.memory=8"]
+    assert denoising.main([*files, *smaller, "--seeds", "0", "--joined", "1"]) == 0
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split(" | ")[0].strip("| ") for row in rows] == list(denoising.VARIANTS)

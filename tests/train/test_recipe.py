@@ -13,7 +13,7 @@ SHIPPED = sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def test_the_shipped_recipes_are_there():
-    assert SHIPPED == ["default", "fine_tune", "head", "paper", "pretrain", "quick", "robust"]
+    assert SHIPPED == ["default", "fine_tune", "finish", "head", "paper", "pretrain", "quick", "robust"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -21,7 +21,7 @@ def test_a_shipped_recipe_reads_and_trains_more_than_nothing(name):
     found = read_recipe(name)
     assert found == read_recipe(str(FOLDER / f"{name}.toml"))
     assert found != Recipe()
-    assert (found.network is None) == (name in ("fine_tune", "head"))
+    assert (found.network is None) == (name in ("fine_tune", "finish", "head"))
     assert set(found.objective.weights) == set(Recipe().objective.weights)
 
 

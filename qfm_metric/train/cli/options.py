@@ -23,7 +23,9 @@ SHARED: dict[str, dict[str, Any]] = {
     "--backbone": {"help": "the weights that `cells` was given, if these were folded or trained further behind it"},
     "--members": {"type": Path, "nargs": "*", "default": [], "help": "the teacher: CSV files of pseudo-labels"},
     "--workers": {"type": int, "default": 2, "help": "processes"},
-    "recipe": {"help": "a shipped recipe (default, head, fine_tune, robust, pretrain, quick, paper) or a TOML file"},
+    "recipe": {
+        "help": "a shipped recipe (default, head, finish, fine_tune, robust, pretrain, quick, paper) or a TOML file"
+    },
     "--set": {"nargs": "*", "default": [], "metavar": "SECTION.KEY=VALUE", "help": "change the recipe"},
     "--init": {"help": "of the backbone: a safetensors file, an id, `timm` (its download) or `none`"},
     "--severity": {"type": Path, "help": "CSV of human means per type and level; without it, no series"},

@@ -104,6 +104,7 @@ class StoredMaterial:
         net: QFMNet,
         decoded: Decoded,
         labels: Labels,
+        *,
         without: Collection[str] = (),
         joined: int = 4,
     ) -> "StoredMaterial":

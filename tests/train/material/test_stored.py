@@ -121,7 +121,9 @@ def test_a_head_learns_without_the_types_that_are_left_out(world, folder):
 
 
 def stored_types(folder, material, net, without, step):
-    batch = StoredMaterial.open(folder, net, material.decoded, material.labels, without, joined=2).draw((0, step))
+    batch = StoredMaterial.open(folder, net, material.decoded, material.labels, without=without, joined=2).draw(
+        (0, step)
+    )
     losses = step_losses(
         Student(net, len(TYPES)).eval(), batch, material.labels, OBJECTIVE, Memory(6), torch.Generator()
     )

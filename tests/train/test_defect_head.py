@@ -60,14 +60,14 @@ def test_types_are_shown_alike_often_and_rare_defects_of_several_more_often():
 
 def test_a_fit_tells_the_defects_it_was_shown(seen):
     head, said = with_head(fresh_net(), 16).defects, []
-    fit_head(head, seen, steps=200, say=said.append)
+    fit_head(head, seen, steps=400, say=said.append)
     with torch.no_grad():
         costs = torch.sigmoid(head(seen.features.float())).view(len(seen.types), -1, 2)[..., 0]
     minded = (seen.types >= 0) & (seen.costs.amax(dim=1) > 0.3)
     right = costs[minded].argmax(dim=1) == seen.costs[minded].argmax(dim=1)
     assert right.float().mean() > 0.9
     assert costs[seen.types == CLEAN].amax(dim=1).mean() < 0.5 * costs[minded].amax(dim=1).mean()
-    assert said[-1].startswith("step 200/200: loss ")
+    assert said[-1].startswith("step 400/400: loss ")
 
 
 def test_equal_seeds_fit_equal_heads(seen):

@@ -209,8 +209,8 @@ def test_defects_are_learned_where_they_are_known():
     costs[-1, NAMES.index("noise")] = 0.5
     found = steps(Objective(weights=ALL_TERMS), replace(drawn, defects=costs))["defects"]
     plain = steps(Objective(weights=ALL_TERMS), drawn)["defects"]
-    # One picture of four costs .5 squared; the deviation's share of the loss is .02 * .25 / (2 * 1e-4) beside.
-    assert (found - plain).item() == pytest.approx((0.25 + 0.02 * 0.25 / 2e-4) / 4, rel=1e-3)
+    # One picture of four costs .5 squared; a tenth of that is the deviation's share.
+    assert (found - plain).item() == pytest.approx(1.1 * 0.25 / 4, rel=1e-3)
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,7 @@ def pool_cells(features: Tensor, grid: tuple[int, int]) -> Tensor:
         return features  # one position a cell: no spread to speak of
     # Exact: view sides are multiples of 32. Numbers: tracers take no others.
     stride = (int(features.shape[-2] // grid[0]), int(features.shape[-1] // grid[1]))
-    mean, square = F.avg_pool2d(features, stride), F.avg_pool2d(features.square(), stride)
-    return torch.cat([mean, (square - mean.square()).clamp(min=FLOOR).sqrt()], dim=1)
+    return _with_spread(F.avg_pool2d(features, stride), F.avg_pool2d(features.square(), stride))
 
 
 def statistics(cells: Tensor) -> Tensor:
@@ -22,15 +21,18 @@ def statistics(cells: Tensor) -> Tensor:
 
     The spread is what contrast, and damage in one place, change most.
     """
-    mean, square = cells.mean(dim=(-2, -1)), cells.square().mean(dim=(-2, -1))
-    return torch.cat([mean, (square - mean.square()).clamp(min=FLOOR).sqrt()], dim=1)
+    return _with_spread(cells.mean(dim=(-2, -1)), cells.square().mean(dim=(-2, -1)))
 
 
 def around(cells: Tensor) -> Tensor:
     """`statistics` of the 3 x 3 cells about each cell of `(N, C, rows, columns)`: `(N * rows * columns, 2C)`."""
     mean, square = (F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False) for x in (cells, cells.square()))
-    found = torch.cat([mean, (square - mean.square()).clamp(min=FLOOR).sqrt()], dim=1)
-    return found.permute(0, 2, 3, 1).flatten(0, 2)
+    return _with_spread(mean, square).permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _with_spread(mean: Tensor, square: Tensor) -> Tensor:
+    """Means, and behind them the standard deviations, from the means of the squares: along the second axis."""
+    return torch.cat([mean, (square - mean.square()).clamp(min=FLOOR).sqrt()], dim=1)
 
 
 class Standardize(nn.Module):

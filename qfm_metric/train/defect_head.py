@@ -22,6 +22,7 @@ from . import losses
 from .calibrate import write_weights
 from .datasets.table import DataError
 from .defects import CLEAN, TYPES
+from .descent import descend
 from .material import Batch
 from .material.stored import leave_out, read_batch
 from .reference import cell_files
@@ -29,9 +30,7 @@ from .reference import cell_files
 WIDTH = 192
 STEPS, RATE, DECAY, DRAWN = 2000, 1e-3, 0.05, 256  # DRAWN pictures a step
 SHARES = (0.4, 0.17, 0.43)  # of a step's pictures: of one type, of several defects, clean
-OWN = (
-    2.0  # how often one of our own kinds is drawn beside one of the data sets' types, of which most names have several
-)
+OWN = 2.0  # how often one of our kinds is drawn beside one of the data sets' types; most names have several of those
 
 
 class Seen(NamedTuple):
@@ -119,7 +118,7 @@ def fit_head(
         head: `QFMNet.defects` of a `config.defect_width` above 0.
         seen: What it learns from.
         seed: Of the draws and of the dropout.
-        say: Gets the mean loss of every hundred steps.
+        say: See `descend`.
     """
     features = seen.features.float()
     standardize: Any = head[0]
@@ -128,20 +127,14 @@ def fit_head(
     often = how_often(seen)
     head.train().requires_grad_(True)
     optimizer = torch.optim.AdamW(head.parameters(), lr=RATE, weight_decay=DECAY)
-    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    found: list[float] = []
+
+    def loss(step: int) -> Tensor:
+        drawn = torch.multinomial(often, DRAWN, replacement=True)
+        return losses.named_defects(head(features[drawn]).view(DRAWN, -1, 2), seen.costs[drawn])
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for step in range(steps):
-            drawn = torch.multinomial(often, DRAWN, replacement=True)
-            loss = losses.named_defects(head(features[drawn]).view(DRAWN, -1, 2), seen.costs[drawn])
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            rate.step()
-            found.append(loss.item())
-            if (step + 1) % 100 == 0:
-                say(f"step {step + 1}/{steps}: loss {np.mean(found[-100:]):.4f}")
+        descend(optimizer, loss, steps, say)
     head.eval().requires_grad_(False)
 
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -22,9 +21,10 @@ from ..reference import QFMReference
 from ..reference_head import ReferenceHead
 from .agreement import Scores, auc, srcc
 from .defects import CLEAN, TYPES
+from .descent import descend
 from .material import LENGTH
 from .material.stored import read_batch
-from .reference import Pairs, cell_files, descend, read_pairs
+from .reference import Pairs, cell_files, read_pairs
 
 HIDDEN = 64
 STEPS, RATE = 2000, 2e-3
@@ -118,15 +118,15 @@ def fit_guess(
         torch.manual_seed(seed)
         guess = PseudoReference(pairs.cells.shape[-1])
 
-    def loss(drawn: NDArray[np.int64]) -> Tensor:
-        cells = pairs.cells[drawn].float()
+    def loss(step: int) -> Tensor:
+        cells = pairs.draw((seed, step), SERIES).cells.float()
         versions, clean = cells.flatten(0, 1), cells[:, :1].expand_as(cells).flatten(0, 1)
         guessed = guess(versions)
         priced = head(versions, guessed), head(versions, clean)
         return F.smooth_l1_loss(guessed, clean) + PRICED * F.smooth_l1_loss(*priced, beta=0.1)
 
     optimizer = torch.optim.AdamW(guess.parameters(), lr=RATE, weight_decay=0.01)
-    descend(optimizer, loss, len(pairs.kept), SERIES, steps, seed, say)
+    descend(optimizer, loss, steps, say)
     return guess.eval()
 
 

@@ -6,7 +6,6 @@ and within a set the order of all versions counts, whatever they are of. The bac
 moves. Ours.
 """
 
-import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from ..weights import WeightsError
 from .calibrate import write_weights
 from .datasets.table import DataError
 from .defects import CLEAN, TYPES
+from .descent import descend
 from .distortions import DATA_SETS
 from .losses import ranking
 from .material import LENGTH, Batch
@@ -55,6 +55,10 @@ class Pairs:
     kept: Tensor
     types: Tensor
     sources: Tensor
+
+    def draw(self, seed: Sequence[int], count: int) -> "Pairs":
+        """So many of the series, some of them perhaps twice."""
+        return self.select(np.random.default_rng([*seed]).integers(0, len(self.kept), count))
 
     def select(self, places: NDArray[np.int64]) -> "Pairs":
         """Some of the series."""
@@ -188,46 +192,8 @@ def fit_head(
     optimizer = torch.optim.AdamW(trained.parameters(), lr=RATE, weight_decay=0.0, betas=(0.9, 0.99))
     optimizer.register_step_post_hook(lambda *_: trained.hold())
 
-    def loss(drawn: NDArray[np.int64]) -> Tensor:
-        return trained.loss(pairs.select(drawn))
-
-    descend(optimizer, loss, len(pairs.kept), SERIES, steps, seed, say, clip=1.0)
+    descend(optimizer, lambda step: trained.loss(pairs.draw((seed, step), SERIES)), steps, say, clip=1.0)
     return trained.head.eval()
-
-
-def descend(
-    optimizer: torch.optim.Optimizer,
-    loss: Callable[[NDArray[np.int64]], Tensor],
-    series: int,
-    drawn: int,
-    steps: int,
-    seed: int,
-    say: Callable[[str], None],
-    clip: float = math.inf,
-) -> None:
-    """Take steps of `drawn` series each, with a rate that falls to nothing along half a cosine.
-
-    Args:
-        loss: Of the series of these places.
-        series: There are so many.
-        drawn: So many are drawn for a step.
-        seed: Of the draws.
-        say: Gets the mean loss of every hundred steps.
-        clip: Largest norm of the gradient.
-    """
-    learned = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    losses: list[float] = []
-    for step in range(steps):
-        found = loss(np.random.default_rng((seed, step)).integers(0, series, drawn))
-        optimizer.zero_grad()
-        found.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(learned, clip)
-        optimizer.step()
-        rate.step()
-        losses.append(found.item())
-        if (step + 1) % 100 == 0:
-            say(f"step {step + 1}/{steps}: loss {np.mean(losses[-100:]):.4f}")
 
 
 @torch.inference_mode()

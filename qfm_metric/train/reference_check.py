@@ -181,12 +181,13 @@ def shift_figures(net: QFMNet, pictures: Sequence[Pixels]) -> dict[str, dict[str
     Means over the pictures, and over shifts down and to the right.
     """
     found: dict[str, dict[str, float]] = {}
+    inner = [(picture, cut(picture), look(net, cut(picture))) for picture in pictures]
     for shift in SHIFTS:
         rows = []
-        for picture, move in product(pictures, ({"down": shift}, {"right": shift})):
-            moved, still = cut(picture, **move), cut(picture)
+        for (picture, still, seen), move in product(inner, ({"down": shift}, {"right": shift})):
+            moved = cut(picture, **move)
             with torch.inference_mode():
-                kept = net.reference(look(net, moved), look(net, still)).item()
+                kept = net.reference(look(net, moved), seen).item()
             rows.append((kept, psnr(moved, still), ssim(moved, still)))
         means = np.mean(rows, axis=0).tolist()
         found[str(shift)] = dict(zip(("kept", "psnr", "ssim"), means, strict=True))

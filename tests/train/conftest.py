@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers.small_world import fresh_net, open_material, write_decoded, write_ladders
 
+from qfm_metric.train.calibrate import write_weights
 from qfm_metric.train.material.stored import store
 from qfm_metric.train.reference import read_pairs
 
@@ -31,6 +32,14 @@ def cells(world, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cells")
     store(fresh_net(), open_material(world), folder, 12, seed=1, workers=1)
     return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """The file of `fresh_net`."""
+    path = tmp_path_factory.mktemp("weights") / "ours.safetensors"
+    write_weights(fresh_net(), path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -79,13 +79,6 @@ def test_equal_seeds_fit_equal_heads(seen):
     assert not torch.equal(one, third)
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "ours.safetensors"
-    write_weights(fresh_net(), path)
-    return path
-
-
 def run(monkeypatch, *args):
     monkeypatch.setattr("sys.argv", ["train", "defect-head", *map(str, args)])
     return cli.main()

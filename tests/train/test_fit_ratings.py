@@ -20,13 +20,6 @@ COUNT = 60
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "ours.safetensors"
-    write_weights(fresh_net(), path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     """Pictures whose colour goes from red to blue; names that begin with the picture's share of blue."""
     folder = tmp_path_factory.mktemp("pictures")

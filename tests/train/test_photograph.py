@@ -17,13 +17,6 @@ from qfm_metric.train.photograph import NOTED_SHARE, check, fit, threshold, vary
 from qfm_metric.train.photograph_check import pictures_in
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "ours.safetensors"
-    write_weights(fresh_net(), path)
-    return path
-
-
 def run(monkeypatch, *args):
     monkeypatch.setattr("sys.argv", ["train", "photograph", *map(str, args), "--workers", "0"])
     return cli.main()

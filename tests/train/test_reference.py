@@ -31,13 +31,6 @@ from qfm_metric.train.reference import (
 from qfm_metric.train.severity import read_severity
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "ours.safetensors"
-    write_weights(fresh_net(), path)
-    return path
-
-
 def test_pairs_are_series_that_begin_clean_and_keep_what_people_said(world, pairs):
     known = {level.quality for level in read_severity(world / "severity.csv")}
     count = len(pairs.kept)

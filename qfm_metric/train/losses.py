@@ -80,20 +80,23 @@ def defects(found: Tensor, costs: Tensor) -> Tensor:
 
 
 def named_defects(logits: Tensor, costs: Tensor, most: float = 0.5) -> Tensor:
-    """What each defect costs, which one costs most, and the deviation of the costs (ours).
+    """What each defect costs, which of them cost most, and the deviation of the costs (ours).
 
     The cross-entropy of the costs, as if each were a chance: its least is at the costs themselves, and it teaches rare
-    ones sooner than squares do. Beside it, of pictures with a defect, that of a softmax of the logits against the name
-    that costs most, which raises no cost of a picture whose other costs can fall. The deviation is as in `defects`.
+    ones sooner than squares do. Beside it, of pictures with a defect, that of a softmax of the logits against the
+    shares of the odds of the costs. Its least is there too, and it raises no cost of a picture whose other costs can
+    fall. The deviation is as in `defects`.
 
     Args:
         logits: `(N, K, 2)`, of costs and of their standard deviations.
         costs: `(N, K)` in [0, 1].
-        most: Weight of the cross-entropy of names, in which a picture counts as much as its name costs.
+        most: Weight of the cross-entropy of names, in which a picture counts as much as its worst name costs.
     """
     each = F.binary_cross_entropy_with_logits(logits[..., 0], costs, reduction="none").sum(dim=1).mean()
-    highest, name = costs.max(dim=1)
-    named = (highest * F.cross_entropy(logits[..., 0], name, reduction="none")).sum() / highest.sum().clamp(min=1e-6)
+    odds = costs / (1 - costs).clamp(min=0.01)
+    shares = odds / odds.sum(dim=1, keepdim=True).clamp(min=1e-6)
+    highest = costs.amax(dim=1)
+    named = (highest * F.cross_entropy(logits[..., 0], shares, reduction="none")).sum() / highest.sum().clamp(min=1e-6)
     found = torch.sigmoid(logits)
     return each + most * named + _deviations(found[..., 0] - costs, found[..., 1])
 

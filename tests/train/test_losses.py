@@ -153,10 +153,17 @@ def test_named_defects_cost_least_where_the_costs_are_right():
     }
     assert min(found, key=found.get) == 0.0
     swapped = right[:, [1, 0, 2]]
-    # Of one picture with a defect: odds of 1 and of 1 to 4 are exchanged.
+    # Of one picture with defects: odds of 1 and of 1 to 4 are exchanged.
     gap = named_defects(swapped, costs, most=1.0) - named_defects(swapped, costs, most=0.0)
     kept = named_defects(right, costs, most=1.0) - named_defects(right, costs, most=0.0)
-    assert (gap - kept).item() == pytest.approx(math.log(4), abs=1e-4)
+    assert (gap - kept).item() == pytest.approx((0.8 - 0.2) * math.log(4), abs=1e-4)
+
+
+def test_the_names_of_a_picture_with_two_defects_pull_at_neither_where_its_costs_are_right():
+    costs = torch.tensor([[0.5, 0.2, 0.0]])
+    logits = torch.stack([costs.clamp(1e-6).logit(), torch.full((1, 3), -4.0)], dim=2).requires_grad_()
+    named_defects(logits, costs, most=10.0).backward()
+    assert logits.grad[..., 0].abs().max().item() < 1e-4  # what the smallest odds leave
 
 
 def test_named_defects_of_clean_pictures_alone_have_a_finite_loss():

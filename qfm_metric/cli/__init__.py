@@ -5,16 +5,14 @@ picture failed or something cannot be written, 2 wrong usage, 3 a score is below
 or ended.
 """
 
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 
 from ..decoding.errors import lacks_memory
 from ..decoding.suffixes import IMAGE_SUFFIXES
 from ..folder.cores import WorkersError
+from .interrupts import ending_as_interrupt
 from .streams import losing_messages, reopen_closed_streams, take_any_name, whole_output
 
 # Modules of this package; any other first word is a path to score.
@@ -60,18 +58,3 @@ def _scorer(argv: Sequence[str]) -> str:
         return "score"
     values = [word.lower() for before, word in zip(["", *argv], argv, strict=False) if not before.startswith("-")]
     return "score" if any(word.endswith(tuple(IMAGE_SUFFIXES)) for word in values) else "video"
-
-
-@contextmanager
-def ending_as_interrupt() -> Iterator[None]:
-    """Inside, whoever ends the process (`kill`, a container's stop, a closed terminal) gets what Ctrl-C leaves."""
-    changed = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):  # Windows has no SIGHUP
-            if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has it ignored
-                changed[number] = signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, before in changed.items():
-            signal.signal(number, before)

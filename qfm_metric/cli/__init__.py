@@ -5,6 +5,7 @@ picture failed or something cannot be written, 2 wrong usage, 3 a score is below
 or ended.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -47,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"qfm-metric: too little memory is left ({why}); free some, or take fewer --workers", file=sys.stderr)
             return 1
         except OSError as error:
+            if error.filename is None and not _is_somewhere():
+                print("qfm-metric: the current folder is gone; go to one that is there", file=sys.stderr)
+                return 1
             what = error.strerror or str(error)
             print(f"qfm-metric: cannot write {error.filename or 'standard output'}: {what}", file=sys.stderr)
             return 1
@@ -58,3 +62,12 @@ def _scorer(argv: Sequence[str]) -> str:
         return "score"
     values = [word.lower() for before, word in zip(["", *argv], argv, strict=False) if not before.startswith("-")]
     return "score" if any(word.endswith(tuple(IMAGE_SUFFIXES)) for word in values) else "video"
+
+
+def _is_somewhere() -> bool:
+    """Whether the current folder is there: relative names lead nowhere else."""
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True

@@ -74,7 +74,7 @@ class CompiledScore:
         self._session: Any = None
         self.graph, self.difference = b"", float("inf")
         file = _cached(metric, cache)
-        if file and file.is_file():
+        if file and os.path.isfile(file):  # of a folder that must not be looked into, `Path.is_file` raises
             with suppress(Exception):  # damaged, of another version of a runtime, or of another network
                 self.graph = file.read_bytes()
                 self.difference = self._largest_difference(BRIEFLY)

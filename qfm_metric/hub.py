@@ -90,7 +90,7 @@ def find_weights(
         return Found(path, name, entry["sha256"], entry["bytes"], f"delete {path.resolve()} and load again")
     if _is_path(source):
         path = _expanded(name)
-        path = path / FILE if path.is_dir() else path
+        path = path / FILE if os.path.isdir(path) else path  # whoever reads it says what is wrong
         label = Path(name).name.encode("utf-8", "backslashreplace").decode()  # goes into signatures, which are text
         return Found(path, label, None, None, "copy or download it again")
     if remote:

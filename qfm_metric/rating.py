@@ -1,11 +1,13 @@
 """What folders are scored with: a metric looks at pictures one by one and rates some at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from .decoding.errors import ImageError, lacks_memory
 from .images import Pixels
 
 NOT_A_PHOTOGRAPH = "not a photograph"
@@ -94,3 +96,23 @@ def check_is_metric(metric: object) -> None:
             f"metric: expected a QFMScore or another metric with the methods of qfm_metric.rating.Metric, got "
             f"{type(metric).__name__}; score images from load_image with it"
         )
+
+
+@contextmanager
+def errors_of(metric: Metric) -> Iterator[None]:
+    """What fails inside, where a whole picture is looked at, is said to be the metric's fault and not the picture's.
+
+    Raises:
+        ImageError: it failed; as it is if it is one already.
+    """
+    try:
+        yield
+    except ImageError:
+        raise
+    except Exception as error:
+        if lacks_memory(error):
+            raise
+        raise ImageError(
+            f"expected a metric that can look at it, but {type(metric).__name__} stopped with {type(error).__name__}: "
+            f"{error}; try it on a tensor"
+        ) from error

@@ -290,6 +290,20 @@ def test_a_user_without_a_home_has_no_cache(monkeypatch):
     assert cache_folder() is None
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="its permissions are others")
+def test_a_home_of_somebody_else_costs_the_kept_graph_alone(small, tmp_path, monkeypatch):
+    """As in a container whose user has been changed and whose HOME has not."""
+
+    def refuse(self, *arguments, stat=Path.stat, **options):
+        if tmp_path in self.parents:
+            raise PermissionError(13, "Permission denied", str(self))
+        return stat(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)  # root, who may run this, may look into every folder
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert CompiledScore(small, "onnx", tmp_path / "theirs").graph
+
+
 @pytest.mark.parametrize("option", ["auto", "onnx"])
 def test_a_runtime_that_is_broken_is_replaced_by_torch_and_said_so(arguments, few, monkeypatch, capsys, option):
     def broken(graph):

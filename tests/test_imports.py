@@ -58,7 +58,7 @@ MAY_IMPORT = {
         {"__init__"},
     ),
     "pretrained": ({"atomic", "card", "config", "model", "torch_defaults", "weights"}, set()),
-    "rating": ({"images"}, set()),
+    "rating": ({"decoding", "images"}, set()),
     "reference": ({"hub", "inputs", "score", "torch_defaults", "weights"}, set()),
     "model": ({"backbone", "cells", "config", "defect_head", "geometry", "reference_head"}, set()),
     "defect_head": ({"cells", "config"}, set()),

@@ -88,6 +88,7 @@ def test_building_from_a_file_needs_no_network_and_no_random_numbers(tiny_file):
         ("null\0.safetensors", "cannot read weights"),
         (os.devnull, "cannot read weights"),
         ("~nobody-of-this-name/w.safetensors", "cannot read weights"),
+        ("x" * 300 + ".safetensors", "cannot read weights"),  # a name that no file system takes
     ],
 )
 def test_unknown_sources(source, says):

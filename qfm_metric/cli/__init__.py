@@ -5,16 +5,15 @@ picture failed or something cannot be written, 2 wrong usage, 3 a score is below
 or ended.
 """
 
-import signal
+import os
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 
 from ..decoding.errors import lacks_memory
 from ..decoding.suffixes import IMAGE_SUFFIXES
 from ..folder.cores import WorkersError
+from .interrupts import ending_as_interrupt
 from .streams import losing_messages, reopen_closed_streams, take_any_name, whole_output
 
 # Modules of this package; any other first word is a path to score.
@@ -49,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"qfm-metric: too little memory is left ({why}); free some, or take fewer --workers", file=sys.stderr)
             return 1
         except OSError as error:
+            if error.filename is None and not _is_somewhere():
+                print("qfm-metric: the current folder is gone; go to one that is there", file=sys.stderr)
+                return 1
             what = error.strerror or str(error)
             print(f"qfm-metric: cannot write {error.filename or 'standard output'}: {what}", file=sys.stderr)
             return 1
@@ -62,16 +64,10 @@ def _scorer(argv: Sequence[str]) -> str:
     return "score" if any(word.endswith(tuple(IMAGE_SUFFIXES)) for word in values) else "video"
 
 
-@contextmanager
-def ending_as_interrupt() -> Iterator[None]:
-    """Inside, whoever ends the process (`kill`, a container's stop, a closed terminal) gets what Ctrl-C leaves."""
-    changed = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):  # Windows has no SIGHUP
-            if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has it ignored
-                changed[number] = signal.signal(number, signal.default_int_handler)
+def _is_somewhere() -> bool:
+    """Whether the current folder is there: relative names lead nowhere else."""
     try:
-        yield
-    finally:
-        for number, before in changed.items():
-            signal.signal(number, before)
+        os.getcwd()
+    except OSError:
+        return False
+    return True

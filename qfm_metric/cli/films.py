@@ -14,9 +14,9 @@ from ..folder.journal import Done, Journal
 from ..folder.row import COLUMNS, DECIMALS, Row
 from ..html.document import shown
 from ..html.films import FilmPage, Strip
-from ..images import Pixels
+from ..images import ImageError, Pixels
 from ..rating import Metric
-from ..video import VideoError, VideoScore, score_frames
+from ..video import VideoScore, score_frames
 from ..video.frames import Frames
 from .metric import check_device, load_metric
 from .output import counted, format_of, write_rows
@@ -85,7 +85,7 @@ class Films:
                     times.append(time)
                     self.see(path, row, pixels)
                     yield row
-            except VideoError as error:
+            except ImageError as error:  # also of a frame that there is too little memory for
                 self.failed = True
                 yield Row(path, error=str(error))
             finally:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from ..folder.journal import UsageError
 from ..folder.scan import FolderScan
 from .parser import warn
 
@@ -59,15 +60,29 @@ class Scan:
 
 
 def _listed(null: bool) -> Iterator[str]:
-    """Paths that standard input lists, as they come."""
-    if not null:
-        lines = (line.decode(sys.stdin.encoding, "surrogateescape") for line in sys.stdin.buffer)
-        yield from (line.rstrip("\r\n") for line in lines if line.strip())
-        return
-    rest = b""
+    """Paths that standard input lists, as they come.
+
+    Raises:
+        UsageError: it is no list, but a picture perhaps.
+    """
     source: Any = sys.stdin.buffer
-    while block := source.read1(2**16):
-        *whole, rest = (rest + block).split(b"\0")
-        yield from (os.fsdecode(path) for path in whole if path)
-    if rest:
-        yield os.fsdecode(rest)
+    encoding, end, rest = sys.stdin.encoding, b"\0" if null else b"\n", b""
+    block = source.read1(2**16)
+    if not null and b"\0" in block:
+        raise UsageError(
+            "-: expected a path per line on standard input, got bytes that are in none; a list that `find -print0` "
+            "writes needs -0, and a picture is named, not piped"
+        )
+    while block:
+        *whole, rest = (rest + block).split(end)
+        yield from (path for entry in whole if (path := _decoded(entry, null, encoding)))
+        block = source.read1(2**16)
+    if path := _decoded(rest, null, encoding):
+        yield path
+
+
+def _decoded(entry: bytes, null: bool, encoding: str) -> str:
+    """A path of a list; nothing of an empty line."""
+    if null:
+        return os.fsdecode(entry)
+    return entry.decode(encoding, "surrogateescape").rstrip("\r") if entry.strip() else ""

@@ -19,6 +19,7 @@ HEAD = 2**16  # bytes that are looked at
 PAGE = b'<meta name="generator" content="qfm-metric">'
 COMPARISON = re.compile(rb'A: [^\n]*(mean [\d.]+ of|nothing scored)|\{\s*"paired": ')
 STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+EXPORTS = {"onnx": re.compile(rb"\x08.\x12", re.DOTALL), "pt2": re.compile(rb"PK\x03\x04")}  # how they begin
 TEXT = re.compile(rb"(?:[01]\.\d{4}\t|error\t)")
 
 
@@ -118,10 +119,14 @@ def is_comparison(path: Path) -> bool:
     return bool(COMPARISON.match(_head(path)))
 
 
-def is_export(path: Path) -> bool:
-    """Whether a file is an exported metric, which names itself in its metadata."""
-    data = path.read_bytes()
-    return b"qfm_metric" in data
+def is_export(form: str) -> Callable[[Path], bool]:
+    """Whether a file is an exported metric, `onnx` or `pt2`, which names itself in its metadata."""
+
+    def check(path: Path) -> bool:
+        data = path.read_bytes()
+        return bool(EXPORTS[form].match(data)) and b"qfm_metric" in data
+
+    return check
 
 
 def never(path: Path) -> bool:

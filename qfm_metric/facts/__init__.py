@@ -76,6 +76,7 @@ def file_facts(source: str | os.PathLike[str] | bytes) -> Facts:
 
     Raises:
         ImageError: `source` cannot be read as a picture.
+        TypeError: `source` is something else, such as what has been decoded already.
 
     Examples:
         >>> import io
@@ -87,6 +88,8 @@ def file_facts(source: str | os.PathLike[str] | bytes) -> Facts:
     """
     from ..images import open_image, read_pixels  # brings torch, which facts do without
 
+    if not isinstance(source, str | os.PathLike | bytes):
+        raise TypeError(f"source: expected a path or the bytes of a file, got {type(source).__name__}")
     path, data = ("picture in memory", source) if isinstance(source, bytes) else (source, jpeg_bytes(source))
     with open_image(path, data) as image:
         encoding = read_encoding(image, data)

@@ -19,7 +19,7 @@ from ..images import ImageError, Pixels, file_bytes, is_blank, naming, open_imag
 from ..overlay import draw_overlay, save_overlay
 from ..panorama.gpano import projection_of
 from ..panorama.score import around, rate_around
-from ..rating import Metric, Rating, Views, common_note
+from ..rating import Metric, Rating, Views, common_note, errors_of
 from ..score import GPU_BATCH
 from ..torch_defaults import no_autocast
 from .row import FACT_COLUMNS, Moment, Row, Value
@@ -134,7 +134,7 @@ class OneFile:
 
     def _panorama(self, row: Row, pixels: Pixels, gpano: Mapping[str, str]) -> Row:
         """The row of an equirectangular picture; without a score if it is to be scored as flat."""
-        with naming(row.path), torch.inference_mode():
+        with naming(row.path), errors_of(self.metric), torch.inference_mode():
             try:
                 looked = around(self.metric, pixels, gpano)
             except ImageError as error:
@@ -171,7 +171,7 @@ class OneFile:
             yield pixels, facts_columns(facts_of(encoding, pixels)) if encoding else {}, gpano, moment
 
     def _views(self, path: str, pixels: Pixels) -> Views:
-        with naming(path), torch.inference_mode():
+        with naming(path), errors_of(self.metric), torch.inference_mode():
             return self.metric.look(pixels)
 
     def _with_map(self, row: Row, whole: Tensor, quality_map: Tensor) -> Row:

@@ -167,14 +167,19 @@ def _in_order(
 
 
 def _submit(pool: Executor, work: Callable[..., T], *arguments: Source) -> "Future[T]":
-    """Hand work over, for which a process may be started."""
-    try:
-        with _sheltered():
-            return pool.submit(work, *arguments)
-    except BrokenExecutor as error:
-        future: Future[T] = Future()
-        future.set_exception(error)
-        return future
+    """Hand work over, for which a process may be started; each of them may be the one that there is no room for.
+
+    Raises:
+        WorkersError: it cannot start.
+    """
+    with _starting():
+        try:
+            with _sheltered():
+                return pool.submit(work, *arguments)
+        except BrokenExecutor as error:
+            future: Future[T] = Future()
+            future.set_exception(error)
+            return future
 
 
 @contextmanager

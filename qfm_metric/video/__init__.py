@@ -9,7 +9,7 @@ import torch
 
 from ..folder.row import Row
 from ..images import Pixels, naming
-from ..rating import Metric
+from ..rating import Metric, errors_of
 from ..score import QFMScore
 from .frames import Frames
 from .frames import VideoError as VideoError
@@ -100,7 +100,7 @@ def score_frames(frames: Frames, metric: Metric) -> Iterator[tuple[Row, float, P
     """Rows, times and pixels of a film's frames, as they come. The errors are those of `score_video`."""
     for frame in frames:
         name = f"{frames.path}#t={frame.time:.3f}"
-        with naming(name), torch.inference_mode():
+        with naming(name), errors_of(metric), torch.inference_mode():
             rating = metric.rate([metric.look(frame.pixels)])[0]
         height, width = frame.pixels.shape[:2]
         row = Row(name, rating.score, rating.std, width, height, note=frame.note or rating.note)

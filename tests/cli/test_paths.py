@@ -94,3 +94,24 @@ def test_an_empty_value_is_refused_as_that_of_a_variable_that_is_not_set(words, 
         main([*words, option, ""])
     assert f"{option}: expected a value, got an empty text" in capsys.readouterr().err
     assert [path.name for path in Path().iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"a.png\0b.png\0"])
+def test_what_is_no_list_of_paths_is_refused(monkeypatch, capsys, data):
+    """A picture that was piped; what `find -print0` lists, without -0."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+    with pytest.raises(SystemExit) as ended:
+        main(["-"])
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "expected a path per line on standard input" in err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there the current folder cannot be deleted")
+def test_a_current_folder_that_is_gone_is_told(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["a.png", "--csv", "-o", "out.csv"]) == 1
+    assert capsys.readouterr().err == "qfm-metric: the current folder is gone; go to one that is there\n"

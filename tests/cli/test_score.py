@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from PIL import Image
 
 import qfm_metric
 from qfm_metric import load_image, score_files
-from qfm_metric.cli import main
+from qfm_metric.cli import interrupts, main
 from qfm_metric.cli import run as cli
 from qfm_metric.cli.output import format_of, write_rows
 from qfm_metric.cli.paths import Scan
@@ -341,6 +342,53 @@ def test_a_run_that_is_ended_leaves_what_an_interrupt_leaves(mean, monkeypatch, 
     assert json.loads(Path("out.json").read_text())["results"][0]["path"] == "a.png"
     assert sorted(path.name for path in Path().iterdir()) == ["out.json", "page.html"]
     assert capsys.readouterr().err.startswith("qfm-metric: interrupted; the rows so far are written")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_is_sent_twice_disturbs_no_writing(mean, monkeypatch, capsys, number):
+    """As `timeout` sends it, a terminal that closes, and who is in a hurry."""
+
+    def scored(*arguments, **options):
+        yield from (Row(f"{i}.png", i / 10) for i in range(5))
+        os.kill(os.getpid(), number)
+        time.sleep(10)
+
+    def write(self, text, before=RowFile.write):
+        if ".png" in text:  # a row, all of which come when the first signal has
+            os.kill(os.getpid(), number)
+        before(self, text)
+
+    monkeypatch.setattr(cli, "score_files", scored)
+    monkeypatch.setattr(RowFile, "write", write)
+    monkeypatch.setattr(interrupts, "SAME", 600)  # however slow this machine is
+    handler = signal.signal(number, signal.default_int_handler)
+    try:
+        assert main(["--sort", "best", "x", "--json", "-o", "out.json"]) == 130
+    finally:
+        signal.signal(number, handler)
+    assert [row["score"] for row in json.loads(Path("out.json").read_text())["results"]] == [0.4, 0.3, 0.2, 0.1, 0.0]
+
+
+def test_an_interrupt_that_python_drops_comes_again(mean, monkeypatch, capsys):
+    class Ending:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1000):  # the signal is handled in here, where nothing can be raised
+                pass
+
+    def scored(*arguments, **options):
+        Ending()
+        for i in range(1000):  # 20 s
+            yield Row(f"{i}.png", 0.5)
+            time.sleep(0.02)
+
+    monkeypatch.setattr(cli, "score_files", scored)
+    handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        assert main(["x"]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert capsys.readouterr().err == "qfm-metric: interrupted; the rows so far are written\n"
 
 
 def test_fail_under_has_a_status_of_its_own(mean, capsys):

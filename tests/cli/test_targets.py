@@ -22,6 +22,7 @@ def pictures(tmp_path, monkeypatch):
     Path("s.csv").write_text(CSV)
     Path("t.csv").write_text(CSV.replace("a.png", "b.png"))
     Path("notes.txt").write_text("my notes\n")
+    Path("about.txt").write_text("what I think of qfm_metric\n")
     Path("mine.csv").write_text("name,age\nAnn,40\n")
     Path("mine.html").write_text("<!doctype html><title>my page</title>")
     sqlite3.connect("mine.db").execute("create table x (y)").connection.close()
@@ -59,6 +60,8 @@ def pictures(tmp_path, monkeypatch):
         "export --onnx a.png",
         "export --onnx notes.txt",
         "export --pt2 mine.db",
+        "export --onnx about.txt",  # our name alone says nothing
+        "export --pt2 about.txt",
         "export --onnx new.onnx --pt2 new.onnx",
         "compare s.csv t.csv -o new.html --html new.html",
         "cull s.csv -o new.html --html new.html",
@@ -178,7 +181,15 @@ def test_an_empty_file_and_a_device_are_written():
 
 
 def test_files_of_ours_are_known():
-    for check in (is_page, is_comparison, is_export, is_table(None), is_table("json"), is_table("csv")):
+    for check in (
+        is_page,
+        is_comparison,
+        is_export("onnx"),
+        is_export("pt2"),
+        is_table(None),
+        is_table("json"),
+        is_table("csv"),
+    ):
         assert not check(Path("notes.txt"))
     Path("cut.json").write_text('{"signature": "x", "results": [\n  {"path": "a", "sc')
     assert is_table("json")(Path("cut.json"))

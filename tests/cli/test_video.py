@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.films import film, grey
+from helpers.mean import Mean
 from helpers.pages import read_page
 from helpers.pictures import grey as grey_file
 from helpers.processes import NOT_TEXT
 from PIL import Image
 
 from qfm_metric.cli import films, main
+from qfm_metric.images import to_unit
 from qfm_metric.video import score_frames
 
 
@@ -83,6 +85,19 @@ def test_a_film_that_cannot_be_read_has_a_row_and_the_others_are_scored(capsys):
     assert said.out.startswith("error\tbad.mp4\t'bad.mp4': expected a film: ")
     assert said.out.count("\n") == 4
     assert said.err == SUMMARY
+
+
+def test_a_frame_that_cannot_be_scored_ends_its_film_alone(monkeypatch, capsys):
+    def look(self, pixels):
+        if pixels.mean() > 100:  # from 1.5 s on
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return to_unit(pixels)
+
+    monkeypatch.setattr(Mean, "look", look)
+    assert main(["clip.mkv", "clip.mkv", "--jsonl"]) == 1
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["score"] for row in rows] == [0.2, 0.2, None] * 2
+    assert "too little is left for it" in rows[2]["error"]
 
 
 def test_what_was_seen_of_a_film_is_kept_when_it_is_interrupted(monkeypatch, capsys):

@@ -124,3 +124,9 @@ def test_values_out_of_range_are_refused(tmp_path):
 def test_importing_facts_loads_no_torch():
     code = "import sys, qfm_metric.facts; assert 'torch' not in sys.modules and 'scipy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
+
+
+@pytest.mark.parametrize("source", [np.zeros((8, 8), np.uint8), Image.new("L", (8, 8)), io.BytesIO(b""), 3, None])
+def test_what_is_no_file_is_refused_by_its_type(source):
+    with pytest.raises(TypeError, match="source: expected a path or the bytes of a file, got"):
+        file_facts(source)

@@ -5,7 +5,7 @@ import random
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -116,6 +116,23 @@ def test_what_keeps_workers_from_starting_is_told(monkeypatch, capsys, missing):
     said = capsys.readouterr()
     assert said.err.startswith(f"qfm-metric: {says}")
     assert "(--workers 1)" in said.err
+
+
+def test_a_later_worker_that_cannot_start_is_told(monkeypatch, tmp_path, capsys):
+    """Processes are started one by one, as they are needed."""
+    start, begun = ProcessPoolExecutor._spawn_process, []
+
+    def start_one(self):
+        if begun:
+            raise OSError(24, "Too many open files")
+        begun.append(self)
+        start(self)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "_spawn_process", start_one)
+    monkeypatch.setattr("qfm_metric.cli.metric.QFMScore", Mean())
+    names = [grey(str(tmp_path / f"{i}.png"), i) for i in range(9)]
+    assert main([*names, "--workers", "2"]) == 1
+    assert "qfm-metric: worker processes cannot start ([Errno 24] Too many open files)" in capsys.readouterr().err
 
 
 def from_a_daemon(queue):

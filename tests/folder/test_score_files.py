@@ -315,3 +315,13 @@ def test_a_picture_that_there_is_too_little_memory_for_costs_its_own_row(tmp_pat
     assert "too little is left for it; free some" in rows[1].error
     with pytest.raises(RuntimeError, match="another fault"):
         list(score_files([grey(tmp_path / "black.png", 0)], Cramped(), tile=tile))
+
+
+def test_a_metric_that_fails_is_not_taken_for_a_damaged_picture(tmp_path):
+    class Failing(Mean):
+        def look(self, pixels):
+            raise NotImplementedError("resize is not supported for 'Half'")
+
+    (row,) = score_files([grey(str(tmp_path / "a.png"), 100)], Failing())
+    assert row.error is not None
+    assert "expected a metric that can look at it, but Failing stopped with NotImplementedError: resize" in row.error

@@ -72,6 +72,26 @@ def bootstrap_interval(scores: Scores, mos: Scores, repeats: int = 1000, seed: i
     return float(low), float(high)
 
 
+def ordered_pairs(scores: Scores, mos: Scores, groups: NDArray[np.str_]) -> dict[str, float]:
+    """Which of two pictures of a group is better, such as of one prompt? What picks the best of several needs.
+
+    Args:
+        scores, mos, groups: `(N,)`; "" is no group.
+
+    Returns:
+        `pairs`, how many of a group have unequal MOS, and `right`, the share of those that the scores order alike;
+        equal scores: half. NaN without pairs.
+    """
+    right = pairs = 0.0
+    for group in np.unique(groups[groups != ""]):
+        inside = groups == group
+        first, second = np.triu_indices(int(inside.sum()), k=1)
+        gaps, wanted = (np.sign(x[inside][first] - x[inside][second]) for x in (scores, mos))
+        right += float(np.sum((gaps * wanted + 1)[wanted != 0]) / 2)
+        pairs += int(np.sum(wanted != 0))
+    return {"pairs": pairs, "right": right / pairs if pairs else float("nan")}
+
+
 def auc(values: Scores, inside: NDArray[np.bool_]) -> float:
     """Share of the pairs of one inside and one outside of which that inside has the higher value; ties: half.
 

@@ -12,7 +12,7 @@ from ..guard import GuardedScore
 from ..images import load_image
 from ..score import QFMScore
 from . import thresholds, uncertainty
-from .agreement import Scores, agreement, bootstrap_interval, logistic_fit, plcc, srcc
+from .agreement import Scores, agreement, bootstrap_interval, logistic_fit, ordered_pairs, plcc, srcc
 from .datasets.authentic import read_biq2021_test
 from .datasets.table import DataError, Row, read_table
 
@@ -104,7 +104,7 @@ def figures(scores: Scores, rows: Sequence[Row], seen_groups: Collection[str] = 
 
     Returns:
         `all`, `no_duplicates` (where there are any), `subsets` (name -> figures), `within_srcc` (mean of the subsets'
-        SRCCs), `srcc_interval`.
+        SRCCs), `srcc_interval`, and of pictures in groups `groups` (`ordered_pairs`).
     """
     mos = np.array([row.mos for row in rows])
     subset = np.array([row.subset for row in rows])
@@ -116,6 +116,8 @@ def figures(scores: Scores, rows: Sequence[Row], seen_groups: Collection[str] = 
         "within_srcc": float(np.mean([part["srcc"] for part in subsets.values()])),
         "subsets": subsets,
     }
+    if (within := ordered_pairs(scores, mos, np.array([row.group for row in rows])))["pairs"]:
+        found["groups"] = within
     return found if fresh.all() else found | {"no_duplicates": agreement(scores[fresh], mos[fresh])}
 
 

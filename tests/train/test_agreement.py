@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
-from qfm_metric.train.agreement import agreement, bootstrap_interval, logistic_fit
+from qfm_metric.train.agreement import agreement, bootstrap_interval, logistic_fit, ordered_pairs
 
 
 @pytest.fixture
@@ -52,3 +52,12 @@ def test_interval_holds_the_figure_and_narrows_with_pictures(sample):
     assert low < agreement(scores, mos)["srcc"] < high
     few = bootstrap_interval(scores[:30], mos[:30])
     assert few[1] - few[0] > high - low
+
+
+def test_pairs_of_a_group_are_ordered_right_wrong_or_half():
+    mos = np.array([0.1, 0.2, 0.3, 0.5, 0.5, 0.1, 0.9])
+    groups = np.array(["a", "a", "a", "b", "b", "", ""])  # b: of one MOS; and no group
+    assert ordered_pairs(mos, mos, groups) == {"pairs": 3, "right": 1}
+    assert ordered_pairs(-mos, mos, groups) == {"pairs": 3, "right": 0}
+    assert ordered_pairs(np.array([0.1, 0.1, 0.2, 0, 0, 0, 0]), mos, groups)["right"] == pytest.approx(2.5 / 3)
+    assert np.isnan(ordered_pairs(mos, mos, np.full(7, ""))["right"])

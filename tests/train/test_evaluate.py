@@ -26,6 +26,15 @@ def test_figures_by_subset_and_without_duplicates():
     assert result["no_duplicates"]["n"] == 5
 
 
+def test_figures_of_groups_say_which_of_two_is_better():
+    rows = [
+        Row("", mos, group) for mos, group in zip([0.1, 0.3, 0.5, 0.2, 0.8], ["a", "a", "a", "b", "b"], strict=True)
+    ]
+    found = evaluate.figures(np.array([0.1, 0.3, 0.2, 0.5, 0.4]), rows)
+    assert found["groups"] == {"pairs": 4, "right": 0.5}  # 1 < 2 and 1 < 3 alone
+    assert "groups" not in evaluate.figures(np.linspace(0, 1, 5), [Row("", row.mos) for row in rows])
+
+
 @pytest.mark.parametrize("scores", [np.linspace(0.2, 0.8, 12), np.full(12, 0.5)])
 def test_scatter_writes_a_picture(tmp_path, scores):
     rows = [Row("", mos, subset="ab"[i % 2]) for i, mos in enumerate(np.linspace(0.1, 0.9, 12))]

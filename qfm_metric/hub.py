@@ -14,6 +14,7 @@ from .weights import (
     COMMIT,
     EMBEDDED,
     FILE,
+    LICENCE,
     SHA256,
     Found,
     Weights,
@@ -82,9 +83,12 @@ def find_weights(
         if path := local_file(entry):
             return Found(path, name, entry["sha256"], entry["bytes"], "reinstall qfm-metric")
         if not entry.get("repo_id"):
+            where = (
+                "reinstall qfm-metric" if entry["licence"] == LICENCE else f"its repository has weights/{entry['file']}"
+            )
             raise WeightsError(
-                f"weights {name!r} are not in this installation and not on the Hub: reinstall qfm-metric, or pass the "
-                f"path of a file with SHA-256 {entry['sha256']}"
+                f"weights {name!r} are not in this installation and not on the Hub: {where}, or pass the path of a "
+                f"file with SHA-256 {entry['sha256']}"
             )
         path = fetch(entry["repo_id"], entry["revision"], entry["filename"])
         return Found(path, name, entry["sha256"], entry["bytes"], f"delete {path.resolve()} and load again")

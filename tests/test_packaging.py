@@ -19,7 +19,7 @@ from PIL import Image
 import qfm_metric
 from qfm_metric import load_image
 from qfm_metric.html.document import SCRIPTS
-from qfm_metric.weights import read_manifest
+from qfm_metric.weights import LICENCE, read_manifest
 
 ROOT = Path(__file__).parent.parent
 RUNTIME = {"torch", "timm", "pillow", "numpy", "huggingface-hub", "safetensors"}
@@ -153,7 +153,8 @@ def test_wheel_is_the_package_and_nothing_else(tree, built):
     package = files - {"qfm_metric/train/recipes/lite0-384.csv"}  # pseudo-labels: for a checkout alone
     about = {f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")}
     assert files_of(wheel) == package | about | {"qfm_metric/weights_manifest.json"}
-    weights = {f"qfm_metric/_weights/{entry['file']}" for entry in read_manifest()["weights"].values() if entry["file"]}
+    own = [entry for entry in read_manifest()["weights"].values() if entry["file"] and entry["licence"] == LICENCE]
+    weights = {f"qfm_metric/_weights/{entry['file']}" for entry in own}
     assets = ("page.html", "page.css", *(f"{script}.js" for script in SCRIPTS))
     page = {f"qfm_metric/html/page/{asset}" for asset in assets}
     assert files_of(wheel) >= weights | page | {"qfm_metric/py.typed", "qfm_metric/cli/__init__.py"}

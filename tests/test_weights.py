@@ -35,7 +35,7 @@ def test_manifest_describes_the_embedded_files():
         assert entry["sha256"] == hashlib.sha256(data).hexdigest()
         assert entry["licence"]
         assert all(part["name"] and part["terms"] for part in entry["training_data"])
-        figures = entry["figures"]["BIQ2021 test"]
+        figures = entry["figures"]["BIQ2021 test" if entry["licence"] == LICENCE else "AGIQA-3K test"]
         assert figures["srcc"] > (0.7 if name == ROBUST else 0.8)  # robustness costs accuracy
         assert entry["figures"]["command"].startswith("python -m qfm_metric.train evaluate")
         assert load_weights(name).id == name
@@ -255,6 +255,9 @@ def test_weights_of_other_terms_are_in_the_checkout_and_say_so_once(monkeypatch,
     ]
     QFMScore()
     assert len(caplog.records) == 1  # the default's are
+    (tmp_path / "other.safetensors").unlink()  # as where the package is installed without the repository
+    with pytest.raises(WeightsError, match=r"its repository has weights/other\.safetensors, or pass the path"):
+        load_weights("other")
 
 
 def test_the_package_holds_no_weights_of_other_terms():

@@ -67,7 +67,7 @@ def download(args: argparse.Namespace) -> int:
 
 def verify(args: argparse.Namespace) -> int:
     """Compare files on this machine with what was released; without network. Default: every id that is here."""
-    here = [name for name in read_manifest()["weights"] if _place(name, args.cache_dir) in ("package", "cache")]
+    here = [name for name in read_manifest()["weights"] if _place(name, args.cache_dir) not in ("hub", "absent")]
     failed = 0
     for source in args.sources or here:
         try:

@@ -19,7 +19,7 @@ from ..hub import load_weights
 from ..images import load_image
 from ..model import QFMNet
 from ..score import QFMScore
-from ..weights import EMBEDDED, FILE, Found, WeightsError, check_manifest, read_manifest, read_verified, read_weights
+from ..weights import FILE, Found, WeightsError, check_manifest, local_file, read_manifest, read_verified, read_weights
 from .batchnorm import TIMM_NAMES, fold
 from .calibrate import write_weights
 
@@ -144,9 +144,9 @@ def publish(repo_id: str, name: str, manifest_file: Path, file: Path | None, pri
 
 
 def _files(repo_id: str, name: str, entry: dict[str, Any], file: Path | None) -> dict[str, bytes]:
-    if file is None and not entry["file"]:
-        raise WeightsError(f"{name!r} is not embedded: pass its weights file")
-    path = file or EMBEDDED / entry["file"]
+    path = file or local_file(entry)
+    if path is None:
+        raise WeightsError(f"{name!r} is not here: pass its weights file")
     found = Found(path, name, entry["sha256"], entry["bytes"], "publish the file that the manifest describes")
     config = json.dumps(read_weights(found).config, indent=2, sort_keys=True) + "\n"
     card = model_card(name, entry, source=repo_id)

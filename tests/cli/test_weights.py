@@ -42,6 +42,18 @@ def test_list(known, default, entry, tmp_path, capsys):
     assert rows[0][2:] == [str(entry["bytes"]), entry["licence"], entry["sha256"]]
 
 
+def test_weights_of_other_terms_are_listed_and_verified_where_the_checkout_has_them(
+    known, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "other.safetensors").write_bytes(b"damaged")
+    known["remote"] |= {"file": "other.safetensors", "licence": "CC-BY-NC-4.0"}
+    monkeypatch.setattr("qfm_metric.weights.IN_CHECKOUT", tmp_path)
+    assert cli.main(["weights", "list"]) == 0
+    assert "remote\tcheckout\t" in capsys.readouterr().out
+    assert cli.main(["weights", "verify"]) == 1
+    assert "error\tremote\t" in capsys.readouterr().out
+
+
 def test_list_knows_the_cache(known, tmp_path, capsys):
     cached = tmp_path / "models--org--name" / "snapshots" / ("0" * 40) / "model.safetensors"
     cached.parent.mkdir(parents=True)

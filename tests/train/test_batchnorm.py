@@ -15,13 +15,13 @@ from qfm_metric.train import release
 from qfm_metric.train.batchnorm import TIMM_NAMES, fold
 from qfm_metric.train.calibrate import write_weights
 from qfm_metric.train.start import build, start_from
-from qfm_metric.weights import EMBEDDED, read_manifest
+from qfm_metric.weights import local_file, read_manifest
 
 FOLDED = replace(CONFIG, backbone="efficientnet_lite0")
 UNFOLDED_WEIGHTS = [
     name
     for name, entry in read_manifest()["weights"].items()
-    if entry["file"] and load_weights(EMBEDDED / entry["file"]).config["backbone"] in TIMM_NAMES
+    if (file := local_file(entry)) and load_weights(file).config["backbone"] in TIMM_NAMES
 ]
 
 

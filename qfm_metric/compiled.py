@@ -54,7 +54,8 @@ class CompiledScore:
 
     Raises:
         ExportError: a package is missing, the network cannot be traced, or the scores differ by more than 1e-5.
-        ValueError: the metric is not on the CPU.
+        TypeError: the metric is no `QFMScore`.
+        ValueError: the metric is not on the CPU; another runtime.
 
     Examples:
         >>> from qfm_metric import QFMScore, score_files
@@ -65,6 +66,10 @@ class CompiledScore:
 
     @torch_defaults()
     def __init__(self, metric: QFMScore, runtime: str = "onnx", cache: str | os.PathLike[str] | None = None) -> None:
+        if not isinstance(metric, QFMScore):
+            raise TypeError(f"metric: expected a QFMScore, got {type(metric).__name__}; others run in torch")
+        if runtime not in RUNTIMES:
+            raise ValueError(f"runtime: expected one of {', '.join(RUNTIMES)}, got {runtime!r}")
         if metric.device.type != "cpu":
             raise ValueError(f"expected a metric on the CPU, got one on {metric.device}; metric.to('cpu') moves it")
         if missing := missing_packages(runtime):

@@ -12,14 +12,15 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .atomic import whole_file
 from .backbone import EfficientNetLite
+from .decoding.suffixes import check_no_picture
 from .geometry import CELL, SHORTEST_SIDE
 from .model import QFMNet
 from .score import QFMScore
@@ -28,6 +29,7 @@ from .torch_defaults import torch_defaults
 OPSET = 18  # the first whose Resize can reduce without aliasing
 LONGEST = 2**16  # px of a side of an exported program's images
 TOLERANCE = 1e-4  # of a score, between the metric and what was written
+Made = tuple[bytes, Callable[[Tensor], Tensor]]  # a file's bytes, and what they compute
 MISSING = 'expected the packages onnx, onnxruntime and onnxscript; pip install "qfm-metric[onnx]"'
 
 
@@ -177,20 +179,21 @@ def export_pt2(metric: QFMScore, path: str | os.PathLike[str]) -> float:
     Raises:
         ExportError: the network cannot be traced, or the scores differ by more than 1e-4.
         OSError: `path` cannot be written.
+        TypeError: `metric` is no `QFMScore`.
+        ValueError: `path` is named as a picture.
     """
 
-    def write(file: Path) -> Callable[[Tensor], Tensor]:
+    def make() -> Made:
         program = export_program(metric)
         with warnings.catch_warnings():
             # torch takes a channels_last tensor for a part of one; it is saved whole, as the comparison shows.
             warnings.filterwarnings("ignore", "No complete tensor found", UserWarning)
-            # Into memory first: torch ends the process if it cannot write a file, of a full disk for example.
+            # Into memory: torch ends the process if it cannot write a file, of a full disk for example.
             saved = io.BytesIO()
             torch.export.save(program, saved, extra_files={"qfm_metric.json": json.dumps(_about(metric))})
-        file.write_bytes(saved.getvalue())
-        return torch.export.load(file).module()
+        return saved.getvalue(), torch.export.load(io.BytesIO(saved.getvalue())).module()
 
-    return _write_verified(Path(path), ".pt2", write, metric)
+    return _write_verified(path, make, metric)
 
 
 def export_onnx(metric: QFMScore, path: str | os.PathLike[str]) -> float:
@@ -210,17 +213,18 @@ def export_onnx(metric: QFMScore, path: str | os.PathLike[str]) -> float:
         ExportError: the packages of `qfm-metric[onnx]` are missing, the network cannot be traced, or the scores differ
             by more than 1e-4.
         OSError: `path` cannot be written.
+        TypeError: `metric` is no `QFMScore`.
+        ValueError: `path` is named as a picture.
     """
     need_packages()
-    import onnx
     import onnxruntime
 
-    def write(file: Path) -> Callable[[Tensor], Tensor]:
-        onnx.save(onnx_model(metric), file)
-        session = onnxruntime.InferenceSession(file)
-        return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+    def make() -> Made:
+        data = onnx_model(metric).SerializeToString()
+        session = onnxruntime.InferenceSession(data)
+        return data, lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
-    return _write_verified(Path(path), ".onnx", write, metric)
+    return _write_verified(path, make, metric)
 
 
 def need_packages() -> None:
@@ -282,21 +286,20 @@ def _about(metric: QFMScore) -> dict[str, str]:
 
 
 @torch_defaults()
-def _write_verified(
-    path: Path, suffix: str, write: Callable[[Path], Callable[[Tensor], Tensor]], metric: QFMScore
-) -> float:
-    """Write beside `path`, compare the scores, and give the file its name if they are the metric's."""
-    part = path.with_name(f".{path.name}.{os.getpid()}{suffix}")
-    try:
-        part.touch()  # tracing takes a while; whether the folder takes a file is known now
-        difference = largest_difference(write(part), metric)
+def _write_verified(path: str | os.PathLike[str], make: Callable[[], Made], metric: QFMScore) -> float:
+    """Write what `make` gives if its scores are the metric's; whether `path` can be written is known before."""
+    name = os.fspath(path)
+    check_no_picture(name)
+    if not isinstance(metric, QFMScore):
+        raise TypeError(f"metric: expected a QFMScore, got {type(metric).__name__}; others cannot be exported")
+    with whole_file(path, "wb") as file:
+        data, exported = make()
+        difference = largest_difference(exported, metric)
         if not difference <= TOLERANCE:
             raise ExportError(
-                f"{path}: expected the metric's scores within {TOLERANCE:g}, they differ by {difference:g}"
+                f"{name}: expected the metric's scores within {TOLERANCE:g}, they differ by {difference:g}"
             )
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        file.write(data)
     return difference
 
 

@@ -187,6 +187,19 @@ def test_a_metric_elsewhere_is_refused(weights):
         CompiledScore(elsewhere)
 
 
+@pytest.mark.parametrize(
+    ("metric", "runtime", "error", "message"),
+    [
+        (torch.nn.Identity(), "onnx", TypeError, "metric: expected a QFMScore, got Identity"),
+        (None, "onnx", TypeError, "metric: expected a QFMScore, got NoneType"),
+        ("small", "tensorrt", ValueError, "runtime: expected one of openvino, onnx, got 'tensorrt'"),
+    ],
+)
+def test_what_cannot_be_compiled_is_refused(small, metric, runtime, error, message):
+    with pytest.raises(error, match=message):
+        CompiledScore(small if metric == "small" else metric, runtime)
+
+
 @pytest.fixture
 def other(weights):
     """A metric of the same weights, as far as is known, and of other scores."""

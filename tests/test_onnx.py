@@ -273,6 +273,45 @@ def test_a_folder_that_is_not_there(form, tmp_path, capsys):
     assert capsys.readouterr() == ("", f"qfm-metric: cannot write {path}: No such file or directory\n")
 
 
+@pytest.fixture
+def no_tracing(monkeypatch):
+    """Exports are refused before the network is traced, which takes a while."""
+
+    def trace(metric):
+        raise AssertionError("traced for nothing")
+
+    monkeypatch.setattr(export, "export_program", trace)
+    monkeypatch.setattr(export, "onnx_model", trace)
+
+
+@pytest.mark.parametrize("write", [export_onnx, export_pt2])
+def test_what_cannot_be_exported_or_written_is_refused(small, tmp_path, no_tracing, write):
+    photo, folder = tmp_path / "photo.jpg", tmp_path / "folder"
+    photo.write_bytes(b"a photograph")
+    folder.mkdir()
+    with pytest.raises(ValueError, match="expected the name of the file to write, got a picture's"):
+        write(small, photo)
+    with pytest.raises(OSError, match="got a folder, a pipe or a device"):
+        write(small, folder)
+    with pytest.raises(TypeError, match="metric: expected a QFMScore, got QFMNet"):
+        write(small.net, tmp_path / "a")
+    assert photo.read_bytes() == b"a photograph"
+    assert sorted(tmp_path.iterdir()) == [folder, photo]
+
+
+@pytest.mark.slow
+def test_an_export_writes_what_a_link_leads_to_whatever_the_length_of_its_name(
+    small, small_onnx, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(export, "onnx_model", lambda metric: onnx.load(small_onnx))
+    link, target = tmp_path / "link.onnx", tmp_path / f"{'a' * 250}.onnx"
+    link.symlink_to(target)
+    export_onnx(small, link)
+    assert link.is_symlink()
+    assert target.read_bytes() == onnx.load(small_onnx).SerializeToString()
+    assert sorted(tmp_path.iterdir()) == [target, link]
+
+
 def test_networks_that_cannot_be_exported():
     with pytest.raises(ExportError, match="view_pixels: expected a multiple of 2048 for an export, got 20000"):
         ExportableScore(QFMNet(QFMConfig(**SMALL | {"view_pixels": 20000})))

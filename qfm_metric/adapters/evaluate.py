@@ -45,6 +45,8 @@ class QFM(evaluate.Metric):  # type: ignore[misc]  # evaluate may be absent wher
         )
 
     def _compute(self, *, images: Any, weights: str | Path | None = None) -> dict[str, Any]:
+        if not len(images):
+            raise ValueError("images: expected at least one, got none")
         model = QFMScore.from_pretrained(weights)
         scores = [model(load_image(image)).item() for image in images]
         return {"qfm": sum(scores) / len(scores), "scores": scores}

@@ -2,21 +2,22 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..images import load_image
+from ..inputs import Images, Picture
 from ..score import QFMScore
 from . import needs
 
 with needs("lightning"):
     from lightning.pytorch import Callback, LightningModule, Trainer
     from lightning.pytorch.loggers import Logger, TensorBoardLogger
-
-Images = Tensor | Sequence[Tensor]
 
 
 class QFMCallback(Callback):  # type: ignore[misc]  # lightning may be absent where types are checked
@@ -29,8 +30,8 @@ class QFMCallback(Callback):  # type: ignore[misc]  # lightning may be absent wh
 
     Args:
         images: Where a validation step's images are: the key of the dict that `validation_step` returns, or a function
-            `(outputs, batch) -> images`. Images are what `QFMScore` takes: `(N, 3, H, W)`, one `(3, H, W)`, or a list
-            of `(3, H, W)`; float in [0, 1] or uint8.
+            `(outputs, batch) -> images`. Images are what `QFMScore` takes: `(N, 3, H, W)`, one `(3, H, W)`, float in
+            [0, 1] or uint8; a PIL image, an array or a path; or a list of those.
         samples: How many images each process scores per validation and data loader, from the first; None: all.
         pictures: How many of them the first process shows, per data loader.
         every_n_epochs: Validations in other epochs are left alone, and then log nothing.
@@ -38,6 +39,7 @@ class QFMCallback(Callback):  # type: ignore[misc]  # lightning may be absent wh
         score: The metric. Default: the weights that come with the package.
 
     Raises:
+        TypeError: counts that are no integers; a score that is none.
         ValueError: counts that are negative, or 0 where one is needed; during validation, images that cannot be scored.
         TypeError, KeyError: during validation, if `validation_step` returns no dict with the key `images`.
 
@@ -58,8 +60,12 @@ class QFMCallback(Callback):  # type: ignore[misc]  # lightning may be absent wh
         super().__init__()
         counts = {"samples": (samples, 1), "pictures": (pictures, 0), "every_n_epochs": (every_n_epochs, 1)}
         for key, (value, least) in counts.items():
+            if value is not None and not isinstance(value, Integral):
+                raise TypeError(f"{key}: expected an integer, got {value!r}")
             if value is not None and value < least:
                 raise ValueError(f"{key}: expected at least {least}, got {value}")
+        if not isinstance(score, nn.Module | None):
+            raise TypeError(f"score: expected a metric such as QFMScore(), got {score!r}")
         self.images, self.samples, self.pictures = images, samples, pictures
         self.every_n_epochs, self.name = every_n_epochs, name
         self.score = QFMScore() if score is None else score
@@ -88,8 +94,9 @@ class QFMCallback(Callback):  # type: ignore[misc]  # lightning may be absent wh
         if self.samples is not None and seen >= self.samples:
             return
         images = self._find_images(outputs, batch)
-        if isinstance(images, Tensor) and images.ndim == 3:
-            images = images.unsqueeze(0)
+        if not isinstance(images, Sequence) or isinstance(images, str):
+            images = images.unsqueeze(0) if isinstance(images, Tensor) and images.ndim == 3 else images
+            images = images if isinstance(images, Tensor) else [images]  # a picture, whose rows are none
         images = images[: None if self.samples is None else self.samples - seen]
         with torch.no_grad():
             scores = self.score(images)
@@ -127,8 +134,9 @@ def _show(logger: Logger, name: str, shown: dict[str, tuple[Image.Image, float]]
         logger.log_image(name, list(pictures), step=step, caption=[f"{score:.3f}" for score in scores])
 
 
-def _to_pil(image: Tensor) -> Image.Image:
-    """`(3, H, W)` on any device, float in [0, 1] or uint8, to a PIL image."""
+def _to_pil(image: Picture) -> Image.Image:
+    """`(3, H, W)` on any device, float in [0, 1] or uint8, or what `load_image` reads, to a PIL image."""
+    image = image if isinstance(image, Tensor) else load_image(image)
     if image.is_floating_point():
         image = image.detach().float().clamp(0, 1).mul(255).round().byte()
     return Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())

@@ -1,10 +1,10 @@
 """QFMScore and QFMReference as torchmetrics `Metric`s."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..reference import QFMReference
 from ..score import QFMScore
@@ -13,6 +13,9 @@ from . import needs
 with needs("torchmetrics"):
     from torchmetrics import Metric
     from torchmetrics.utilities import dim_zero_cat
+
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class _Answers(Metric):  # type: ignore[misc]  # torchmetrics may be absent where types are checked
@@ -55,6 +58,13 @@ class _Answers(Metric):  # type: ignore[misc]  # torchmetrics may be absent wher
             self.num_scores += len(scores)
 
 
+def _checked(model: Model) -> Model:
+    """What is no model would fail in the first update, and say nothing of it."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model: expected a metric such as QFMScore(), got {model!r}")
+    return model
+
+
 class QFMMetric(_Answers):
     """No-reference quality of all images seen since the last reset, higher is better.
 
@@ -71,7 +81,7 @@ class QFMMetric(_Answers):
 
     Raises:
         ValueError: an unknown `reduction`; in `update`, images that cannot be scored.
-        TypeError: in `update`, something else than images.
+        TypeError: a model that is none; in `update`, something else than images.
 
     Examples:
         >>> metric = QFMMetric()
@@ -84,7 +94,7 @@ class QFMMetric(_Answers):
         self, model: QFMScore | None = None, reduction: Literal["mean", "none"] = "mean", **kwargs: Any
     ) -> None:
         super().__init__(reduction, **kwargs)
-        self.model = QFMScore() if model is None else model
+        self.model = QFMScore() if model is None else _checked(model)
 
     def update(self, images: Tensor | Sequence[Tensor]) -> None:
         """Score images and add them to the state."""
@@ -104,14 +114,14 @@ class QFMReferenceMetric(_Answers):
     Raises:
         WeightsError: the default weights do not compare with a reference.
         ValueError: an unknown `reduction`; in `update`, images that cannot be compared.
-        TypeError: in `update`, something else than images.
+        TypeError: a model that is none; in `update`, something else than images.
     """
 
     def __init__(
         self, model: QFMReference | None = None, reduction: Literal["mean", "none"] = "mean", **kwargs: Any
     ) -> None:
         super().__init__(reduction, **kwargs)
-        self.model = QFMReference() if model is None else model
+        self.model = QFMReference() if model is None else _checked(model)
 
     def update(self, images: Tensor | Sequence[Tensor], references: Tensor | Sequence[Tensor]) -> None:
         """Compare images with their references, and add what is found to the state."""

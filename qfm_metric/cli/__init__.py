@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from ..decoding.errors import lacks_memory
-from ..decoding.suffixes import IMAGE_SUFFIXES
+from ..decoding.suffixes import is_named_as_picture
 from ..folder.cores import WorkersError
 from .interrupts import ending_as_interrupt
 from .streams import losing_messages, reopen_closed_streams, take_any_name, whole_output
@@ -60,8 +60,8 @@ def _scorer(argv: Sequence[str]) -> str:
     """What scores these paths: `video` films, `score` pictures; also those with films among them, as of `*`."""
     if not any(word.lower().endswith(FILMS) for word in argv):
         return "score"
-    values = [word.lower() for before, word in zip(["", *argv], argv, strict=False) if not before.startswith("-")]
-    return "score" if any(word.endswith(tuple(IMAGE_SUFFIXES)) for word in values) else "video"
+    values = [word for before, word in zip(["", *argv], argv, strict=False) if not before.startswith("-")]
+    return "score" if any(map(is_named_as_picture, values)) else "video"
 
 
 def _is_somewhere() -> bool:

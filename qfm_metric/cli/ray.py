@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TABLE = ".parquet"
 BLOCK = 8  # batches that a worker takes on at a time, and does again if it is lost
-Place = tuple[str, str]  # what an image is called, and where every worker finds it
+Place = tuple[str, str | None]  # what an image is called, and where every worker finds it; None: nowhere
 
 
 def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
@@ -78,7 +78,8 @@ def _score_places(args: argparse.Namespace, metric: "Metric", places: list[Place
     share = math.ceil(len(places) / (2 * (args.workers or 1)))  # a few images are shared out, too
     size = min(share, BLOCK * args.batch_size)
     parts = (places[start : start + size] for start in range(0, len(places), size))
-    blocks = [pa.table({"path": [name for name, _ in part], "at": [at for _, at in part]}) for part in parts]
+    columns = pa.schema({"path": pa.string(), "at": pa.string()})
+    blocks = [pa.table(list(zip(*part, strict=True)), columns) for part in parts]
     yield from _rows(args, metric, ray.data.from_arrow(blocks), "at", args.workers or 1)
 
 
@@ -124,7 +125,7 @@ def _take_apart(args: argparse.Namespace) -> tuple[list[Place], list[str]]:
             elif (found := _paths_in(path, args.column or "path")) is None:
                 tables.append(path if is_uri(path) else os.path.abspath(path))
             else:
-                places += map(_place, found)
+                places += [_place(at) if at else (f"{path}[{i}]", None) for i, at in enumerate(found)]
     return places, tables
 
 
@@ -133,7 +134,7 @@ def _place(path: str) -> Place:
     return key(path).decode(), path if is_uri(path) else Path(os.path.abspath(path)).as_uri()
 
 
-def _paths_in(table: str, column: str) -> list[str] | None:
+def _paths_in(table: str, column: str) -> list[str | None] | None:
     """A table's paths; None if it holds images."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -143,7 +144,7 @@ def _paths_in(table: str, column: str) -> list[str] | None:
         raise ValueError(f"{table}: expected a column {column!r}, got {schema.names}; give --column")
     if not (pa.types.is_string(schema.field(column).type) or pa.types.is_large_string(schema.field(column).type)):
         return None
-    found: list[str] = pq.read_table(table, columns=[column])[column].to_pylist()
+    found: list[str | None] = pq.read_table(table, columns=[column])[column].to_pylist()
     return found
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ..decoding.suffixes import IMAGE_SUFFIXES
+from ..decoding.suffixes import is_named_as_picture
 from ..folder.formats import FORMATS, has_scores_alone
 from ..folder.journal import run_file
 from ..folder.row import read_row
@@ -52,7 +52,7 @@ def check_target(
     if path == "-":
         refuse(f"{option}: expected the name of a file, got -; this cannot go to standard output")
     file = Path(path)
-    if not picture and path.lower().endswith(tuple(IMAGE_SUFFIXES)):  # `.jpg`, too, which a file `-o.jpg` comes out as
+    if not picture and is_named_as_picture(path):
         refuse(
             f"{option}: expected the name of the file to write, got a picture's: {path}; name it before the pictures"
         )

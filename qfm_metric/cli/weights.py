@@ -9,8 +9,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from ..folder.formats import printable
 from ..hub import find_weights
-from ..weights import EMBEDDED, WeightsError, local_file, read_manifest, read_verified, read_weights
+from ..weights import EMBEDDED, WeightsError, local_file, read_manifest, read_weights
 from .parser import Parser
 
 
@@ -60,7 +61,7 @@ def download(args: argparse.Namespace) -> int:
     """Fetch weights into the cache unless they are in the package, verify them, and print their paths."""
     for source in args.sources or [None]:
         found = find_weights(source, cache_dir=args.cache_dir, token=args.use_token)
-        read_verified(found)
+        read_weights(found)
         print(found.path)
     return 0
 
@@ -74,9 +75,10 @@ def verify(args: argparse.Namespace) -> int:
             found = find_weights(source, cache_dir=args.cache_dir, local_files_only=True)
             sha256 = read_weights(found).sha256
             known = [name for name, entry in read_manifest()["weights"].items() if entry["sha256"] == sha256]
-            print("ok" if known or found.sha256 else "unknown", source, known[0] if known else "-", sha256, sep="\t")
+            state, name = "ok" if known or found.sha256 else "unknown", known[0] if known else "-"
+            print(state, printable(source), name, sha256, sep="\t")
         except WeightsError as error:
-            print("error", source, error, sep="\t")
+            print("error", printable(source), printable(str(error)), sep="\t")
             failed += 1
     return 1 if failed else 0
 

@@ -6,7 +6,7 @@ neighbour to neighbour into something else. All of this is ours.
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -27,7 +27,7 @@ Places = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
 
-def group_rows(rows: Sequence[Row]) -> list[Row]:
+def group_rows(rows: Iterable[Row]) -> list[Row]:
     """Number the pictures of one moment alike, and rank them by score.
 
     Pictures whose files say when they were taken belong together if they are within `WINDOW` of each other and at least
@@ -48,9 +48,10 @@ def group_rows(rows: Sequence[Row]) -> list[Row]:
         >>> group_rows([Row("a.jpg", error="no picture")])[0].extra
         {}
     """
+    rows = list(rows)
     scored = [i for i, row in enumerate(rows) if row.score is not None]
     if not scored:
-        return list(rows)
+        return rows
     moments = [moment for i in scored if (moment := rows[i].moment)]
     if len(moments) < len(scored):
         raise ValueError("rows: expected their moments; score them with score_files(..., moments=True)")

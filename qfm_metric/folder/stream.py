@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -91,6 +91,8 @@ def score_files(
     one_file = OneFile(metric, tile, dtype, folder, explain, facts, projection, moments)
     if isinstance(paths, str | bytes | os.PathLike):
         paths = FolderScan()(os.fsdecode(paths))
+    if isinstance(paths, Mapping) or hasattr(paths, "columns"):  # whose iteration gives the names of columns
+        raise TypeError(f"paths: expected paths, got {type(paths).__name__}; give the column with the paths in it")
     names = map(_source, paths if isinstance(paths, Iterable) else [_source(paths)])
     if metric.device.type != "cpu":
         return on_gpu(names, one_file, workers, batch_size, room)

@@ -62,24 +62,22 @@ def _parquet(file: Path, column: str) -> Iterator[Any]:
     import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
-    try:
-        source = ParquetFile(file)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{file}: expected a Parquet file: {error}") from error
-    schema = source.schema_arrow
+    with file.open("rb") as opened:  # by us: pyarrow takes no names that are not text
+        try:
+            schema = ParquetFile(opened).schema_arrow
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{file}: expected a Parquet file: {error}") from error
     if column not in schema.names:
-        source.close()
         raise ValueError(f"{file}: expected a column {column!r}, got {', '.join(schema.names)}")
     kind = schema.field(column).type
     is_picture = any(known(kind) for known in (*_strings(pa), pa.types.is_binary, pa.types.is_large_binary))
     is_struct = pa.types.is_struct(kind) and {field.name for field in kind} >= {"bytes", "path"}
     if not is_picture and not is_struct:
-        source.close()
         raise ValueError(f"{file}: expected paths, bytes, or a struct of both in the column {column!r}, got {kind}")
 
     def values() -> Iterator[Any]:
-        with source:
-            for batch in source.iter_batches(BATCH, columns=[column]):
+        with file.open("rb") as opened:
+            for batch in ParquetFile(opened).iter_batches(BATCH, columns=[column]):
                 yield from batch.column(0).to_pylist()
 
     return values()

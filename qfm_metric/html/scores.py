@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import IO
 
 from ..atomic import naming, whole_file
+from ..decoding.suffixes import check_no_picture
 from ..folder.row import Row
 from ..scale import BANDS, band_index
 from .document import (
@@ -58,7 +59,8 @@ def write_report(
 
     Raises:
         OSError: `path` cannot be written.
-        ValueError: a score outside [0, 1].
+        ValueError: a score outside [0, 1]; `path` is named as a picture, and would cover it.
+        TypeError: something else than rows.
 
     Examples:
         >>> write_report(score_files(["a.jpg"]), "report.html", signature=QFMScore().signature)  # doctest: +SKIP
@@ -95,6 +97,7 @@ class ReportWriter:
     ) -> None:
         if limit < 1:
             raise ValueError(f"limit: expected at least 1, got {limit}")
+        check_no_picture(os.fspath(path))
         self.path, self.folder = path, os.path.dirname(os.path.abspath(path))
         self.title, self.signature, self.limit, self.large = title, signature, limit, large
         self.counts = [0] * (len(BANDS) + 1)
@@ -119,7 +122,12 @@ class ReportWriter:
         Args:
             row: See `write_report`.
             picture: JPEG of a picture that is in no file; default: made from the row's path.
+
+        Raises:
+            TypeError: it is no row.
         """
+        if not isinstance(row, Row):
+            raise TypeError(f"rows: expected Rows, as score_files yields, got {type(row).__name__}")
         if row.score is None:
             self.counts[ERROR] += 1
             if len(self._errors) < self.limit:

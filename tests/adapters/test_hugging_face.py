@@ -52,6 +52,11 @@ def test_evaluate_collects_batches_of_paths_and_arrays(evaluated, pictures, expe
     assert found["scores"] == pytest.approx(expected, abs=1e-6)
 
 
+def test_evaluate_refuses_to_average_nothing(evaluated):
+    with pytest.raises(ValueError, match="images: expected at least one, got none"):
+        evaluated.compute(images=[])
+
+
 def test_datasets_map_adds_a_column(pictures, expected, tiny):
     score_batch = runpy.run_path(str(EXAMPLE))["score_batch"]
     table = datasets.Dataset.from_dict({"picture": pictures}, datasets.Features({"picture": datasets.Image()}))

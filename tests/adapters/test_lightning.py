@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -108,6 +109,20 @@ def test_takes_a_function_and_single_images_of_any_size(fit, tiny, scores, image
     assert trainer.callback_metrics["val/qfm"] == pytest.approx(scores.mean().item(), abs=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["array", "PIL image", "path", "list"])
+def test_takes_what_the_score_takes_and_shows_it(fit, tiny, tmp_path, kind):
+    """An array is one picture: it would be cut to its first rows where it is taken for a batch."""
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 64, 3), np.uint8)
+    pixels[8:] //= 4
+    picture = Image.fromarray(pixels)
+    picture.save(path := tmp_path / "a.png")
+    found = {"array": pixels, "PIL image": picture, "path": str(path), "list": [picture, pixels, path]}[kind]
+    gallery = Gallery()
+    trainer = fit(QFMCallback(lambda outputs, batch: found, samples=4, pictures=1, score=tiny), gallery)
+    assert trainer.callback_metrics["val/qfm"] == pytest.approx(tiny(pixels).item(), abs=1e-6)
+    assert [np.array_equal(shown, pixels) for shown in gallery.shown[-1].images] == [True]
+
+
 def test_a_single_image_counts_as_one(fit, tiny, scores):
     gallery = Gallery()
     trainer = fit(QFMCallback(lambda outputs, batch: batch[0][0], samples=2, score=tiny), gallery)
@@ -188,3 +203,7 @@ def test_missing_images_are_explained(tiny, found, error, message):
 def test_refuses_impossible_counts(tiny):
     with pytest.raises(ValueError, match="samples: expected at least 1, got 0"):
         QFMCallback(samples=0, score=tiny)
+    with pytest.raises(TypeError, match="samples: expected an integer, got '16'"):
+        QFMCallback(samples="16", score=tiny)
+    with pytest.raises(TypeError, match=r"score: expected a metric such as QFMScore\(\), got 'qfm-tiny-v2'"):
+        QFMCallback(score="qfm-tiny-v2")

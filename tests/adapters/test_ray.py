@@ -262,6 +262,18 @@ def test_command_hands_its_metric_to_the_workers(cluster, tmp_path, monkeypatch)
     assert [row["score"] for row in rows] == [round(i / 510, 4) for i in range(6)]
 
 
+@pytest.mark.slow
+def test_a_table_that_lacks_paths_has_rows_with_errors(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr("qfm_metric.cli.metric.QFMScore", Mean())
+    [path] = grey(tmp_path, [8])
+    table, out = tmp_path / "paths.parquet", tmp_path / "out"
+    pq.write_table(pa.table({"path": pa.array([None, path, ""])}), table)
+    assert main([str(table), "--engine", "ray", "--jsonl", "-o", str(out)]) == 1
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(row["path"], row["score"]) for row in rows] == [(f"{table}[0]", None), (path, 0.0), (f"{table}[2]", None)]
+    assert all("expected a path or an encoded image, got null" in row["error"] for row in rows[::2])
+
+
 class OnCpu(Mean):
     runtime = "ONNX Runtime"
 

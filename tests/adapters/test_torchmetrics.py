@@ -130,6 +130,10 @@ def test_the_default_is_the_shipped_metric(metric, images):
 def test_refuses_what_it_does_not_know(tiny, mean):
     with pytest.raises(ValueError, match='"mean" or "none", got \'sum\''):
         QFMMetric(tiny, reduction="sum")
+    for model in ("qfm-tiny-v2", QFMScore):
+        for adapter in (QFMMetric, QFMReferenceMetric):
+            with pytest.raises(TypeError, match=r"model: expected a metric such as QFMScore\(\), got "):
+                adapter(model)
     with pytest.raises(ValueError, match="divide by 255"):
         mean.update(torch.full((1, 3, 64, 64), 255.0))
 

@@ -108,6 +108,19 @@ def test_verify(known, default, entry, tmp_path, capsys):
     assert rows[3][:2] == ["error", str(photo)]
 
 
+def test_a_row_of_verify_is_a_line_whatever_the_name(capsys):
+    assert cli.main(["weights", "verify", "a\nb\tc"]) == 1
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.split("\t")[:2] == ["error", r"a\nb\tc"]
+
+
+def test_download_prints_no_file_that_holds_no_weights(tmp_path, capsys):
+    grey(photo := str(tmp_path / "photo.jpg"), 100)
+    assert cli.main(["weights", "download", photo]) == 1
+    out, err = capsys.readouterr()
+    assert (out, "not a safetensors file" in err) == ("", True)
+
+
 def test_token_is_sent_on_request_only(default, monkeypatch, capsys):
     tokens = []
 

@@ -84,6 +84,12 @@ def test_errors_have_no_group_and_an_empty_folder_none():
     assert group_rows(rows[:1]) == rows[:1]
 
 
+def test_rows_are_grouped_as_they_come_from_an_iterator():
+    rows = [Row("b.jpg", error="no picture"), row(0)]
+    assert group_rows(iter(rows)) == group_rows(rows)
+    assert group_rows(iter(rows[:1])) == rows[:1]
+
+
 def test_other_columns_stay():
     found = group_rows([Row("a.jpg", 0.5, extra={"bits": 8}, moment=row(0).moment)])
     assert found[0].extra == {"bits": 8, "group": 1, "group_rank": 1}

@@ -302,6 +302,10 @@ def test_options_out_of_range(options):
 def test_what_cannot_be_gone_through_and_a_folder_without_a_name_are_refused():
     with pytest.raises(TypeError, match="paths: expected paths or EncodedImages, got NoneType"):
         score_files(None, Mean())
+    pandas = pytest.importorskip("pandas")
+    for table in ({"path": ["a.png"]}, pandas.DataFrame({"path": ["a.png"]})):  # whose names of columns are text, too
+        with pytest.raises(TypeError, match=r"paths: expected paths, got .*; give the column with the paths in it"):
+            score_files(table, Mean())
     with pytest.raises(ValueError, match="maps: expected a folder, got an empty path"):
         score_files(["a.png"], Mean(), maps="")
 

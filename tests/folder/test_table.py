@@ -1,6 +1,8 @@
 """`score_table`: pictures that a table lists or holds."""
 
 import io
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,14 @@ def test_a_csv_file_of_paths():
     found = rows("t.csv")
     assert found[0] == ("größe, 1.png", pytest.approx(0.2), None)
     assert [error for _, _, error in found[1:]] == [f"'t.csv[1]': {EMPTY}", f"'t.csv[2]': {EMPTY}"]
+
+
+def test_a_table_whose_name_is_no_text():
+    if sys.platform == "darwin":
+        pytest.skip("takes no such names")
+    name = os.fsdecode(b"\xff.parquet")
+    os.rename(parquet([png(51)]), name)
+    assert rows(name, column="image") == [(f"{name}[0]", pytest.approx(0.2), None)]
 
 
 def test_rows_come_while_the_table_is_read(monkeypatch):

@@ -216,6 +216,21 @@ def test_wrong_arguments(out):
         write_report([Row("a", 1.5)], out)
 
 
+@pytest.mark.parametrize("name", ["photo.jpg", "PHOTO.TIFF", ".png"])
+def test_a_page_takes_no_name_of_a_picture(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(encoded("JPEG"))
+    with pytest.raises(ValueError, match="expected the name of the file to write, got a picture's"):
+        write_report([Row(str(path), 0.5)], path)
+    assert path.read_bytes() == encoded("JPEG")
+
+
+def test_what_are_no_rows_is_refused(out):
+    for rows in (["a.jpg"], [Row("a.jpg", 0.5), 0.5]):
+        with pytest.raises(TypeError, match=r"rows: expected Rows, as score_files yields, got (str|float)"):
+            write_report(rows, out)
+
+
 def test_nothing_makes_a_page(out):
     write_report([], out)
     _, page, cards = read_page(out)

@@ -87,9 +87,10 @@ def local_file(entry: Mapping[str, Any]) -> Path | None:
 
 @cache
 def _show_terms(name: str) -> None:
-    """Say once what weights of other terms may be used for."""
-    entry = read_manifest()["weights"][name]
-    terms = " ".join(f"{data['name']}: {data['terms']}" for data in entry["training_data"])
+    """Say once what weights of other terms may be used for, with the data that the default was not trained on."""
+    manifest = read_manifest()
+    entry, common = manifest["weights"][name], manifest["weights"][manifest["default"]]["training_data"]
+    terms = " ".join(f"{data['name']}: {data['terms']}" for data in entry["training_data"] if data not in common)
     logging.getLogger("qfm_metric").warning("weights %s are not %s but %s. %s", name, LICENCE, entry["licence"], terms)
 
 

@@ -82,7 +82,7 @@ def ordered_pairs(scores: Scores, mos: Scores, groups: NDArray[np.str_]) -> dict
         `pairs`, how many of a group have unequal MOS, and `right`, the share of those that the scores order alike;
         equal scores: half. NaN without pairs.
     """
-    right = pairs = 0.0
+    right, pairs = 0.0, 0
     for group in np.unique(groups[groups != ""]):
         inside = groups == group
         first, second = np.triu_indices(int(inside.sum()), k=1)

@@ -72,7 +72,7 @@ def left_out(
         metric = student(f"without-{source}", subsets=others)
         if metric:
             val = np.array([i for i in decoded.select("val") if decoded.rows[i].subset == source])
-            scores, _ = score_pictures(metric, decoded.pixels[val].__getitem__, len(val), workers)
+            scores, _ = score_pictures(metric, decoded.pictures(val).__getitem__, len(val), workers)
             figures[f"{source}, left out: srcc"] = srcc(scores, decoded.mos[val])
     if figures:
         figures["sources, left out: srcc"] = float(np.mean(list(figures.values())))

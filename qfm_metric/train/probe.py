@@ -46,7 +46,7 @@ def probe(
     if wrong := [count for count in counts if not 2 <= count <= len(train)]:
         raise DataError(f"--counts: expected numbers from 2 to the {len(train)} training pictures, got {wrong}")
     net = start(recipe)
-    features, others = (summarize(net, decoded.pixels[part], workers, grid=0) for part in (train, val))
+    features, others = (summarize(net, decoded.pictures(part), workers, grid=0) for part in (train, val))
     mos, known = decoded.mos[train], decoded.mos[val]
     found = []
     for count in [*counts, len(train)]:

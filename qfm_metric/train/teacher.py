@@ -31,7 +31,7 @@ GAMMA, ALPHA = 0.25, 0.1  # kernel width per standardised feature, and ridge; of
 Scores = NDArray[np.float32]
 
 
-def summarize(net: QFMNet, pictures: Sequence[Pixels] | Pixels, workers: int = 2, grid: int = 3) -> Scores:
+def summarize(net: QFMNet, pictures: Sequence[Pixels], workers: int = 2, grid: int = 3) -> Scores:
     """Features `(N, F)` of pictures from their whole views: mean and spread of the cells, and a coarse layout.
 
     Signed square roots, because statistics of rectified features have long tails.
@@ -48,7 +48,7 @@ def summarize(net: QFMNet, pictures: Sequence[Pixels] | Pixels, workers: int = 2
         return np.stack(list(pool.map(_summary, range(len(pictures)), chunksize=16)))
 
 
-_job: tuple[QFMNet, Sequence[Pixels] | Pixels, int]  # inherited by forked workers: pictures may be a memory map
+_job: tuple[QFMNet, Sequence[Pixels], int]  # inherited by forked workers: pictures may be parts of a memory map
 
 
 @torch.inference_mode()
@@ -110,7 +110,7 @@ def train_teacher(
     decoded = Decoded.open(data / "decoded")
     net = start(recipe)
     train, val = decoded.select("train"), decoded.select("val")
-    features = [summarize(net, decoded.pixels[part], workers) for part in (train, val)]
+    features = [summarize(net, decoded.pictures(part), workers) for part in (train, val)]
     groups = [decoded.rows[i].group for i in train]
     scores = np.full(len(decoded.rows), np.nan, np.float32)
     scores[train], scores[val] = cross_fit(features[0], decoded.mos[train], groups, features[1], folds)

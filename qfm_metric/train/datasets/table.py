@@ -168,6 +168,10 @@ class Decoded:
         """Indices of the pictures of one split."""
         return np.array([i for i, row in enumerate(self.rows) if row.split == split], dtype=np.int64)
 
+    def pictures(self, chosen: Iterable[int]) -> list[NDArray[np.uint8]]:
+        """Some pictures, `(side, side, 3)` each, as parts of the map: read when they are looked at, not all at once."""
+        return [self.pixels[i] for i in chosen]
+
     @property
     def mos(self) -> NDArray[np.float32]:
         return np.array([row.mos for row in self.rows], dtype=np.float32)

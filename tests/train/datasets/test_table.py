@@ -120,6 +120,16 @@ def test_decode(tmp_path):
     assert decoded.mos.tolist() == [0.5, 0.5]
 
 
+def test_chosen_pictures_are_parts_of_the_map(tmp_path):
+    """Ten thousand decoded pictures are 8 GB, which nobody has to hold."""
+    rows = [Row(str(i), 0.5) for i in range(3)]
+    np.memmap(tmp_path / "pixels", np.uint8, "w+", shape=(3, 4, 4, 3))[:] = np.arange(3).reshape(3, 1, 1, 1)
+    decoded = Decoded(rows, np.memmap(tmp_path / "pixels", np.uint8, "r", shape=(3, 4, 4, 3)))
+    found = decoded.pictures(np.array([2, 0]))
+    assert [picture[0, 0, 0] for picture in found] == [2, 0]
+    assert all(np.shares_memory(picture, decoded.pixels) for picture in found)
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [

@@ -98,6 +98,8 @@ def _starting() -> Iterator[None]:
     """What keeps processes from starting inside: a full disk, no shared memory, a script that they import."""
     try:
         yield
+    except WorkersError:  # said already
+        raise
     except BrokenExecutor as error:
         raise WorkersError(
             "worker processes end before they have begun (see above); call score_files under "

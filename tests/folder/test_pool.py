@@ -198,3 +198,9 @@ def test_room_is_never_exceeded():
     assert len(most) == 60
     assert all(sum(min(pixels, 8) for pixels in together) <= 10 for together in most)  # three quarters, rounded up
     assert room.free.value == 10
+
+
+def test_why_workers_cannot_start_is_said_once():
+    with pytest.raises(WorkersError) as raised, pool._starting(), pool._starting():
+        raise OSError(24, "Too many open files")
+    assert str(raised.value).count("cannot start") == 1

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from .atomic import whole_file
 from .backbone import Convolution
-from .export import OPSET, ExportError, exportable_net, half_noise
+from .export import OPSET, ExportError, exportable_net, half_noise, import_onnxruntime
 from .folder.options import RUNTIMES
 from .geometry import CELL
 from .images import Pixels
@@ -282,8 +282,7 @@ def onnx_graph(metric: QFMScore) -> bytes:
 
 
 def _start_onnx(graph: bytes) -> Callable[[Any], Any]:
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # beside other workers, waiting costs

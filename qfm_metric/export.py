@@ -30,6 +30,7 @@ OPSET = 18  # the first whose Resize can reduce without aliasing
 LONGEST = 2**16  # px of a side of an exported program's images
 TOLERANCE = 1e-4  # of a score, between the metric and what was written
 Made = tuple[bytes, Callable[[Tensor], Tensor]]  # a file's bytes, and what they compute
+TELEMETRY = "ORT_DISABLE_TELEMETRY"
 MISSING = 'expected the packages onnx, onnxruntime and onnxscript; pip install "qfm-metric[onnx]"'
 
 
@@ -217,7 +218,7 @@ def export_onnx(metric: QFMScore, path: str | os.PathLike[str]) -> float:
         ValueError: `path` is named as a picture.
     """
     need_packages()
-    import onnxruntime
+    onnxruntime = import_onnxruntime()
 
     def make() -> Made:
         data = onnx_model(metric).SerializeToString()
@@ -230,10 +231,26 @@ def export_onnx(metric: QFMScore, path: str | os.PathLike[str]) -> float:
 def need_packages() -> None:
     """Raises an ExportError unless the packages of `qfm-metric[onnx]` are there."""
     try:
-        for name in ("onnx", "onnxruntime", "onnxscript"):  # torch needs the last one
+        import_onnxruntime()
+        for name in ("onnx", "onnxscript"):  # torch needs the last one
             importlib.import_module(name)
     except ImportError as error:
         raise ExportError(MISSING) from error
+
+
+def import_onnxruntime() -> Any:
+    """ONNX Runtime, which is not to tell its makers about the pictures' owner.
+
+    Since 1.29 it sends what it runs and keeps a number of the machine in the user's cache, unless `TELEMETRY` is set
+    while it is imported. A program that has imported it, or has set that itself, decides for itself.
+    """
+    before = os.environ.get(TELEMETRY)
+    os.environ.setdefault(TELEMETRY, "1")
+    try:
+        return importlib.import_module("onnxruntime")
+    finally:
+        if before is None:
+            del os.environ[TELEMETRY]
 
 
 @torch_defaults()

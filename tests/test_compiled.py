@@ -1,7 +1,9 @@
 """Scoring in another runtime: the rows of torch's network within 1e-5, wherever it runs; else torch, and a line."""
 
 import json
+import os
 import pickle
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from helpers.generated_files import generate
+from helpers.processes import environment
 from helpers.torch_state import unusual_torch
 
 from qfm_metric import QFMScore, cli, compiled, score_files
 from qfm_metric.compiled import PACKAGES, CompiledScore, cache_folder, onnx_graph
 from qfm_metric.config import QFMConfig
-from qfm_metric.export import ExportError
+from qfm_metric.export import TELEMETRY, ExportError, import_onnxruntime
 from qfm_metric.folder.options import RUNTIMES
 from qfm_metric.model import QFMNet
 from qfm_metric.weights import save_weights
@@ -357,3 +360,27 @@ def test_command_refuses(options, message, tmp_path, monkeypatch, capsys):
         cli.main(["gone.png", "--runtime", "onnx", "-o", "out.csv", "--csv", *options])
     assert message in capsys.readouterr().err
     assert list(Path().iterdir()) == []
+
+
+def test_onnx_runtime_keeps_no_number_of_the_machine(tmp_path):
+    """It does with what it sends to its makers."""
+    program = """
+from qfm_metric import QFMScore
+from qfm_metric.compiled import CompiledScore
+print(CompiledScore(QFMScore(), "onnx", cache=None).runtime)
+"""
+    unasked = {name: value for name, value in environment().items() if name not in (TELEMETRY, "CI")}  # CI has it off
+    unasked |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    run = subprocess.run([sys.executable, "-c", program], env=unasked, check=True, capture_output=True, text=True)
+    assert run.stdout == "ONNX Runtime\n"
+    assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in str(path)]
+
+
+@pytest.mark.parametrize("before", [None, "0"])
+def test_importing_onnx_runtime_leaves_the_environment_as_it_is(before, monkeypatch):
+    if before is None:
+        monkeypatch.delenv(TELEMETRY, raising=False)
+    else:
+        monkeypatch.setenv(TELEMETRY, before)
+    assert import_onnxruntime().__name__ == "onnxruntime"
+    assert os.environ.get(TELEMETRY) == before

@@ -8,6 +8,7 @@ import socket
 import sys
 import tempfile
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,6 +36,7 @@ os.environ |= {
     "XDG_CACHE_HOME": tempfile.mkdtemp(prefix="qfm-metric-cache-"),
     "HF_HUB_DISABLE_XET": "1",  # its sockets are not Python's, so the guard below would not see them
 }
+weights.IN_CHECKOUT = Path(__file__).parents[1] / "weights"  # that of these tests, if another package is tested
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,7 +1,6 @@
 """Scoring in another runtime: the rows of torch's network within 1e-5, wherever it runs; else torch, and a line."""
 
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from helpers.torch_state import unusual_torch
 from qfm_metric import QFMScore, cli, compiled, score_files
 from qfm_metric.compiled import PACKAGES, CompiledScore, cache_folder, onnx_graph
 from qfm_metric.config import QFMConfig
-from qfm_metric.export import TELEMETRY, ExportError, import_onnxruntime
+from qfm_metric.export import TELEMETRY, ExportError
 from qfm_metric.folder.options import RUNTIMES
 from qfm_metric.model import QFMNet
 from qfm_metric.weights import save_weights
@@ -374,13 +373,3 @@ print(CompiledScore(QFMScore(), "onnx", cache=None).runtime)
     run = subprocess.run([sys.executable, "-c", program], env=unasked, check=True, capture_output=True, text=True)
     assert run.stdout == "ONNX Runtime\n"
     assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in str(path)]
-
-
-@pytest.mark.parametrize("before", [None, "0"])
-def test_importing_onnx_runtime_leaves_the_environment_as_it_is(before, monkeypatch):
-    if before is None:
-        monkeypatch.delenv(TELEMETRY, raising=False)
-    else:
-        monkeypatch.setenv(TELEMETRY, before)
-    assert import_onnxruntime().__name__ == "onnxruntime"
-    assert os.environ.get(TELEMETRY) == before

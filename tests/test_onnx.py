@@ -1,6 +1,7 @@
 """ONNX and torch.export: the same scores as the metric's, for pictures of every size."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -316,3 +317,13 @@ def test_an_export_writes_what_a_link_leads_to_whatever_the_length_of_its_name(
 def test_networks_that_cannot_be_exported():
     with pytest.raises(ExportError, match="view_pixels: expected a multiple of 2048 for an export, got 20000"):
         ExportableScore(QFMNet(QFMConfig(**SMALL | {"view_pixels": 20000})))
+
+
+@pytest.mark.parametrize("before", [None, "0"])
+def test_importing_onnx_runtime_leaves_the_environment_as_it_is(before, monkeypatch):
+    if before is None:
+        monkeypatch.delenv(export.TELEMETRY, raising=False)
+    else:
+        monkeypatch.setenv(export.TELEMETRY, before)
+    assert export.import_onnxruntime().__name__ == "onnxruntime"
+    assert os.environ.get(export.TELEMETRY) == before

@@ -110,7 +110,7 @@ def publish(repo_id: str, name: str, manifest_file: Path, file: Path | None, pri
         repo_id: `org/name`.
         name: Id in the manifest.
         manifest_file: The manifest to read and to change.
-        file: The weights; default: the embedded file of that id. Must be what the manifest says.
+        file: The weights; default: that of the id, in the package or the checkout. Must be what the manifest says.
         private: Of a repository that is made; an existing one stays as it is.
         dry_run: Change nothing and ask nobody.
 

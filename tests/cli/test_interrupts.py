@@ -1,0 +1,93 @@
+"""Ctrl-C and the signals that end the command: what was scored is written, whole and once."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from qfm_metric.cli import interrupts, main
+from qfm_metric.cli import run as cli
+from qfm_metric.folder.journal import RowFile
+from qfm_metric.folder.row import Row
+
+
+def test_an_interrupt_leaves_what_was_scored_in_order(mean, monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        yield Row("a.png", 0.1)
+        yield Row("b.png", 0.2)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "score_files", interrupted)
+    assert main(["--sort", "best", "x"]) == 130
+    out, err = capsys.readouterr()
+    assert out == "0.2000\tb.png\n0.1000\ta.png\n"
+    assert err == "qfm-metric: interrupted; the rows so far are written\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_leaves_what_an_interrupt_leaves(mean, monkeypatch, capsys, number):
+    def ended(*arguments, **options):
+        yield Row("a.png", 0.1)
+        os.kill(os.getpid(), number)
+        yield from (Row("late.png", 0.05) for _ in range(100_000))
+
+    monkeypatch.setattr(cli, "score_files", ended)
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        assert main(["--sort", "best", "x", "--top", "9", "--html", "page.html", "--json", "-o", "out.json"]) == 130
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+    assert json.loads(Path("out.json").read_text())["results"][0]["path"] == "a.png"
+    assert sorted(path.name for path in Path().iterdir()) == ["out.json", "page.html"]
+    assert capsys.readouterr().err.startswith("qfm-metric: interrupted; the rows so far are written")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_is_sent_twice_disturbs_no_writing(mean, monkeypatch, capsys, number):
+    """As `timeout` sends it, a terminal that closes, and who is in a hurry."""
+
+    def scored(*arguments, **options):
+        yield from (Row(f"{i}.png", i / 10) for i in range(5))
+        os.kill(os.getpid(), number)
+        time.sleep(10)
+
+    def write(self, text, before=RowFile.write):
+        if ".png" in text:  # a row, all of which come when the first signal has
+            os.kill(os.getpid(), number)
+        before(self, text)
+
+    monkeypatch.setattr(cli, "score_files", scored)
+    monkeypatch.setattr(RowFile, "write", write)
+    monkeypatch.setattr(interrupts, "SAME", 600)  # however slow this machine is
+    handler = signal.signal(number, signal.default_int_handler)
+    try:
+        assert main(["--sort", "best", "x", "--json", "-o", "out.json"]) == 130
+    finally:
+        signal.signal(number, handler)
+    assert [row["score"] for row in json.loads(Path("out.json").read_text())["results"]] == [0.4, 0.3, 0.2, 0.1, 0.0]
+
+
+def test_an_interrupt_that_python_drops_comes_again(mean, monkeypatch, capsys):
+    class Ending:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1000):  # the signal is handled in here, where nothing can be raised
+                pass
+
+    def scored(*arguments, **options):
+        Ending()
+        for i in range(1000):  # 20 s
+            yield Row(f"{i}.png", 0.5)
+            time.sleep(0.02)
+
+    monkeypatch.setattr(cli, "score_files", scored)
+    handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        assert main(["x"]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert capsys.readouterr().err == "qfm-metric: interrupted; the rows so far are written\n"

@@ -4,7 +4,8 @@
         --members qfm_metric/train/recipes/lite0-384.csv
 
 Heads behind stored cells, by the recipe `head` with fewer steps, all from random weights but for the backbone and what
-standardises its cells. Every figure is of validation, of the average network at the last step.
+standardises its cells. `loop.steps` are the denoiser's; the others get as many more as cost the same processor time,
+measured first. Every figure is of validation, of the average network at the last step.
 """
 
 import argparse
@@ -35,7 +36,8 @@ from qfm_metric.train.step import Student, step_losses
 
 VARIANTS = ("none", "random", "matched", "denoised")
 FIGURES = ("srcc", "plcc", "within_srcc")
-SETTINGS = ("loop.steps=300", "loop.decay_from=150", "loop.warmup=30", "loop.ema=0.99", "loop.every=300")
+SETTINGS = ("loop.steps=300", "loop.decay_from=150", "loop.warmup=30", "loop.ema=0.99", "loop.every=10000")
+TIMED = 40  # steps that the cost of one is measured over
 Check = Callable[[QFMNet], dict[str, float]]
 
 
@@ -88,6 +90,22 @@ def train(variant: str, seed: int, recipe: Recipe, stored: StoredMaterial, sourc
         )
 
 
+def of_equal_cost(recipe: Recipe, stored: StoredMaterial, source: QFMNet, timed: int) -> dict[str, Recipe]:
+    """For each variant the recipe with as many steps as cost what the denoiser's cost; the rate falls alike."""
+    brief = replace(recipe, loop=replace(recipe.loop, steps=timed, decay_from=timed, warmup=1))
+    costs = {}
+    for variant in VARIANTS:
+        started = time.process_time()
+        train(variant, 0, brief, stored, source)
+        costs[variant] = time.process_time() - started
+    found = {}
+    for variant, cost in costs.items():
+        steps = max(1, round(recipe.loop.steps * costs["denoised"] / cost))
+        decay_from = round(steps * recipe.loop.decay_from / recipe.loop.steps)
+        found[variant] = replace(recipe, loop=replace(recipe.loop, steps=steps, decay_from=decay_from))
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="what `prepare` wrote")
@@ -97,28 +115,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", nargs="*", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--joined", type=int, default=2, help="stored batches a step")
+    parser.add_argument("--timed", type=int, default=TIMED, help="steps to measure the cost of one over")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     recipe = read_recipe("head", [*SETTINGS, *args.set])
     source, decoded = QFMScore.from_pretrained(args.weights).net, Decoded.open(args.data / "decoded")
     stored = StoredMaterial.open(args.cells, source, decoded, read_labels(decoded, args.members), joined=args.joined)
     check = checked(*validation(source, decoded))
+    recipes = of_equal_cost(recipe, stored, source, args.timed)
     found: dict[str, list[list[float]]] = {variant: [] for variant in VARIANTS}
     seconds = dict.fromkeys(VARIANTS, 0.0)
     for seed in args.seeds:
         for variant in VARIANTS:
             started = time.process_time()
-            net = train(variant, seed, recipe, stored, source)
+            net = train(variant, seed, recipes[variant], stored, source)
             seconds[variant] += time.process_time() - started
             figures = check(net)
             found[variant].append([figures[name] for name in FIGURES])
             print(seed, variant, *(f"{figures[name]:.4f}" for name in FIGURES), file=sys.stderr, flush=True)
-    steps = len(args.seeds) * recipe.loop.steps
-    print("| at the seam | SRCC | PLCC | mean within subsets | CPU s a step |\n|---|---|---|---|--:|")
+    print("| at the seam | SRCC | PLCC | mean within subsets | steps | CPU s a run |\n|---|---|---|---|--:|--:|")
     for variant, runs in found.items():
         means, spreads = np.mean(runs, axis=0), np.std(runs, axis=0, ddof=min(1, len(runs) - 1))
         columns = " | ".join(f"{mean:.4f} ± {spread:.4f}" for mean, spread in zip(means, spreads, strict=True))
-        print(f"| {variant} | {columns} | {seconds[variant] / steps:.2f} |")
+        cost = seconds[variant] / len(args.seeds)
+        print(f"| {variant} | {columns} | {recipes[variant].loop.steps} | {cost:.0f} |")
     return 0
 
 

@@ -7,13 +7,12 @@ tells two losses of equal size apart. The backbone stays as it is, and no score 
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..cells import statistics
 from ..defects import NAMES
 from ..model import QFMNet
 from ..score import QFMScore
@@ -23,28 +22,15 @@ from .calibrate import write_weights
 from .datasets.table import DataError
 from .defects import CLEAN, TYPES
 from .descent import descend
+from .distorted import Seen, read_distorted
 from .material import Batch
 from .material.stored import leave_out, read_batch
 from .reference import cell_files
 
 WIDTH = 192
-STEPS, RATE, DECAY, DRAWN = 2000, 1e-3, 0.05, 256  # DRAWN pictures a step
-SHARES = (0.4, 0.17, 0.43)  # of a step's pictures: of one type, of several defects, clean
+STEPS, RATE, DECAY, DRAWN = 3000, 1e-3, 0.05, 256  # DRAWN pictures a step
+SHARES = (0.3, 0.45, 0.25)  # of a step's pictures: of one type, of several defects, clean
 OWN = 2.0  # how often one of our kinds is drawn beside one of the data sets' types; most names have several of those
-
-
-class Seen(NamedTuple):
-    """Of N pictures of stored series.
-
-    Attributes:
-        features: `(N, F)` in half precision, what the head sees.
-        costs: `(N, K)` quality that each of `NAMES` takes, in [0, 1].
-        types: `(N,)` place in `TYPES`, or `CLEAN`; -1: several.
-    """
-
-    features: Tensor
-    costs: Tensor
-    types: Tensor
 
 
 def train_defect_head(
@@ -52,6 +38,7 @@ def train_defect_head(
     cells: Path,
     out: Path,
     *,
+    drawn: Path | None = None,
     backbone: str | None = None,
     without: Collection[str] = (),
     steps: int = STEPS,
@@ -64,11 +51,12 @@ def train_defect_head(
         weights: Id or file; None: the shipped weights.
         cells, backbone: See `reference.cell_files`.
         out: Weights file to write.
+        drawn: What `distorted` wrote with these weights, to learn from too.
         without: Types ("KADID-10k/10") whose series are left out.
         steps, seed, say: See `fit_head`.
 
     Raises:
-        DataError: no cells of this backbone, or none of which the defects are known.
+        DataError: no cells of this backbone, or none of which the defects are known; see also `read_distorted`.
         WeightsError: no such weights, or the network has no mean tokens.
     """
     metric = QFMScore.from_pretrained(weights)
@@ -79,6 +67,8 @@ def train_defect_head(
     seen = Seen(*(torch.cat(parts) for parts in zip(*read, strict=True)))
     if not len(seen.types):
         raise DataError(f"{cells}: expected cells of series, got none; store with --severity")
+    if drawn is not None:
+        seen = seen.joined(read_distorted(drawn, metric.net, without))
     say(f"{len(seen.types)} pictures")
     fit_head(net.defects, seen, steps=steps, seed=seed, say=say)
     write_weights(net, out)
@@ -99,9 +89,7 @@ def see(net: QFMNet, batch: Batch) -> Seen:
     assert batch.cells is not None  # of what is stored
     known = ~np.isnan(batch.defects[:, 0])
     cells = batch.cells.reshape(len(known), -1, *batch.cells.shape[1:])[known]
-    found = statistics(torch.from_numpy(cells).flatten(0, 1).float()).view(*cells.shape[:2], 2 * cells.shape[2])
-    costs, types = torch.from_numpy(batch.defects[known]), torch.from_numpy(batch.types[known])
-    return Seen(net.of_all_views(found).half(), costs, types)
+    return Seen.of(net, *(torch.from_numpy(values) for values in (cells, batch.defects[known], batch.types[known])))
 
 
 def fit_head(

@@ -4,8 +4,9 @@ FPR (Chen et al., IEEE TIP 2022) scores by such a guess. Ours is learned behind 
 with a reference, so that this head says of the guess what it would say of the clean picture. No score moves by it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,10 +27,10 @@ from .material import LENGTH
 from .material.stored import read_batch
 from .reference import Pairs, cell_files, read_pairs
 
-HIDDEN = 64
+HIDDEN = 192
 STEPS, RATE = 2000, 2e-3
 SERIES = 8  # a step
-PRICED = 5.0  # weight of what the head says beside that of the cells
+PRICED, PLACED = 5.0, 10.0  # weights of what the head says of all cells, and of each, beside that of the cells
 HELD_OUT = 8  # of so many source pictures one is measured on
 FEWEST = 10  # series to measure on
 
@@ -44,6 +45,7 @@ class PseudoReference(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.see = nn.Linear(2 * channels, HIDDEN)
+        self.damaged = nn.Linear(HIDDEN, 1)
         self.change = nn.Linear(HIDDEN, channels)
         for parameter in self.change.parameters():
             nn.init.zeros_(parameter)  # nothing was done to a picture
@@ -51,7 +53,8 @@ class PseudoReference(nn.Module):
     def forward(self, cells: Tensor) -> Tensor:
         """Standardised cells `(N, V, cells, C)` to those of the clean picture, of the same shape."""
         around = cells.mean(dim=2, keepdim=True).expand_as(cells)
-        return cells + self.change(F.gelu(self.see(torch.cat([cells, around], dim=-1))))  # type: ignore[no-any-return]
+        seen = F.gelu(self.see(torch.cat([cells, around], dim=-1)))
+        return cells + torch.sigmoid(self.damaged(seen)) * self.change(seen)  # type: ignore[no-any-return]
 
 
 class Gap(NamedTuple):
@@ -106,7 +109,8 @@ def fit_guess(
 ) -> PseudoReference:
     """Fit a guess to series, by AdamW with a rate that falls to nothing along half a cosine.
 
-    What is learned: the clean picture's cells, and that the head says of them what it says of the clean picture.
+    What is learned: the clean picture's cells, and that the head says of them what it says of the clean picture, of all
+    cells together and of each.
 
     Args:
         head: Of the network, which stays as it is.
@@ -120,14 +124,32 @@ def fit_guess(
 
     def loss(step: int) -> Tensor:
         cells = pairs.draw((seed, step), SERIES).cells.float()
-        versions, clean = cells.flatten(0, 1), cells[:, :1].expand_as(cells).flatten(0, 1)
+        clean = cells[:, :1].expand_as(cells).flatten(0, 1)
+        versions = mix(cells.flatten(0, 1), clean, (seed, step))
         guessed = guess(versions)
-        priced = head(versions, guessed), head(versions, clean)
-        return F.smooth_l1_loss(guessed, clean) + PRICED * F.smooth_l1_loss(*priced, beta=0.1)
+        found = F.smooth_l1_loss(guessed, clean)
+        for weight, said in ((PRICED, head), (PLACED, partial(local_costs, head))):
+            found = found + weight * F.smooth_l1_loss(said(versions, guessed), said(versions, clean), beta=0.1)
+        return found
 
     optimizer = torch.optim.AdamW(guess.parameters(), lr=RATE, weight_decay=0.01)
     descend(optimizer, loss, steps, say)
     return guess.eval()
+
+
+def mix(cells: Tensor, clean: Tensor, seed: Sequence[int]) -> Tensor:
+    """Half of the pictures with only a part of what was done to them: a random share of their cells, elsewhere clean.
+
+    Else a guess never sees a whole cell beside damaged ones, and would mend both alike.
+
+    Args:
+        cells, clean: `(N, V, cells, C)`.
+        seed: Of the choice.
+    """
+    generator = np.random.default_rng([*seed, 1])
+    shares = np.where(generator.random(len(cells)) < 0.5, 1.0, generator.random(len(cells)))
+    done = generator.random(cells.shape[:3]) < shares[:, None, None]
+    return torch.where(torch.from_numpy(done)[..., None], cells, clean)
 
 
 def train_guess(

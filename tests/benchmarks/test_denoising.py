@@ -60,11 +60,32 @@ def test_figures_are_those_of_the_pictures(stored):
     np.testing.assert_allclose([*found.values()], [*expected.values()], atol=1e-2)
 
 
+def test_variants_get_steps_of_equal_cost(stored, monkeypatch):
+    spent = {"none": 1.0, "random": 2.0, "matched": 2.0, "denoised": 4.0}
+    clock = [0.0]
+    monkeypatch.setattr(denoising.time, "process_time", lambda: clock[0])
+    monkeypatch.setattr(denoising, "train", lambda variant, *_: clock.__setitem__(0, clock[0] + spent[variant]))
+    recipe = Recipe(objective=OBJECTIVE, loop=replace(LOOP, steps=30, decay_from=10))
+    loops = {name: found.loop for name, found in denoising.of_equal_cost(recipe, stored, fresh_net(), 3).items()}
+    assert {name: loop.steps for name, loop in loops.items()} == {
+        "none": 120,
+        "random": 60,
+        "matched": 60,
+        "denoised": 30,
+    }
+    assert {name: loop.decay_from for name, loop in loops.items()} == {
+        "none": 40,
+        "random": 20,
+        "matched": 20,
+        "denoised": 10,
+    }
+
+
 def test_the_command_prints_a_row_for_each_variant(stored, tmp_path, capsys):
     world, weights = stored.groups[0][0].parents[1], tmp_path / "net.safetensors"
     write_weights(fresh_net(), weights)
     files = ["--data", str(world), "--cells", str(world / "cells"), "--weights", str(weights)]
     smaller = ["--set", "loop.steps=1", "loop.every=1", "loop.decay_from=0", "loop.warmup=1", "objective.memory=8"]
-    assert denoising.main([*files, *smaller, "--seeds", "0", "--joined", "1"]) == 0
+    assert denoising.main([*files, *smaller, "--seeds", "0", "--joined", "1", "--timed", "1"]) == 0
     rows = capsys.readouterr().out.splitlines()[2:]
     assert [row.split(" | ")[0].strip("| ") for row in rows] == list(denoising.VARIANTS)

@@ -22,6 +22,7 @@ from qfm_metric.train.pseudo_reference import (
     fit_guess,
     held_out,
     local_costs,
+    mix,
     read_guess,
     series_left_out,
 )
@@ -74,6 +75,27 @@ def test_a_guess_comes_nearer_to_the_clean_picture(pairs, comparing, guess):
         )
     assert (guessed - clean).square().sum() < 0.7 * (versions - clean).square().sum()  # measured: .51
     assert np.corrcoef(said, true)[0, 1] > 0.9  # measured: .99
+
+
+def test_half_of_the_pictures_keep_some_of_their_damage_and_the_others_all():
+    cells, clean = torch.ones(400, 2, 50, 3), torch.zeros(400, 2, 50, 3)
+    mixed = mix(cells, clean, (0, 1))
+    assert torch.equal(mixed[..., 0], mixed[..., 2])  # a cell is exchanged as a whole
+    shares = mixed.mean(dim=(1, 2, 3))
+    assert 0.4 < (shares == 1).float().mean() < 0.6
+    assert shares[shares < 1].std() > 0.2  # of any size; evenly drawn: .29
+    assert torch.equal(mixed, mix(cells, clean, (0, 1)))
+    assert not torch.equal(mixed, mix(cells, clean, (0, 2)))
+
+
+def test_a_guess_tells_damaged_cells_from_others_of_the_picture(pairs, comparing, guess):
+    versions, clean = pairs.cells[:, -1].float(), pairs.cells[:, 0].float()
+    damaged = versions.clone()
+    damaged[:, :, ::2] = clean[:, :, ::2]
+    with torch.inference_mode():
+        costs = local_costs(comparing.reference, damaged, guess(damaged))
+    inside = np.arange(costs.shape[1]) % 2 == 1
+    assert np.mean([auc(row.numpy(), inside) for row in costs]) > 0.8
 
 
 def test_equal_seeds_fit_equal_guesses(pairs, comparing):

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from .. import defect_head, pseudo_reference
+from ..distorted import store_distorted
 from ..fit_ratings import FEWEST, fit_ratings
 from ..photograph import train_photograph
 from ..photograph_check import check_folder
@@ -32,9 +33,15 @@ def photograph(args: argparse.Namespace) -> None:
 
 def defect_head_command(args: argparse.Namespace) -> None:
     """Teach weights to name defects, from cells that `cells` stored; writes a file."""
-    known = {name: getattr(args, name) for name in ("backbone", "without", "steps", "seed")}
+    known = {name: getattr(args, name) for name in ("drawn", "backbone", "without", "steps", "seed")}
     defect_head.train_defect_head(args.weights, args.cells, args.out, **known, say=say)
     print_weights(args.out)
+
+
+def distorted_command(args: argparse.Namespace) -> None:
+    """Distort training photographs and keep what weights see of them, for `defect-head`; writes a folder."""
+    drawn = {name: getattr(args, name) for name in ("count", "seed", "workers")}
+    store_distorted(args.weights, args.data, args.severity, args.out, **drawn, say=say)
 
 
 def reference(args: argparse.Namespace) -> None:
@@ -78,9 +85,17 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--count", type=int, default=3000, help="photographs to learn from, and to measure on, at most")
     sub.add_argument("--seed", type=int, default=0, help="of all that is drawn")
 
+    sub = command("distorted", distorted_command)
+    options.add(sub, "--weights", "--data", "--workers")
+    sub.add_argument("--severity", type=Path, required=True, help="CSV of human means per type and level")
+    sub.add_argument("--out", type=Path, required=True, help="folder to write")
+    sub.add_argument("--count", type=int, default=20000, help="pictures")
+    sub.add_argument("--seed", type=int, default=0, help="of the draws")
+
     sub = command("defect-head", defect_head_command)
     options.add(sub, "--weights", "--backbone")
     sub.add_argument("--cells", type=Path, required=True, help="what `cells` wrote of these weights' backbone")
+    sub.add_argument("--drawn", type=Path, help="what `distorted` wrote with these weights, to learn from too")
     options.add_output(sub, "--out", "weights", required=True, help=".safetensors file to write")
     sub.add_argument("--without", nargs="+", default=(), metavar="TYPE", help="such as KADID-10k/10, to leave out")
     sub.add_argument("--steps", type=int, default=defect_head.STEPS, help="of the fit")

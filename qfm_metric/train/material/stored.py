@@ -50,7 +50,7 @@ def store(
         DataError: the folder holds batches of another backbone.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"backbone": _digest(net), "seed": seed}
+    about = {"backbone": backbone_digest(net), "seed": seed}
     if (folder / ABOUT).is_file() and json.loads((folder / ABOUT).read_text()) != about:
         raise DataError(f"{folder}: cells of another backbone or seed; choose another folder, or delete it")
     with whole_file(folder / ABOUT) as file:
@@ -157,7 +157,7 @@ def stored_files(folder: Path, net: QFMNet) -> list[Path]:
     files = sorted(folder.glob("*.npz"))
     if not files or not (folder / ABOUT).is_file():
         raise DataError(f"{folder}: no cells; expected what `python -m qfm_metric.train cells` writes")
-    if json.loads((folder / ABOUT).read_text())["backbone"] != _digest(net):
+    if json.loads((folder / ABOUT).read_text())["backbone"] != backbone_digest(net):
         raise DataError(
             f"{folder}: cells of another backbone; call `python -m qfm_metric.train cells` with these weights"
         )
@@ -195,7 +195,7 @@ def _file(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}.npz"
 
 
-def _digest(net: QFMNet) -> str:
+def backbone_digest(net: QFMNet) -> str:
     """Of the backbone's weights in half precision, as they are stored in files."""
     digest = hashlib.sha256()
     for name, tensor in sorted(net.backbone.state_dict().items()):

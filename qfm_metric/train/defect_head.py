@@ -27,8 +27,8 @@ from .material import Batch
 from .material.stored import leave_out, read_batch
 from .reference import cell_files
 
-WIDTH = 192
-STEPS, RATE, DECAY, DRAWN = 3000, 1e-3, 0.05, 256  # DRAWN pictures a step
+WIDTH = 256
+STEPS, RATE, DECAY, DRAWN = 5000, 1e-3, 0.05, 256  # DRAWN pictures a step
 SHARES = (0.3, 0.45, 0.25)  # of a step's pictures: of one type, of several defects, clean
 OWN = 2.0  # how often one of our kinds is drawn beside one of the data sets' types; most names have several of those
 

@@ -28,9 +28,10 @@ from .material.stored import read_batch
 from .reference import Pairs, cell_files, read_pairs
 
 HIDDEN = 192
-STEPS, RATE = 2000, 2e-3
+STEPS, RATE = 3000, 1e-3
 SERIES = 8  # a step
-PRICED, PLACED = 5.0, 10.0  # weights of what the head says of all cells, and of each, beside that of the cells
+PRICED, PLACED = 5.0, 5.0  # weights of what the head says of all cells, and of each, beside that of the cells
+DECIDED = 3.0  # how sharply damaged cells are told from others at first
 HELD_OUT = 8  # of so many source pictures one is measured on
 FEWEST = 10  # series to measure on
 
@@ -54,7 +55,7 @@ class PseudoReference(nn.Module):
         """Standardised cells `(N, V, cells, C)` to those of the clean picture, of the same shape."""
         around = cells.mean(dim=2, keepdim=True).expand_as(cells)
         seen = F.gelu(self.see(torch.cat([cells, around], dim=-1)))
-        return cells + torch.sigmoid(self.damaged(seen)) * self.change(seen)  # type: ignore[no-any-return]
+        return cells + torch.sigmoid(DECIDED * self.damaged(seen)) * self.change(seen)  # type: ignore[no-any-return]
 
 
 class Gap(NamedTuple):
@@ -62,7 +63,7 @@ class Gap(NamedTuple):
 
     Attributes:
         kept: Share of the guess's quality that it keeps, in (0, 1]; 1: nothing is guessed to be lost.
-        map: `(rows, columns)` from 0 on, what each cell of the whole view costs.
+        map: `(rows, columns)` from 0 on, what the 3 x 3 cells about each cell of the whole view cost on average.
     """
 
     kept: float
@@ -90,7 +91,18 @@ def find_gap(compare: QFMReference, guess: PseudoReference, image: Images) -> Ga
     seen = metric.net.reference_cells(cells, 1)
     guessed = guess(seen)
     kept = metric.net.reference(seen, guessed).item()
-    return Gap(kept, local_costs(metric.net.reference, seen, guessed)[0].view(cells.shape[-2:]))
+    return Gap(kept, gap_map(metric.net.reference, seen, guessed, cells.shape[-2:])[0])
+
+
+def gap_map(head: ReferenceHead, cells: Tensor, references: Tensor, shape: Sequence[int]) -> Tensor:
+    """`local_costs` as maps `(N, rows, columns)`, each cell the mean of the 3 x 3 about it, as in the quality map.
+
+    Args:
+        head, cells, references: See `local_costs`.
+        shape: Rows and columns of the views.
+    """
+    costs = local_costs(head, cells, references).view(len(cells), 1, *shape)
+    return F.avg_pool2d(costs, 3, stride=1, padding=1, count_include_pad=False)[:, 0]
 
 
 def local_costs(head: ReferenceHead, cells: Tensor, references: Tensor) -> Tensor:
@@ -261,7 +273,7 @@ def ask(net: QFMNet, guess: PseudoReference, series: Series) -> Answers:
     versions = slice(1, None)
     damaged, inside = exchange(series.cells)
     looked = net.reference_cells(damaged, 1)
-    lost = local_costs(net.reference, looked, guess(looked))[0].numpy()
+    lost = gap_map(net.reference, looked, guess(looked), damaged.shape[-2:])[0].flatten().numpy()
     logits = net.forward_head(net.embed(damaged, 1))
     quality = net.forward_local(damaged[:1], logits)[0, 0].flatten().numpy()
     return Answers(

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Sequence
 
 from ..atomic import check_writable
+from ..own_files import is_export
 from ..weights import WeightsError
 from .options import WEIGHTS_HELP
 from .parser import Parser
-from .targets import check_target, is_export
+from .targets import check_target
 
 
 def main(argv: Sequence[str]) -> int:

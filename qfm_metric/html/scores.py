@@ -12,6 +12,7 @@ from typing import IO
 from ..atomic import naming, whole_file
 from ..decoding.suffixes import check_no_picture
 from ..folder.row import Row
+from ..own_files import is_page
 from ..scale import BANDS, band_index
 from .document import (
     BINS,
@@ -58,7 +59,7 @@ def write_report(
         large: How many of the worst get a large picture, read from their paths at the end.
 
     Raises:
-        OSError: `path` cannot be written.
+        OSError: `path` cannot be written, or is there, not empty and no page of ours.
         ValueError: a score outside [0, 1]; `path` is named as a picture, and would cover it.
         TypeError: something else than rows.
 
@@ -111,7 +112,7 @@ class ReportWriter:
 
     def __enter__(self) -> "ReportWriter":
         with ExitStack() as stack:
-            self._file = stack.enter_context(whole_file(self.path, newline="\n"))
+            self._file = stack.enter_context(whole_file(self.path, is_ours=is_page, newline="\n"))
             self._spool = stack.enter_context(tempfile.TemporaryFile(dir=self.folder))
             self._stack = stack.pop_all()
         return self

@@ -225,6 +225,21 @@ def test_a_page_takes_no_name_of_a_picture(tmp_path, name):
     assert path.read_bytes() == encoded("JPEG")
 
 
+def test_a_page_replaces_a_page_or_what_is_empty_and_nothing_else(out):
+    def rows():
+        raise AssertionError("scored for nothing")
+        yield
+
+    out.write_text("<!doctype html><title>my page</title>")
+    with pytest.raises(FileExistsError, match=r"it is there and is no file of this kind.*report\.html"):
+        write_report(rows(), out)
+    assert out.read_text() == "<!doctype html><title>my page</title>"
+    out.write_text("")
+    for name in ("first", "second"):
+        write_report([Row(name, 0.5)], out)
+        assert names(read_page(out)[2]) == [name]
+
+
 def test_what_are_no_rows_is_refused(out):
     for rows in (["a.jpg"], [Row("a.jpg", 0.5), 0.5]):
         with pytest.raises(TypeError, match=r"rows: expected Rows, as score_files yields, got (str|float)"):

@@ -1,6 +1,7 @@
 """Row: what is known of one file, from decoding to a table, a page, a cluster and a comparison."""
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -65,7 +66,7 @@ class Row:
     """What is known of one file: a score, or what went wrong.
 
     Attributes:
-        path: As it was given.
+        path: As it was given, as text.
         score: In [0, 1], higher is better; with tiles, the mean of theirs. None if there is an error.
         std: Expected standard deviation of people's mean opinion about the score, in its units; None: not known.
         width, height: Of the upright picture in pixels; None if there is an error.
@@ -75,6 +76,9 @@ class Row:
             which `top_defect` is empty where nothing stands out; those of `FACT_COLUMNS`; those of `GROUP_COLUMNS`;
             `map`, the path of the overlay that was written, see `qfm_metric.overlay`.
         moment: In no table; None unless it was asked for.
+
+    Raises:
+        TypeError, ValueError: a value that its column cannot hold. Numbers of numpy and torch are taken.
     """
 
     path: str
@@ -86,6 +90,20 @@ class Row:
     note: str | None = None
     extra: Mapping[str, Value] = field(default_factory=dict)
     moment: Moment | None = None
+
+    def __post_init__(self) -> None:
+        """Keep paths as text and numbers of other libraries as Python's: no table, page or database takes others.
+
+        Raises:
+            TypeError: something else.
+            ValueError: NaN, Inf; a part of a pixel.
+        """
+        if not isinstance(self.path, str | bytes | os.PathLike):
+            raise TypeError(f"path: expected a path, got {type(self.path).__name__}")
+        object.__setattr__(self, "path", os.fsdecode(self.path))
+        for name in COLUMNS:
+            object.__setattr__(self, name, _plain(name, getattr(self, name), self.path))
+        object.__setattr__(self, "extra", {name: _plain(name, value, self.path) for name, value in self.extra.items()})
 
     def value(self, column: str) -> Value:
         """Of a column as it is written: floats rounded to four decimals, None where nothing is known."""
@@ -149,6 +167,25 @@ def arrow_schema(columns: Sequence[str]) -> Any:
 
     types = {str: pa.string(), float: pa.float64(), int: pa.int32()}
     return pa.schema([(name, types[(COLUMNS | EXTRA_COLUMNS)[name]]) for name in columns])  # type: ignore[operator]
+
+
+def _plain(column: str, value: Any, path: str) -> Value:
+    """A value as its column's type."""
+    kind = COLUMNS.get(column) or EXTRA_COLUMNS.get(column)
+    if value is None or kind is None or (kind is str and isinstance(value, str)):
+        return value  # type: ignore[no-any-return]
+    try:
+        if kind is str or isinstance(value, str | bytes):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # by what has several values, or none
+        what = "text" if kind is str else "a number"
+        raise TypeError(f"{column} of {path!r}: expected {what}, got {type(value).__name__}") from error
+    if not math.isfinite(number):
+        raise ValueError(f"{column} of {path!r}: expected a finite number, got {number}; None is what is not known")
+    if kind is int and not number.is_integer():
+        raise ValueError(f"{column} of {path!r}: expected a whole number, got {number}")
+    return int(number) if kind is int else number
 
 
 def _read(column: str, value: Any) -> Value:

@@ -102,6 +102,6 @@ def score_frames(frames: Frames, metric: Metric) -> Iterator[tuple[Row, float, P
         name = f"{frames.path}#t={frame.time:.3f}"
         with naming(name), errors_of(metric), torch.inference_mode():
             rating = metric.rate([metric.look(frame.pixels)])[0]
-        height, width = frame.pixels.shape[:2]
-        row = Row(name, rating.score, rating.std, width, height, note=frame.note or rating.note)
+            height, width = frame.pixels.shape[:2]
+            row = Row(name, rating.score, rating.std, width, height, note=frame.note or rating.note)
         yield row, frame.time, frame.pixels

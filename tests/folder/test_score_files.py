@@ -329,3 +329,20 @@ def test_a_metric_that_fails_is_not_taken_for_a_damaged_picture(tmp_path):
     (row,) = score_files([grey(str(tmp_path / "a.png"), 100)], Failing())
     assert row.error is not None
     assert "expected a metric that can look at it, but Failing stopped with NotImplementedError: resize" in row.error
+
+
+class NoNumber(Mean):
+    """Says nothing of what is darker than a quarter, as a network in half precision would."""
+
+    def of(self, view):
+        return super().of(view) if view.mean() > 0.25 else float("nan")
+
+
+@pytest.mark.parametrize("options", [{}, {"tile": 64}, {"projection": "equirect"}])
+def test_a_picture_of_which_a_metric_says_no_number_costs_its_own_row(tmp_path, options):
+    paths = [tmp_path / f"{level}.png" for level in (51, 102)]
+    for path in paths:
+        Image.new("L", (256, 128), int(path.stem)).save(path)
+    failed, scored = score_files(paths, NoNumber(), **options)
+    assert "expected a finite number, got nan" in failed.error
+    assert scored.score == pytest.approx(0.4, abs=0.01)  # of a panorama, views between its pixels

@@ -87,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
     for side in (a, b):
         _tell_errors(side.rows.values())
     if a.signature and b.signature and a.signature != b.signature:
-        print(f"qfm-metric: scored differently: A by {a.signature}; B by {b.signature}", file=sys.stderr)
+        warn(f"scored differently: A by {a.signature}; B by {b.signature}")
     comparison = compare_scores(a.scores, b.scores, pair=not args.unpaired)
     titles, signature = (a.title, b.title), a.signature or b.signature
     with whole_file(args.output, is_ours=is_comparison) if args.output else nullcontext(sys.stdout) as file:
@@ -98,7 +98,7 @@ def main(argv: Sequence[str]) -> int:
     if args.html:
         write_comparison(comparison, a.rows, b.rows, args.html, titles=titles, signature=signature)
     if comparison.difference is None:
-        print("qfm-metric: nothing to compare: one side has no scores, or no pair has two", file=sys.stderr)
+        warn("nothing to compare: one side has no scores, or no pair has two")
     return int(comparison.difference is None or bool(comparison.failed_a or comparison.failed_b))
 
 

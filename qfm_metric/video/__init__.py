@@ -26,7 +26,7 @@ class VideoScore:
         rows: Of each frame that was taken, in order; `path` is that of the film with the time behind it:
             `clip.mp4#t=1.500`.
         times: Seconds of each from the first frame of the film.
-        damaged: Packets and frames that could not be decoded.
+        damaged: Packets and frames that could not be decoded, and one more if the file lacks its end.
     """
 
     rows: Sequence[Row]

@@ -3,6 +3,8 @@
 import errno
 import io
 import os
+import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -58,10 +60,11 @@ def check_writable(*paths: str | os.PathLike[str] | None) -> None:
 def _part_of(path: str | os.PathLike[str]) -> str:
     """What a file is called until it is whole: absolute, as the current folder may be another one by then.
 
-    The longest names are cut, or there would be files that can be there and not be written.
+    Each time another name, because processes of different machines and containers have the same number, and threads
+    share one. The longest names are cut, or there would be files that can be there and not be written.
     """
     folder, name = os.path.split(os.path.realpath(path))
-    behind = f".{os.getpid()}.part"
+    behind = f".{secrets.token_hex(4)}.part"
     kept = os.fsencode(name)[: LONGEST_NAME - len(behind)].decode("utf-8", "ignore").encode()
     return os.path.join(folder, os.fsdecode(kept) + behind)
 
@@ -70,7 +73,7 @@ class _Part(io.FileIO):
     """What cannot be written into it is an error that names the file it will be."""
 
     def __init__(self, part: str, path: str | os.PathLike[str]) -> None:
-        super().__init__(part, "w")
+        super().__init__(part, "x")
         self._path = path
 
     def write(self, data: Any) -> int:
@@ -85,8 +88,8 @@ def whole_file(
     """A file that takes the place of `path` when the block ends, and vanishes if the block raises.
 
     Args:
-        path: Where to. Nobody ever sees half of it there; what was there before stays until then. Of a symbolic link,
-            the file it leads to; the link stays.
+        path: Where to. Nobody ever sees half of it there; what was there before stays until then, and its permissions
+            stay. Of a symbolic link, the file it leads to; the link stays.
         mode: "w" for text in UTF-8, "wb" for bytes.
         is_ours: See `check_replaceable`.
         options: Of `open`, for text: `newline`, `errors`.
@@ -102,6 +105,8 @@ def whole_file(
     try:
         with naming(path):
             bytes_file = io.BufferedWriter(_Part(part, path))
+        with suppress(OSError):  # there is none yet, or this system has no modes
+            shutil.copymode(place, part)
         file: IO[Any] = bytes_file if "b" in mode else io.TextIOWrapper(bytes_file, **options)
         try:
             yield file

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -101,6 +101,8 @@ class Row:
         if not isinstance(self.path, str | bytes | os.PathLike):
             raise TypeError(f"path: expected a path, got {type(self.path).__name__}")
         object.__setattr__(self, "path", os.fsdecode(self.path))
+        if not isinstance(self.extra, Mapping):
+            raise TypeError(f"extra of {self.path!r}: expected columns by name, got {type(self.extra).__name__}")
         for name in COLUMNS:
             object.__setattr__(self, name, _plain(name, getattr(self, name), self.path))
         object.__setattr__(self, "extra", {name: _plain(name, value, self.path) for name, value in self.extra.items()})
@@ -109,6 +111,20 @@ class Row:
         """Of a column as it is written: floats rounded to four decimals, None where nothing is known."""
         found: Value = getattr(self, column) if column in COLUMNS else self.extra.get(column)
         return round(found, DECIMALS) if isinstance(found, float) else found
+
+
+def checked(rows: Iterable[Row]) -> Iterator[Row]:
+    """Rows as they come.
+
+    Raises:
+        TypeError: something else.
+    """
+    if not isinstance(rows, Iterable):
+        raise TypeError(f"rows: expected Rows, as score_files yields, got {type(rows).__name__}")
+    for row in rows:
+        if not isinstance(row, Row):
+            raise TypeError(f"rows: expected Rows, as score_files yields, got {type(row).__name__} among them")
+        yield row
 
 
 def columns_with(
@@ -130,11 +146,14 @@ def as_table(rows: Iterable[Row]) -> dict[str, list[Value]]:
         Lists of one length: the columns of `COLUMNS`, and those of `EXTRA_COLUMNS` that some row knows. None where
         nothing is known; scores are not rounded.
 
+    Raises:
+        TypeError: something else than rows.
+
     Examples:
         >>> as_table([Row("a.jpg", 0.5)])["score"]
         [0.5]
     """
-    rows = list(rows)
+    rows = list(checked(rows))
     known = set().union(*(row.extra for row in rows))
     found: dict[str, list[Value]] = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
     return found | {name: [row.extra.get(name) for row in rows] for name in EXTRA_COLUMNS if name in known}
@@ -178,7 +197,7 @@ def _plain(column: str, value: Any, path: str) -> Value:
         if kind is str or isinstance(value, str | bytes):
             raise TypeError
         number = float(value)
-    except (TypeError, ValueError, RuntimeError) as error:  # by what has several values, or none
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # by what has several values, or none
         what = "text" if kind is str else "a number"
         raise TypeError(f"{column} of {path!r}: expected {what}, got {type(value).__name__}") from error
     if not math.isfinite(number):

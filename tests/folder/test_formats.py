@@ -143,6 +143,8 @@ def test_numbers_and_paths_of_other_libraries_are_written_as_pythons(name):
         ({"error": KeyError("x")}, TypeError, "error of 'x.png': expected text, got KeyError"),
         ({"extra": {"noise": [0.5]}}, TypeError, "noise of 'x.png': expected a number, got list"),
         ({"path": None}, TypeError, "path: expected a path, got NoneType"),
+        ({"extra": None}, TypeError, "extra of 'x.png': expected columns by name, got NoneType"),
+        ({"std": 10**400}, TypeError, "std of 'x.png': expected a number, got int"),
     ],
 )
 def test_a_row_of_what_its_columns_cannot_hold_is_refused_by_name(values, kind, says):

@@ -21,6 +21,7 @@ from qfm_metric import (
     ImageError,
     QFMScore,
     as_table,
+    group_rows,
     load_image,
     score_files,
     score_folder,
@@ -294,7 +295,7 @@ def test_options_out_of_range(options):
     ((name, value),) = options.items()
     with pytest.raises(ValueError, match=f"{name}: expected at (least|most) .*, got {value}"):
         score_files([], Mean(), **options)
-    for other in (2.0, "2", True, float("nan")):
+    for other in (2.0, "2", True, float("nan"), *([None] if name != "tile" else [])):
         with pytest.raises(TypeError, match=f"{name}: expected an integer, got {other!r}"):
             score_files([], Mean(), **{name: other})
 
@@ -346,3 +347,10 @@ def test_a_picture_of_which_a_metric_says_no_number_costs_its_own_row(tmp_path, 
     failed, scored = score_files(paths, NoNumber(), **options)
     assert "expected a finite number, got nan" in failed.error
     assert scored.score == pytest.approx(0.4, abs=0.01)  # of a panorama, views between its pixels
+
+
+@pytest.mark.parametrize("call", [as_table, group_rows])
+def test_what_are_no_rows_is_named(call):
+    for rows in (None, ["a.jpg"], [Row("a.jpg", error="no picture"), 0.5]):
+        with pytest.raises(TypeError, match=r"rows: expected Rows, as score_files yields, got (NoneType|str|float)"):
+            call(rows)

@@ -88,8 +88,9 @@ class OneFile:
                     found += self._rate([self._views(path, tile) for tile in tiles[i : i + GPU_BATCH]])
                 scores = [rating.score for rating in found]
                 row = _without_score(path, pixels)
-                mean, note = sum(scores) / len(scores), row.note or common_note(found)
+                note = row.note or common_note(found)
                 with naming(path), errors_of(self.metric):
+                    mean = sum(scores) / len(scores)
                     return replace(row, score=mean, note=note, extra={"lowest": min(scores), **facts})
         except ImageError as error:
             return Row(path, error=str(error))

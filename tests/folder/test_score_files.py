@@ -339,13 +339,29 @@ class NoNumber(Mean):
         return super().of(view) if view.mean() > 0.25 else float("nan")
 
 
-@pytest.mark.parametrize("options", [{}, {"tile": 64}, {"projection": "equirect"}])
-def test_a_picture_of_which_a_metric_says_no_number_costs_its_own_row(tmp_path, options):
+class Word(NoNumber):
+    """Says a word for it."""
+
+    def of(self, view):
+        return super().of(view) if view.mean() > 0.25 else "bad"
+
+
+@pytest.mark.parametrize(
+    ("metric", "options", "says"),
+    [
+        (NoNumber(), {}, "expected a finite number, got nan"),
+        (NoNumber(), {"tile": 64}, "expected a finite number, got nan"),
+        (NoNumber(), {"projection": "equirect"}, "expected a finite number, got nan"),
+        (Word(), {}, "expected a number, got str"),
+        (Word(), {"tile": 64}, "Word stopped with TypeError"),
+    ],
+)
+def test_a_picture_of_which_a_metric_says_no_number_costs_its_own_row(tmp_path, metric, options, says):
     paths = [tmp_path / f"{level}.png" for level in (51, 102)]
     for path in paths:
         Image.new("L", (256, 128), int(path.stem)).save(path)
-    failed, scored = score_files(paths, NoNumber(), **options)
-    assert "expected a finite number, got nan" in failed.error
+    failed, scored = score_files(paths, metric, **options)
+    assert says in failed.error
     assert scored.score == pytest.approx(0.4, abs=0.01)  # of a panorama, views between its pixels
 
 

@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 
 TIE = 5e-5  # closer is equal: files of scores have four decimals, and the fifth differs between machines
 NORMAL = 1.959964  # 97.5 % of a normal distribution lie below so many deviations
@@ -74,14 +75,18 @@ def compare_scores(a: Mapping[str, float | None], b: Mapping[str, float | None],
     """Compare the scores of two sets of pictures.
 
     Args:
-        a: Name to score in [0, 1], or to None for a picture that could not be scored. A name may have folders.
+        a: Name to score in [0, 1], or to None or NaN for a picture that could not be scored. A name may have folders.
         b: As `a`.
         pair: Compare pairs if any names match (see `match_names`); False: all with all.
+
+    Raises:
+        TypeError: no names with numbers.
 
     Examples:
         >>> compare_scores({"x.png": 0.4, "y.png": 0.5}, {"x.jpg": 0.6, "y.jpg": 0.7}).win_rate
         1.0
     """
+    a, b = _scores("a", a), _scores("b", b)
     failed_a, failed_b = ([name for name, score in side.items() if score is None] for side in (a, b))
     if not (pair and (matched := match_names(list(a), list(b)))):
         scores_a, scores_b = ([score for score in side.values() if score is not None] for side in (a, b))
@@ -108,6 +113,16 @@ def compare_scores(a: Mapping[str, float | None], b: Mapping[str, float | None],
         unmatched_a=[name for name in a if name not in in_a],
         unmatched_b=[name for name in b if name not in in_b],
     )
+
+
+def _scores(side: str, scores: Mapping[str, float | None]) -> dict[str, float | None]:
+    """The scores of a side as they are compared: what is NaN, as in a table of pandas, could not be scored."""
+    if not isinstance(scores, Mapping):
+        raise TypeError(f"{side}: expected names with their scores, as in a dict, got {type(scores).__name__}")
+    for name, score in scores.items():
+        if not isinstance(score, Real | None):
+            raise TypeError(f"{side}: expected a score or None for {name!r}, got {type(score).__name__}")
+    return {name: None if score is None or score != score else float(score) for name, score in scores.items()}
 
 
 def match_names(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, str]]:

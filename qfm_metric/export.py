@@ -23,6 +23,7 @@ from .backbone import EfficientNetLite
 from .decoding.suffixes import check_no_picture
 from .geometry import CELL, SHORTEST_SIDE
 from .model import QFMNet
+from .own_files import is_export
 from .score import QFMScore
 from .torch_defaults import torch_defaults
 
@@ -179,7 +180,7 @@ def export_pt2(metric: QFMScore, path: str | os.PathLike[str]) -> float:
 
     Raises:
         ExportError: the network cannot be traced, or the scores differ by more than 1e-4.
-        OSError: `path` cannot be written.
+        OSError: `path` cannot be written, or is there, not empty and no export of ours.
         TypeError: `metric` is no `QFMScore`.
         ValueError: `path` is named as a picture.
     """
@@ -194,7 +195,7 @@ def export_pt2(metric: QFMScore, path: str | os.PathLike[str]) -> float:
             torch.export.save(program, saved, extra_files={"qfm_metric.json": json.dumps(_about(metric))})
         return saved.getvalue(), torch.export.load(io.BytesIO(saved.getvalue())).module()
 
-    return _write_verified(path, make, metric)
+    return _write_verified(path, "pt2", make, metric)
 
 
 def export_onnx(metric: QFMScore, path: str | os.PathLike[str]) -> float:
@@ -213,7 +214,7 @@ def export_onnx(metric: QFMScore, path: str | os.PathLike[str]) -> float:
     Raises:
         ExportError: the packages of `qfm-metric[onnx]` are missing, the network cannot be traced, or the scores differ
             by more than 1e-4.
-        OSError: `path` cannot be written.
+        OSError: `path` cannot be written, or is there, not empty and no export of ours.
         TypeError: `metric` is no `QFMScore`.
         ValueError: `path` is named as a picture.
     """
@@ -225,7 +226,7 @@ def export_onnx(metric: QFMScore, path: str | os.PathLike[str]) -> float:
         session = onnxruntime.InferenceSession(data)
         return data, lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
-    return _write_verified(path, make, metric)
+    return _write_verified(path, "onnx", make, metric)
 
 
 def need_packages() -> None:
@@ -303,13 +304,13 @@ def _about(metric: QFMScore) -> dict[str, str]:
 
 
 @torch_defaults()
-def _write_verified(path: str | os.PathLike[str], make: Callable[[], Made], metric: QFMScore) -> float:
+def _write_verified(path: str | os.PathLike[str], form: str, make: Callable[[], Made], metric: QFMScore) -> float:
     """Write what `make` gives if its scores are the metric's; whether `path` can be written is known before."""
     name = os.fspath(path)
     check_no_picture(name)
     if not isinstance(metric, QFMScore):
         raise TypeError(f"metric: expected a QFMScore, got {type(metric).__name__}; others cannot be exported")
-    with whole_file(path, "wb") as file:
+    with whole_file(path, "wb", is_ours=is_export(form)) as file:
         data, exported = make()
         difference = largest_difference(exported, metric)
         if not difference <= TOLERANCE:

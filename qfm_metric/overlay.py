@@ -37,10 +37,14 @@ def draw_overlay(image: "Tensor", quality_map: "Tensor", score: float | None = N
 
     Raises:
         ValueError: wrong shapes.
+        TypeError: no tensors.
     """
     import torch
     import torch.nn.functional as F
 
+    for name, tensor in (("image", image), ("quality_map", quality_map)):
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}; load_image and assess give some")
     if image.ndim != 3 or image.shape[0] != 3:
         raise ValueError(f"image: expected (3, H, W), got {tuple(image.shape)}")
     cells = quality_map.squeeze(0) if quality_map.ndim == 3 else quality_map
@@ -70,7 +74,10 @@ def save_overlay(overlay: Image.Image, source: str | os.PathLike[str], folder: s
 
     Raises:
         OSError: the folder or the file cannot be written.
+        TypeError: no picture.
     """
+    if not isinstance(overlay, Image.Image):
+        raise TypeError(f"overlay: expected what draw_overlay gives, got {type(overlay).__name__}")
     folder, name = Path(folder), os.fsencode(Path(source).stem)[:LONGEST_NAME]
     stem = os.fsdecode(name.decode("utf-8", "ignore").encode())
     folder.mkdir(parents=True, exist_ok=True)

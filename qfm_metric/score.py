@@ -114,12 +114,14 @@ class QFMScore(nn.Module):
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write `model.safetensors`, `config.json` and, unless there is one, a model card `README.md`.
 
+        Files of those names are replaced only if they are a metric's, or empty.
+
         Args:
             folder: Made if needed. `from_pretrained(folder)` gives the same scores to the last bit. Values are stored
                 in half precision if that keeps each of them, as it does for the shipped weights.
 
         Raises:
-            WeightsError: the folder cannot be written.
+            WeightsError: the folder cannot be written, or holds another model.
         """
         save_net(self.net, Path(folder))
 

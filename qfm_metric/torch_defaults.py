@@ -27,14 +27,32 @@ _DRAWS = {Tensor.uniform_, Tensor.normal_}
 
 @contextmanager
 def torch_defaults() -> Iterator[None]:
-    """Inside, tensors are made as if nobody had changed torch's defaults."""
+    """Inside, tensors are made as if nobody had changed torch's defaults.
+
+    Raises:
+        RuntimeError: no tensors that last can be made here, see `_makes_plain_tensors`.
+    """
     with ExitStack() as held:
         held.enter_context(torch.inference_mode(False))
         held.enter_context(torch.device("cpu"))
         held.enter_context(torch.autocast("cpu", enabled=False))
+        if not _makes_plain_tensors():
+            raise RuntimeError(
+                "expected a place where torch makes plain tensors, got the inside of a function that torch.func "
+                "transforms (grad, vmap), or of a mode for fake tensors; build the metric before, and call it here"
+            )
         if torch.get_default_dtype() != torch.float32:
             held.enter_context(_Float32())
         yield
+
+
+def _makes_plain_tensors() -> bool:
+    """Whether tensors are what they are elsewhere: transforms refuse to prepare new ones, fake ones have no values."""
+    made = torch.empty(0)
+    try:
+        return type(made.requires_grad_()) is Tensor
+    except RuntimeError:
+        return False
 
 
 def no_autocast(device: torch.device) -> AbstractContextManager[Any]:

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .atomic import whole_file
+from .decoding.errors import lacks_memory
+from .own_files import CONFIG_KEY, is_weights
 
 if TYPE_CHECKING:  # torch is slow to import, and not needed to list, fetch and verify
     import torch
     from torch import Tensor
 
 FILE = "model.safetensors"  # in a saved folder and in a Hub repository
-CONFIG_KEY = "qfm_config"  # in the safetensors header's string metadata
+CONFIG = "config.json"  # beside it, for people
 EMBEDDED = Path(__file__).with_name("_weights")
 IN_CHECKOUT = Path(__file__).parent.parent / "weights"  # of other terms than the package, which does not hold them
 LICENCE = "Apache-2.0"  # of what may be used without a word
@@ -130,7 +132,7 @@ def read_weights(found: Found) -> Weights:
     """
     data, sha256 = read_verified(found)
     config, tensors = _parse(data, found.name)
-    beside = found.path.with_name("config.json")
+    beside = found.path.with_name(CONFIG)
     if found.path.name == FILE and beside.is_file() and _read_json(beside) != config:
         raise WeightsError(f"{beside}: differs from the config in {FILE}, which counts; delete it or save again")
     entries = read_manifest()["weights"]
@@ -176,7 +178,7 @@ def save_weights(path: Path, config: Mapping[str, Any], tensors: "Mapping[str, T
     stored = {name: t.detach().to("cpu", dtype).contiguous() for name, t in tensors.items() if t.is_floating_point()}
     try:
         data = save(stored, {CONFIG_KEY: json.dumps(config, sort_keys=True)})
-        with whole_file(path, "wb") as file:
+        with whole_file(path, "wb", is_ours=is_weights) as file:
             file.write(data)
         return hashlib.sha256(data).hexdigest()
     except (OSError, SafetensorError) as error:
@@ -202,7 +204,7 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{path}: not readable as JSON ({error}); delete it or save again") from error
+        raise WeightsError(f"{path}: not readable as JSON ({error}); delete it") from error
 
 
 def _parse(data: bytes, name: str) -> "tuple[dict[str, Any], dict[str, Tensor]]":
@@ -219,6 +221,8 @@ def _read_tensors(data: bytes, name: str) -> "dict[str, Tensor]":
     try:
         return load(data)
     except Exception as error:  # SafetensorError, and what Python makes of absurd shapes and types
+        if lacks_memory(error):
+            raise
         raise WeightsError(f"{name}: not a safetensors file, or a damaged one ({error}); get it again") from error
 
 

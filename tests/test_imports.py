@@ -28,13 +28,16 @@ MAY_IMPORT = {
     "__main__": ({"cli"}, set()),
     "cli": (
         {"__init__", "atomic", "compare", "compiled", "cull", "decoding", "defects", "folder", "html", "hub", "images"}
-        | {"rating", "ratings", "requirements", "score", "video", "weights"},
+        | {"own_files", "rating", "ratings", "requirements", "score", "video", "weights"},
         {"adapters", "export", "reference"},
     ),
     "adapters": ({"__init__", "folder", "images", "inputs", "rating", "reference", "score"}, set()),
-    "cull": ({"atomic", "decoding", "folder", "requirements", "scale"}, set()),
+    "cull": ({"atomic", "decoding", "folder", "own_files", "requirements", "scale"}, set()),
     "ratings": ({"atomic", "decoding", "folder", "scale", "xmp_packet"}, set()),
-    "html": ({"atomic", "compare", "cull", "decoding", "defects", "folder", "scale"}, {"images", "overlay"}),
+    "html": (
+        {"atomic", "compare", "cull", "decoding", "defects", "folder", "own_files", "scale"},
+        {"images", "overlay"},
+    ),
     "video": ({"decoding", "folder", "images", "rating", "score"}, set()),
     "folder": (
         {"atomic", "decoding", "defects", "facts", "images", "overlay", "panorama", "rating", "score"}
@@ -48,7 +51,7 @@ MAY_IMPORT = {
         | {"torch_defaults"},
         {"__init__"},
     ),
-    "export": ({"atomic", "backbone", "decoding", "geometry", "model", "score", "torch_defaults"}, set()),
+    "export": ({"atomic", "backbone", "decoding", "geometry", "model", "own_files", "score", "torch_defaults"}, set()),
     "loss": ({"guard", "inputs", "score", "torch_defaults"}, set()),
     "guard": ({"images", "inputs", "rating", "score"}, set()),
     "inputs": ({"images"}, set()),
@@ -57,7 +60,7 @@ MAY_IMPORT = {
         | {"torch_defaults", "views", "weights"},
         {"__init__"},
     ),
-    "pretrained": ({"atomic", "card", "config", "model", "torch_defaults", "weights"}, set()),
+    "pretrained": ({"atomic", "card", "config", "decoding", "model", "own_files", "torch_defaults", "weights"}, set()),
     "rating": ({"decoding", "images"}, set()),
     "reference": ({"hub", "inputs", "score", "torch_defaults", "weights"}, set()),
     "model": ({"backbone", "cells", "config", "defect_head", "geometry", "reference_head"}, set()),
@@ -65,7 +68,7 @@ MAY_IMPORT = {
     "config": ({"geometry"}, set()),
     "views": ({"geometry", "images"}, set()),
     "hub": ({"weights"}, set()),
-    "weights": ({"atomic"}, {"torch_defaults"}),
+    "weights": ({"atomic", "decoding", "own_files"}, {"torch_defaults"}),
     "images": ({"decoding"}, set()),
     "overlay": ({"scale"}, set()),
     "assessment": ({"defects", "scale"}, set()),
@@ -73,7 +76,7 @@ MAY_IMPORT = {
 MAY_IMPORT |= dict.fromkeys(
     (
         *("atomic", "backbone", "card", "cells", "compare", "decoding", "defects", "geometry"),
-        *("reference_head", "requirements", "scale", "torch_defaults", "xmp_packet"),
+        *("own_files", "reference_head", "requirements", "scale", "torch_defaults", "xmp_packet"),
     ),
     (set(), set()),
 )

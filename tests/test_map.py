@@ -179,3 +179,12 @@ def test_no_overlay_overwrites_anything(tmp_path):
     assert [path.name for path in written] == ["cat-map.png", "cat-map-2.png", "cat-map-3.png"]
     for colour, path in zip(colours, written, strict=True):
         assert Image.open(path).getpixel((0, 0)) == Image.new("RGB", (1, 1), colour).getpixel((0, 0))
+
+
+def test_what_cannot_be_drawn_or_saved_is_named(tmp_path):
+    image, quality = torch.rand(3, 50, 40), torch.rand(1, 2, 2)
+    for image_, quality_, says in (("a.jpg", quality, "image: expected a tensor"), (image, 1, "quality_map: expected")):
+        with pytest.raises(TypeError, match=says):
+            draw_overlay(image_, quality_)
+    with pytest.raises(TypeError, match="overlay: expected what draw_overlay gives, got Tensor"):
+        save_overlay(image, "a.jpg", tmp_path)

@@ -5,8 +5,9 @@ import threading
 import pytest
 import torch
 from helpers.torch_state import STATES, default_dtype, unusual_torch
+from torch._subclasses import FakeTensorMode
 
-from qfm_metric import GuardedScore, QFMLoss, QFMScore
+from qfm_metric import GuardedScore, QFMLoss, QFMReference, QFMScore
 from qfm_metric.config import QFMConfig
 from qfm_metric.model import QFMNet
 from qfm_metric.torch_defaults import NothingDrawn, torch_defaults
@@ -78,6 +79,29 @@ def test_what_is_moved_in_inference_mode_can_be_trained_through(small_metric, im
         loss.to("cpu", torch.float64)
     assert torch.equal(gradient(small_metric, images[0]), expected)
     assert torch.equal(gradient(loss, images[0]), -expected)
+
+
+@pytest.mark.parametrize("metric", [QFMScore, QFMLoss, GuardedScore, QFMReference])
+def test_where_no_plain_tensors_can_be_made_that_is_said_and_nothing_of_weights(metric):
+    """Networks of such places would fail later, or be wrong."""
+
+    def within(image):
+        with pytest.raises(RuntimeError, match="build the metric before, and call it here"):
+            metric()
+        return image.sum()
+
+    image = torch.rand(3)
+    torch.func.grad(within)(image)
+    torch.func.vmap(within)(image[None])
+    torch.func.vjp(within, image)
+    with FakeTensorMode():
+        within(torch.rand(3))
+
+
+def test_a_metric_that_was_built_before_is_called_inside_transforms(small_metric, images):
+    loss = QFMLoss("sum", metric=small_metric)
+    found, expected = torch.func.grad(loss)(images[0]), gradient(loss, images[0])
+    assert (found - expected).abs().max() < 1e-5 * expected.abs().max()  # transforms add up in another order
 
 
 def test_building_leaves_torch_to_other_threads():

@@ -6,7 +6,7 @@ import os
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from qfm_metric import QFMScore, WeightsError
 from qfm_metric.config import QFMConfig
@@ -131,6 +131,42 @@ def test_saved_folder_keeps_a_card_that_is_there_and_refuses_another_config(tiny
     (tmp_path / "config.json").write_text("[" * 100_000)
     with pytest.raises(WeightsError, match="not readable as JSON"):
         QFMScore.from_pretrained(tmp_path)
+
+
+FOREIGN = {
+    "config.json": b'{"model_type": "bert", "hidden_size": 768}',
+    "model.safetensors": save({"weight": torch.zeros(2)}, {"format": "pt"}),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_another_model_is_never_written_over(tiny_file, tmp_path, name):
+    (tmp_path / name).write_bytes(FOREIGN[name])
+    metric = QFMScore.from_pretrained(tiny_file)
+    with pytest.raises(WeightsError, match=rf"{name}: it is there and is no file of this kind; name another"):
+        metric.save_pretrained(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {name: FOREIGN[name]}
+    (tmp_path / name).write_bytes(b"")
+    metric.save_pretrained(tmp_path)
+    metric.save_pretrained(tmp_path)  # over its own
+
+
+@pytest.mark.parametrize("failing", ["safetensors.torch.load", "qfm_metric.pretrained.QFMNet"])
+def test_too_little_memory_is_no_fault_of_the_weights(failing, monkeypatch):
+    def fail(*args):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes.")
+
+    monkeypatch.setattr(failing, fail)
+    with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
+        QFMScore()
+
+
+def test_weights_replace_weights_alone(tmp_path):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(FOREIGN["model.safetensors"])
+    with pytest.raises(WeightsError, match=r"cannot write weights.*is no file of this kind"):
+        save_weights(path, TINY, {}, torch.float32)
+    assert path.read_bytes() == FOREIGN["model.safetensors"]
 
 
 def test_folder_that_cannot_be_written(tiny_file, tmp_path):

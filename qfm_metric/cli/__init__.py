@@ -14,6 +14,7 @@ from ..decoding.errors import lacks_memory
 from ..decoding.suffixes import is_named_as_picture
 from ..folder.cores import WorkersError
 from .interrupts import ending_as_interrupt
+from .parser import warn
 from .streams import losing_messages, reopen_closed_streams, take_any_name, whole_output
 
 # Modules of this package; any other first word is a path to score.
@@ -34,25 +35,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             with ending_as_interrupt(), whole_output():
                 return int(import_module(f".{name}", __name__).main(rest))
         except KeyboardInterrupt as interrupt:
-            print(f"qfm-metric: interrupted{interrupt}", file=sys.stderr)
+            warn(f"interrupted{interrupt}")
             return 130
         except BrokenPipeError:  # the reader (head, less) has seen enough
             return 1
         except WorkersError as error:
-            print(f"qfm-metric: {error}", file=sys.stderr)
+            warn(str(error))
             return 1
         except (MemoryError, RuntimeError, ImportError) as error:
             if not lacks_memory(error):
                 raise
             why = str(error).strip().partition("\n")[0]
-            print(f"qfm-metric: too little memory is left ({why}); free some, or take fewer --workers", file=sys.stderr)
+            warn(f"too little memory is left ({why}); free some, or take fewer --workers")
             return 1
         except OSError as error:
             if error.filename is None and not _is_somewhere():
-                print("qfm-metric: the current folder is gone; go to one that is there", file=sys.stderr)
+                warn("the current folder is gone; go to one that is there")
                 return 1
             what = error.strerror or str(error)
-            print(f"qfm-metric: cannot write {error.filename or 'standard output'}: {what}", file=sys.stderr)
+            warn(f"cannot write {error.filename or 'standard output'}: {what}")
             return 1
 
 

@@ -22,11 +22,12 @@ from ..folder.options import check_options
 from ..folder.row import Row
 from ..html.comparison import defect_facts, facts, left_out, write_comparison
 from ..html.document import common_folder, shown
+from ..own_files import is_comparison, is_page
 from .options import SCORE_FIRST, add_metric_options, limit_threads, refusing
 from .parser import Parser, reason, warn
 from .paths import Scan
 from .progress import Progress
-from .targets import check_target, is_comparison, is_page, output_file
+from .targets import check_target, output_file
 
 if TYPE_CHECKING:
     from ..rating import Metric
@@ -86,10 +87,10 @@ def main(argv: Sequence[str]) -> int:
     for side in (a, b):
         _tell_errors(side.rows.values())
     if a.signature and b.signature and a.signature != b.signature:
-        print(f"qfm-metric: scored differently: A by {a.signature}; B by {b.signature}", file=sys.stderr)
+        warn(f"scored differently: A by {a.signature}; B by {b.signature}")
     comparison = compare_scores(a.scores, b.scores, pair=not args.unpaired)
     titles, signature = (a.title, b.title), a.signature or b.signature
-    with whole_file(args.output) if args.output else nullcontext(sys.stdout) as file:
+    with whole_file(args.output, is_ours=is_comparison) if args.output else nullcontext(sys.stdout) as file:
         if args.json:
             file.write(to_json(comparison, titles, signature))
         else:
@@ -97,7 +98,7 @@ def main(argv: Sequence[str]) -> int:
     if args.html:
         write_comparison(comparison, a.rows, b.rows, args.html, titles=titles, signature=signature)
     if comparison.difference is None:
-        print("qfm-metric: nothing to compare: one side has no scores, or no pair has two", file=sys.stderr)
+        warn("nothing to compare: one side has no scores, or no pair has two")
     return int(comparison.difference is None or bool(comparison.failed_a or comparison.failed_b))
 
 

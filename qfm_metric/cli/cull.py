@@ -15,7 +15,7 @@ from ..atomic import check_writable
 from ..cull.apply import Outcome, apply_plan, undo_plan
 from ..cull.best import keep_best
 from ..cull.decide import PRESETS, Decide, Decision, by_preset, by_requirement
-from ..cull.plan import HEAD, PlanError, Planned, make_plan, read_plan, write_plan
+from ..cull.plan import PlanError, Planned, make_plan, read_plan, write_plan
 from ..cull.undo_file import UndoError
 from ..folder.cores import workers_for
 from ..folder.formats import FORMATS
@@ -24,12 +24,13 @@ from ..folder.options import check_options
 from ..folder.row import DECIMALS, DEFECT_COLUMNS, FACT_COLUMNS, GROUP_COLUMNS, NUMBERS, Row
 from ..html.decisions import write_decisions
 from ..html.document import common_folder, shown
+from ..own_files import is_page, is_plan
 from ..requirements import Requirement, RequirementError, parse_requirement
 from .options import SCORE_FIRST, add_metric_options, limit_threads, refusing
 from .parser import Parser, reason, warn
 from .paths import Scan
 from .progress import Progress
-from .targets import check_target, is_page
+from .targets import check_target
 
 PLAN = "cull-plan.csv"
 SHOWN = 20  # problems that are listed
@@ -116,12 +117,6 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     check_target("-o", args.output, is_plan, [args.source], refuse)
     check_target("--html", args.html, is_page, [args.source, args.output], refuse)
     check_writable(args.output, args.html)
-
-
-def is_plan(path: Path) -> bool:
-    """Whether a file is a plan."""
-    with path.open("rb") as file:
-        return file.read(len(HEAD)) == HEAD
 
 
 def plan(args: argparse.Namespace, refuse: Callable[[str], Any]) -> int:

@@ -4,14 +4,14 @@ A row per file goes to standard output: its path and the largest difference to t
 separated; messages go to standard error. Exit status: 0 fine, 1 a file could not be made, 2 wrong usage.
 """
 
-import sys
 from collections.abc import Sequence
 
 from ..atomic import check_writable
+from ..own_files import is_export
 from ..weights import WeightsError
 from .options import WEIGHTS_HELP
-from .parser import Parser
-from .targets import check_target, is_export
+from .parser import Parser, warn
+from .targets import check_target
 
 
 def main(argv: Sequence[str]) -> int:
@@ -38,10 +38,10 @@ def main(argv: Sequence[str]) -> int:
         try:
             print(path, f"{export(metric, path):.1e}", sep="\t", flush=True)
         except ExportError as error:
-            print(f"qfm-metric: {error}", file=sys.stderr)
+            warn(str(error))
             failed += 1
         except OSError as error:
-            print(f"qfm-metric: cannot write {path}: {error.strerror or error}", file=sys.stderr)
+            warn(f"cannot write {path}: {error.strerror or error}")
             failed += 1
     return 1 if failed else 0
 

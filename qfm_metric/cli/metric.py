@@ -15,7 +15,8 @@ def check_device(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None
     try:
         torch.zeros((), device=args.device).item()
     except (RuntimeError, AssertionError, ImportError) as error:  # by the kind of device that torch does not have
-        refuse(f"--device {args.device}: {str(error).splitlines()[0]}")
+        told = str(error).partition("\n")[0].partition(". ")[0]  # behind it may come all that torch was built with
+        refuse(f"--device {args.device}: expected a device that torch can use here: {told}")
 
 
 def load_metric(args: argparse.Namespace, refuse: Callable[[str], Any], device: str) -> QFMScore:

@@ -1,7 +1,6 @@
 """How the command's rows are ordered, counted and written."""
 
 import heapq
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
@@ -62,16 +61,16 @@ def status_of(done: Done, fail_under: float | None, *folders: str) -> int:
     if total == 0:
         below = sum(map(count_below, folders))
         hint = f"; {below:,} in the folders in it: add -r" if below else ""
-        print(f"qfm-metric: no pictures found{hint}", file=sys.stderr)
+        warn(f"no pictures found{hint}")
     elif done.failed:
-        print(f"qfm-metric: {done.failed} of {total} failed", file=sys.stderr)
+        warn(f"{done.failed} of {total} failed")
     if done.failed or not total:
         return 1
     if done.lacking:
-        print(f"qfm-metric: {done.lacking} of {total} are not as required", file=sys.stderr)
+        warn(f"{done.lacking} of {total} are not as required")
         return 3
     if fail_under is not None and done.lowest < fail_under:
-        print(f"qfm-metric: the lowest score is {done.lowest:.{DECIMALS}f}", file=sys.stderr)
+        warn(f"the lowest score is {done.lowest:.{DECIMALS}f}")
         return 3
     return 0
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from ..folder.formats import printable
+
 CLEAR = "\r\x1b[K"  # the line of a terminal
 
 
@@ -38,7 +40,7 @@ class Parser(argparse.ArgumentParser):
         """End with exit status 2."""
         if named := [word for word in self._words if word.startswith("-") and os.path.lexists(word)]:
             message += f"; for the file of that name write ./{named[0]}"
-        self.exit(2, f"{_clear()}{self.prog}: {message}\n{self.prog} --help shows the options\n")
+        self.exit(2, f"{_clear()}{self.prog}: {printable(message)}\n{self.prog} --help shows the options\n")
 
 
 def reason(error: Exception) -> str:
@@ -49,8 +51,8 @@ def reason(error: Exception) -> str:
 
 
 def warn(message: str) -> None:
-    """Say something on standard error."""
-    print(f"{_clear()}qfm-metric: {message}", file=sys.stderr)
+    """Say something on standard error, in one line: what it names may hold what a terminal obeys."""
+    print(f"{_clear()}qfm-metric: {printable(message)}", file=sys.stderr)
 
 
 def _clear() -> str:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..folder.cores import WorkersError
 from ..folder.formats import key
 from ..folder.journal import UsageError
 from ..folder.row import Row, read_row
@@ -161,19 +162,37 @@ def _is_done(name: str, done: "Counter[bytes]") -> bool:
 
 @contextmanager
 def _cluster() -> Iterator[None]:
-    """The cluster of RAY_ADDRESS, one on this machine, or one that lasts as long as the command; rows in order."""
+    """The cluster of RAY_ADDRESS, one on this machine, or one that lasts as long as the command; rows in order.
+
+    Raises:
+        WorkersError: there is none, and none can be started; or it fails.
+    """
     import ray
     from ray.data import DataContext
 
     ours = not ray.is_initialized()
     if ours:
-        ray.init(include_dashboard=False, logging_level=logging.WARNING)
+        try:
+            ray.init(include_dashboard=False, logging_level=logging.WARNING)
+        except Exception as error:  # by what is wrong: a connection, an address, a disk that is full
+            raise WorkersError(
+                f"no Ray cluster can be reached or started ({_last_line(error)}); see RAY_ADDRESS and RAY_TMPDIR, or "
+                "score with --engine local"
+            ) from error
     context = DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False  # the command counts by itself
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     try:
         yield
+    except ray.exceptions.RayError as error:
+        raise WorkersError(f"the Ray cluster failed ({_last_line(error)}); see its logs above") from error
     finally:
         if ours:
             ray.shutdown()
+
+
+def _last_line(error: Exception) -> str:
+    """Of what Ray says, which begins with where in a worker it was."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from ..folder.journal import read_table, suffixes
 from ..html.scores import LIMIT, write_report
+from ..own_files import is_page
 from .parser import Parser, reason
-from .targets import check_target, is_page
+from .targets import check_target
 
 
 def main(argv: Sequence[str]) -> int:

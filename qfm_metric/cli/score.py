@@ -20,6 +20,7 @@ from ..folder.options import (
     check_runtime,
 )
 from ..folder.row import COLUMNS, DEFECT_COLUMNS, FACT_COLUMNS, GROUP_COLUMNS, NUMBERS
+from ..own_files import is_page
 from ..requirements import RequirementError, parse_requirement
 from . import COMMANDS, ray, xmp
 from .options import add_format_options, add_metric_options, limit_threads, refusing
@@ -27,7 +28,7 @@ from .output import format_of, status_of
 from .parser import Parser
 from .paths import Scan
 from .progress import Progress
-from .targets import check_table, check_target, is_page, is_table, output_file
+from .targets import check_table, check_target, is_table, output_file
 
 WHOLE = ("batch_size", "workers", "threads", "tile")
 

@@ -10,16 +10,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ..atomic import check_replaceable
 from ..decoding.suffixes import is_named_as_picture
 from ..folder.formats import FORMATS, has_scores_alone
 from ..folder.journal import run_file
 from ..folder.row import read_row
+from ..own_files import head
 
-HEAD = 2**16  # bytes that are looked at
-PAGE = b'<meta name="generator" content="qfm-metric">'
-COMPARISON = re.compile(rb'A: [^\n]*(mean [\d.]+ of|nothing scored)|\{\s*"paired": ')
 STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-EXPORTS = {"onnx": re.compile(rb"\x08.\x12", re.DOTALL), "pt2": re.compile(rb"PK\x03\x04")}  # how they begin
 TEXT = re.compile(rb"(?:[01]\.\d{4}\t|error\t)")
 
 
@@ -59,8 +57,11 @@ def check_target(
     for read in inputs:
         if os.path.realpath(read) == os.path.realpath(path) or (file.exists() and _same(read, path)):
             refuse(f"{option}: expected another file than what is read or written otherwise, got {path}")
-    if file.is_file() and file.stat().st_size and not is_ours(file):
-        refuse(f"{option}: {path} is there and is no file of this kind; name another, or delete it first")
+    try:
+        if file.is_file():
+            check_replaceable(path, is_ours)
+    except FileExistsError as error:
+        refuse(f"{option}: {path}: {error.strerror}")
 
 
 def check_table(
@@ -83,10 +84,10 @@ def is_table(name: str | None) -> Callable[[Path], bool]:
         if run_file(path).is_file():  # a run of ours has begun it, and may have been cut off anywhere
             return True
         if name is None:
-            return bool(TEXT.match(_head(path)))
+            return bool(TEXT.match(head(path)))
         form = FORMATS[name]
         if name == "csv":
-            return _head(path).removeprefix(codecs.BOM_UTF8).startswith(b"path,score")
+            return head(path).removeprefix(codecs.BOM_UTF8).startswith(b"path,score")
         try:
             if form.restore:
                 return read_first(form.restore(path))
@@ -94,7 +95,7 @@ def is_table(name: str | None) -> Callable[[Path], bool]:
             with path.open("rb") as file:
                 return read_first(values for _, values in form.records(file) if values is not None)
         except Exception:  # whatever a reader makes of somebody else's file
-            return name == "json" and _head(path).startswith(b'{"signature": ')  # a run that was cut off
+            return name == "json" and head(path).startswith(b'{"signature": ')  # a run that was cut off
 
     return check
 
@@ -109,34 +110,9 @@ def read_first(records: Iterable[Any]) -> bool:
     return True
 
 
-def is_page(path: Path) -> bool:
-    """Whether a file is a page of ours."""
-    return PAGE in _head(path)
-
-
-def is_comparison(path: Path) -> bool:
-    """Whether a file is the text or the JSON of a comparison."""
-    return bool(COMPARISON.match(_head(path)))
-
-
-def is_export(form: str) -> Callable[[Path], bool]:
-    """Whether a file is an exported metric, `onnx` or `pt2`, which names itself in its metadata."""
-
-    def check(path: Path) -> bool:
-        data = path.read_bytes()
-        return bool(EXPORTS[form].match(data)) and b"qfm_metric" in data
-
-    return check
-
-
 def never(path: Path) -> bool:
     """Pictures replace nothing."""
     return False
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(HEAD)
 
 
 def _same(a: str, b: str) -> bool:

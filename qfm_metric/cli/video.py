@@ -13,12 +13,13 @@ from ..atomic import check_writable
 from ..folder.formats import FORMATS
 from ..folder.journal import UsageError
 from ..folder.options import check_options
+from ..own_files import is_page
 from . import FILMS
 from .options import add_format_options, add_metric_options, limit_threads, refusing
 from .output import format_of
 from .parser import Parser
 from .progress import Progress
-from .targets import check_table, check_target, is_page, never, output_file
+from .targets import check_table, check_target, never, output_file
 
 
 def main(argv: Sequence[str]) -> int:

@@ -5,14 +5,13 @@ damaged or out of reach, 2 wrong usage.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from ..folder.formats import printable
 from ..hub import find_weights
 from ..weights import EMBEDDED, WeightsError, local_file, read_manifest, read_weights
-from .parser import Parser
+from .parser import Parser, warn
 
 
 def main(argv: Sequence[str]) -> int:
@@ -21,7 +20,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         return int(args.run(args))
     except WeightsError as error:
-        print(f"qfm-metric: {error}", file=sys.stderr)
+        warn(str(error))
         return 1
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from ..atomic import whole_file
 from ..folder.formats import CutOffError, csv_line, csv_row, name_bytes, read_csv
 from ..folder.row import GROUP_COLUMNS, Row, read_row
+from ..own_files import is_plan
 from .decide import Decide, Decision
 
 COLUMNS = ("decision", "path", "score", "std", "why", "width", "height", "error", "note", "name")
-HEAD = b"decision,path,score,"
 
 
 class PlanError(ValueError):
@@ -66,7 +66,7 @@ def write_plan(plan: Iterable[Planned], path: str | os.PathLike[str]) -> None:
     plan = list(plan)
     grouped = any("group" in planned.row.extra for planned in plan)
     columns = (*COLUMNS, *GROUP_COLUMNS) if grouped else COLUMNS
-    with whole_file(path, "wb") as file:
+    with whole_file(path, "wb", is_ours=is_plan) as file:
         file.write(csv_line(columns).encode())
         for planned in plan:
             extra = {"decision": planned.decision.value, "why": planned.why, "name": planned.name}

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .row import Row
+from .row import Row, checked
 
 WINDOW = 60.0  # seconds after the first picture of a group
 # Least likeness of pictures that were taken within the window, and of those whose files do not say when. Chosen on
@@ -43,12 +43,13 @@ def group_rows(rows: Iterable[Row]) -> list[Row]:
 
     Raises:
         ValueError: rows with a score lack their moment.
+        TypeError: something else than rows.
 
     Examples:
         >>> group_rows([Row("a.jpg", error="no picture")])[0].extra
         {}
     """
-    rows = list(rows)
+    rows = list(checked(rows))
     scored = [i for i, row in enumerate(rows) if row.score is not None]
     if not scored:
         return rows

@@ -88,8 +88,10 @@ class OneFile:
                     found += self._rate([self._views(path, tile) for tile in tiles[i : i + GPU_BATCH]])
                 scores = [rating.score for rating in found]
                 row = _without_score(path, pixels)
-                mean, note = sum(scores) / len(scores), row.note or common_note(found)
-                return replace(row, score=mean, note=note, extra={"lowest": min(scores), **facts})
+                note = row.note or common_note(found)
+                with naming(path), errors_of(self.metric):
+                    mean = sum(scores) / len(scores)
+                    return replace(row, score=mean, note=note, extra={"lowest": min(scores), **facts})
         except ImageError as error:
             return Row(path, error=str(error))
 
@@ -101,7 +103,7 @@ class OneFile:
                 row = replace(_without_score(path, pixels), extra=facts, moment=moment)
                 if self.projection == "equirect" or gpano:
                     row = self._panorama(row, pixels, gpano)
-                    if row.score is not None:  # its views are many: they have filled a batch by themselves
+                    if row.error or row.score is not None:  # views that are many have filled a batch by themselves
                         return row, None
                 return row, self._views(path, pixels)
         except ImageError as error:
@@ -113,14 +115,20 @@ class OneFile:
         for row, views in looked:
             if views is not None:
                 rating = next(found)
-                row = replace(row, score=rating.score, std=rating.std, note=row.note or rating.note)
-                if self.explain:
-                    row = replace(row, extra={**row.extra, **defect_columns(rating.defects)})
-                row = _described(row, rating)
-                if rating.quality_map is not None:
+                row = _described(self._rated(row, rating), rating)
+                if rating.quality_map is not None and row.score is not None:
                     whole = self.metric.show(views, (row.height or 1, row.width or 1))
                     row = self._with_map(row, whole, rating.quality_map)
             yield row
+
+    def _rated(self, row: Row, rating: Rating) -> Row:
+        """A row with what the metric says of its picture; with an error if that is no number."""
+        try:
+            with naming(row.path), errors_of(self.metric):
+                extra = {**row.extra, **(defect_columns(rating.defects) if self.explain else {})}
+                return replace(row, score=rating.score, std=rating.std, note=row.note or rating.note, extra=extra)
+        except ImageError as error:
+            return Row(row.path, error=str(error))
 
     def _rate(self, views: Sequence[Views]) -> list[Rating]:
         with self._precision():
@@ -143,9 +151,10 @@ class OneFile:
                 return _noted(row, f"{EQUIRECTANGULAR}, scored as flat: {str(error).split(';')[0]}")
         with self._precision():
             found = rate_around(self.metric, looked, maps=self.maps is not None)
-        row = _noted(replace(row, score=found.score, note=row.note or found.note), EQUIRECTANGULAR)
-        if self.explain:
-            row = replace(row, extra={**row.extra, **defect_columns(found.defects)})
+        row = self._rated(row, Rating(found.score, defects=found.defects, note=found.note))
+        if row.score is None:
+            return row
+        row = _noted(row, EQUIRECTANGULAR)
         if row.moment is not None:  # what the whole shows as it lies in the file
             row = _described(row, self._rate([self._views(row.path, pixels)])[0])
         if found.quality_map is None:

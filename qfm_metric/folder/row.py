@@ -1,7 +1,8 @@
 """Row: what is known of one file, from decoding to a table, a page, a cluster and a comparison."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -65,7 +66,7 @@ class Row:
     """What is known of one file: a score, or what went wrong.
 
     Attributes:
-        path: As it was given.
+        path: As it was given, as text.
         score: In [0, 1], higher is better; with tiles, the mean of theirs. None if there is an error.
         std: Expected standard deviation of people's mean opinion about the score, in its units; None: not known.
         width, height: Of the upright picture in pixels; None if there is an error.
@@ -75,6 +76,9 @@ class Row:
             which `top_defect` is empty where nothing stands out; those of `FACT_COLUMNS`; those of `GROUP_COLUMNS`;
             `map`, the path of the overlay that was written, see `qfm_metric.overlay`.
         moment: In no table; None unless it was asked for.
+
+    Raises:
+        TypeError, ValueError: a value that its column cannot hold. Numbers of numpy and torch are taken.
     """
 
     path: str
@@ -87,10 +91,40 @@ class Row:
     extra: Mapping[str, Value] = field(default_factory=dict)
     moment: Moment | None = None
 
+    def __post_init__(self) -> None:
+        """Keep paths as text and numbers of other libraries as Python's: no table, page or database takes others.
+
+        Raises:
+            TypeError: something else.
+            ValueError: NaN, Inf; a part of a pixel.
+        """
+        if not isinstance(self.path, str | bytes | os.PathLike):
+            raise TypeError(f"path: expected a path, got {type(self.path).__name__}")
+        object.__setattr__(self, "path", os.fsdecode(self.path))
+        if not isinstance(self.extra, Mapping):
+            raise TypeError(f"extra of {self.path!r}: expected columns by name, got {type(self.extra).__name__}")
+        for name in COLUMNS:
+            object.__setattr__(self, name, _plain(name, getattr(self, name), self.path))
+        object.__setattr__(self, "extra", {name: _plain(name, value, self.path) for name, value in self.extra.items()})
+
     def value(self, column: str) -> Value:
         """Of a column as it is written: floats rounded to four decimals, None where nothing is known."""
         found: Value = getattr(self, column) if column in COLUMNS else self.extra.get(column)
         return round(found, DECIMALS) if isinstance(found, float) else found
+
+
+def checked(rows: Iterable[Row]) -> Iterator[Row]:
+    """Rows as they come.
+
+    Raises:
+        TypeError: something else.
+    """
+    if not isinstance(rows, Iterable):
+        raise TypeError(f"rows: expected Rows, as score_files yields, got {type(rows).__name__}")
+    for row in rows:
+        if not isinstance(row, Row):
+            raise TypeError(f"rows: expected Rows, as score_files yields, got {type(row).__name__} among them")
+        yield row
 
 
 def columns_with(
@@ -112,11 +146,14 @@ def as_table(rows: Iterable[Row]) -> dict[str, list[Value]]:
         Lists of one length: the columns of `COLUMNS`, and those of `EXTRA_COLUMNS` that some row knows. None where
         nothing is known; scores are not rounded.
 
+    Raises:
+        TypeError: something else than rows.
+
     Examples:
         >>> as_table([Row("a.jpg", 0.5)])["score"]
         [0.5]
     """
-    rows = list(rows)
+    rows = list(checked(rows))
     known = set().union(*(row.extra for row in rows))
     found: dict[str, list[Value]] = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
     return found | {name: [row.extra.get(name) for row in rows] for name in EXTRA_COLUMNS if name in known}
@@ -149,6 +186,25 @@ def arrow_schema(columns: Sequence[str]) -> Any:
 
     types = {str: pa.string(), float: pa.float64(), int: pa.int32()}
     return pa.schema([(name, types[(COLUMNS | EXTRA_COLUMNS)[name]]) for name in columns])  # type: ignore[operator]
+
+
+def _plain(column: str, value: Any, path: str) -> Value:
+    """A value as its column's type."""
+    kind = COLUMNS.get(column) or EXTRA_COLUMNS.get(column)
+    if value is None or kind is None or (kind is str and isinstance(value, str)):
+        return value  # type: ignore[no-any-return]
+    try:
+        if kind is str or isinstance(value, str | bytes):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # by what has several values, or none
+        what = "text" if kind is str else "a number"
+        raise TypeError(f"{column} of {path!r}: expected {what}, got {type(value).__name__}") from error
+    if not math.isfinite(number):
+        raise ValueError(f"{column} of {path!r}: expected a finite number, got {number}; None is what is not known")
+    if kind is int and not number.is_integer():
+        raise ValueError(f"{column} of {path!r}: expected a whole number, got {number}")
+    return int(number) if kind is int else number
 
 
 def _read(column: str, value: Any) -> Value:

@@ -76,7 +76,10 @@ def score_files(
         >>> [row.error for row in score_files([])]
         []
     """
-    check_options(workers=workers, threads=threads, batch_size=batch_size, room=room, tile=tile)
+    numbers = {"workers": workers, "threads": threads, "batch_size": batch_size, "room": room}
+    if missing := [name for name, value in numbers.items() if value is None]:
+        raise TypeError(f"{missing[0]}: expected an integer, got None; leave it out for the default")
+    check_options(**numbers, tile=tile)
     check_projection(projection, tile)
     metric, folder = QFMScore() if metric is None else metric, None if maps is None else os.fsdecode(maps)
     check_metric(metric, dtype, tile, folder)

@@ -9,6 +9,7 @@ from ..atomic import whole_file
 from ..compare import Comparison
 from ..defects import NAMES as DEFECTS
 from ..folder.row import Row
+from ..own_files import is_page
 from .document import (
     BINS,
     SCORES,
@@ -65,7 +66,7 @@ def write_comparison(
         large: How many of them, from the first, get large pictures.
 
     Raises:
-        OSError: `path` cannot be written.
+        OSError: `path` cannot be written, or is there and no page of ours.
     """
     if comparison.paired:
         cards, scale, kinds = _pairs(comparison, a, b), _differences(comparison), list(WINNERS.values())
@@ -86,7 +87,7 @@ def write_comparison(
         summary=table([*facts(comparison, titles), *defect_facts(a, b)]) + _left_out(comparison),
         footer=paragraph(signature) if signature else "",
     )
-    with whole_file(path, newline="\n") as file:
+    with whole_file(path, is_ours=is_page, newline="\n") as file:
         write_page(file, head, _with_pictures(cards[:limit], large), os.path.dirname(os.path.abspath(path)))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from ..atomic import whole_file
 from ..cull.decide import Decision
 from ..cull.plan import Planned
+from ..own_files import is_page
 from .document import BINS, SCORES, Card, Group, Head, Picture, bin_of, paragraph, table, write_page
 from .scores import LARGE_LIMIT, LIMIT, SORTS
 from .thumbnails import LARGE, SMALL, thumbnail_if_readable
@@ -39,7 +40,7 @@ def write_decisions(
         large: How many of them get a large picture.
 
     Raises:
-        OSError: `path` cannot be written.
+        OSError: `path` cannot be written, or is there and no page of ours.
     """
     order = list(Decision)
     groups = _Groups(plan if grouped else ())
@@ -66,7 +67,7 @@ def write_decisions(
         ),
         footer=paragraph(signature) if signature else "",
     )
-    with whole_file(path, newline="\n") as file:
+    with whole_file(path, is_ours=is_page, newline="\n") as file:
         shown = _cards(cards[:limit], order, large, groups)
         write_page(file, head, shown, os.path.dirname(os.path.abspath(path)))
 

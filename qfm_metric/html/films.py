@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..atomic import whole_file
 from ..folder.row import Row
+from ..own_files import is_page
 from ..scale import BANDS, band_index
 from .document import BINS, SCORES, Card, Group, Head, Picture, bin_of, paragraph, shown, table, write_page
 from .thumbnails import SMALL, encode_thumbnail
@@ -58,7 +59,7 @@ class FilmPage:
         """Write one self-contained HTML page.
 
         Raises:
-            OSError: `path` cannot be written.
+            OSError: `path` cannot be written, or is there and no page of ours.
         """
         histogram = [[0] * len(BANDS) for _ in range(BINS)]
         counts = [0] * len(BANDS)
@@ -78,7 +79,7 @@ class FilmPage:
             summary="".join(map(_strip, self.strips)),
             footer=paragraph(signature) if signature else "",
         )
-        with whole_file(path, newline="\n") as file:
+        with whole_file(path, is_ours=is_page, newline="\n") as file:
             write_page(file, head, self._cards, os.path.dirname(os.path.abspath(path)))
 
 

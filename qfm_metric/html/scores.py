@@ -6,12 +6,14 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from numbers import Integral
 from types import TracebackType
 from typing import IO
 
 from ..atomic import naming, whole_file
 from ..decoding.suffixes import check_no_picture
-from ..folder.row import Row
+from ..folder.row import Row, checked
+from ..own_files import is_page
 from ..scale import BANDS, band_index
 from .document import (
     BINS,
@@ -58,15 +60,15 @@ def write_report(
         large: How many of the worst get a large picture, read from their paths at the end.
 
     Raises:
-        OSError: `path` cannot be written.
+        OSError: `path` cannot be written, or is there, not empty and no page of ours.
         ValueError: a score outside [0, 1]; `path` is named as a picture, and would cover it.
-        TypeError: something else than rows.
+        TypeError: something else than rows; a title that is no text; a limit that is no integer.
 
     Examples:
         >>> write_report(score_files(["a.jpg"]), "report.html", signature=QFMScore().signature)  # doctest: +SKIP
     """
     with ReportWriter(path, title=title, signature=signature, limit=limit, large=large) as report:
-        for row in rows:
+        for row in checked(rows):
             report.add(row)
 
 
@@ -95,8 +97,14 @@ class ReportWriter:
         limit: int = LIMIT,
         large: int = LARGE_LIMIT,
     ) -> None:
-        if limit < 1:
-            raise ValueError(f"limit: expected at least 1, got {limit}")
+        for name, number, least in (("limit", limit, 1), ("large", large, 0)):  # before anything is scored
+            if isinstance(number, bool) or not isinstance(number, Integral):
+                raise TypeError(f"{name}: expected an integer, got {number!r}")
+            if number < least:
+                raise ValueError(f"{name}: expected at least {least}, got {number}")
+        for name, text in (("title", title), ("signature", signature)):
+            if not isinstance(text, str):
+                raise TypeError(f"{name}: expected text, got {type(text).__name__}")
         check_no_picture(os.fspath(path))
         self.path, self.folder = path, os.path.dirname(os.path.abspath(path))
         self.title, self.signature, self.limit, self.large = title, signature, limit, large
@@ -111,7 +119,7 @@ class ReportWriter:
 
     def __enter__(self) -> "ReportWriter":
         with ExitStack() as stack:
-            self._file = stack.enter_context(whole_file(self.path, newline="\n"))
+            self._file = stack.enter_context(whole_file(self.path, is_ours=is_page, newline="\n"))
             self._spool = stack.enter_context(tempfile.TemporaryFile(dir=self.folder))
             self._stack = stack.pop_all()
         return self
@@ -127,7 +135,7 @@ class ReportWriter:
             TypeError: it is no row.
         """
         if not isinstance(row, Row):
-            raise TypeError(f"rows: expected Rows, as score_files yields, got {type(row).__name__}")
+            raise TypeError(f"row: expected a Row, as score_files yields, got {type(row).__name__}")
         if row.score is None:
             self.counts[ERROR] += 1
             if len(self._errors) < self.limit:

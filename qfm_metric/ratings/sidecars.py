@@ -1,7 +1,6 @@
 """Sidecars: XMP files beside pictures, which are never touched; what others wrote into one stays."""
 
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,8 +59,6 @@ class Sidecars:
             raise SidecarError(f"{path}: {error}; it stays as it is") from error
         if changed != data:
             with whole_file(path, "wb") as file:
-                if os.path.exists(path):
-                    shutil.copymode(path, file.name)
                 file.write(changed)
         self.written += 1
         return path

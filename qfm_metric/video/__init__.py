@@ -26,7 +26,7 @@ class VideoScore:
         rows: Of each frame that was taken, in order; `path` is that of the film with the time behind it:
             `clip.mp4#t=1.500`.
         times: Seconds of each from the first frame of the film.
-        damaged: Packets and frames that could not be decoded.
+        damaged: Packets and frames that could not be decoded, and one more if the file lacks its end.
     """
 
     rows: Sequence[Row]
@@ -102,6 +102,6 @@ def score_frames(frames: Frames, metric: Metric) -> Iterator[tuple[Row, float, P
         name = f"{frames.path}#t={frame.time:.3f}"
         with naming(name), errors_of(metric), torch.inference_mode():
             rating = metric.rate([metric.look(frame.pixels)])[0]
-        height, width = frame.pixels.shape[:2]
-        row = Row(name, rating.score, rating.std, width, height, note=frame.note or rating.note)
+            height, width = frame.pixels.shape[:2]
+            row = Row(name, rating.score, rating.std, width, height, note=frame.note or rating.note)
         yield row, frame.time, frame.pixels

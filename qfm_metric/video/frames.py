@@ -8,7 +8,7 @@ packet -> decode      damaged packets are passed over and counted
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from ..decoding.files import check_kind
 from ..images import ImageError, Pixels
+from .ends import lacks_end
 from .hdr import TRANSFERS, to_srgb
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Frames:
         fps: Frames a second; beyond the film's own rate all are taken.
 
     Attributes:
-        damaged: Packets and frames that could not be decoded so far.
+        damaged: Packets and frames that could not be decoded so far; in the end one more if the file lacks its end.
         seconds: Time of the last frame so far.
     """
 
@@ -92,6 +93,8 @@ class Frames:
                 yield Frame(time, pixels, note)
         if not any_frame:
             raise VideoError(f"{self.path!r}: expected a film with pictures, got none that can be decoded")
+        with suppress(OSError):  # it may have gone meanwhile
+            self.damaged += lacks_end(self.path)
 
     def _decode(self, container: Any, stream: Any) -> "Iterator[tuple[av.VideoFrame, float]]":
         """All frames with their times; what is damaged is passed over."""

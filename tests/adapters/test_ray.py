@@ -274,6 +274,29 @@ def test_a_table_that_lacks_paths_has_rows_with_errors(cluster, tmp_path, monkey
     assert all("expected a path or an encoded image, got null" in row["error"] for row in rows[::2])
 
 
+@pytest.mark.parametrize(
+    ("failing", "error", "says"),
+    [
+        ("ray.init", ConnectionError("Could not find any running Ray instance"), "can be reached or started (Could"),
+        ("ray.init", ValueError("Invalid address format: nonsense"), "can be reached or started (Invalid address"),
+        ("ray.data.from_arrow", None, "the Ray cluster failed (ValueError: lost)"),
+    ],
+)
+def test_a_cluster_that_cannot_be_had_is_told_in_one_line(failing, error, says, tmp_path, monkeypatch, capsys):
+    import ray.data
+
+    def fail(*arguments, **options):
+        raise error or ray.exceptions.RayError("in a worker\nValueError: lost\n")
+
+    monkeypatch.setattr("qfm_metric.cli.metric.QFMScore", Mean())
+    monkeypatch.setattr(ray, "is_initialized", lambda: failing != "ray.init")
+    monkeypatch.setattr(failing, fail)
+    assert main([*grey(tmp_path, [8]), "--engine", "ray", "--quiet"]) == 1
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+
+
 class OnCpu(Mean):
     runtime = "ONNX Runtime"
 

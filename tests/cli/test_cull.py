@@ -180,7 +180,7 @@ def test_scores_without_groups_are_refused_where_groups_are_asked_for(bursts, ca
         (["f", "--require", "score"], "--require: expected conditions such as"),
         (["f", "--require", "score > .1", "--keep", "strict"], "not allowed with argument"),
         (["f/0.png"], "f/0.png: expected a folder or a file of scores"),
-        (["f", "-o", "mine.csv"], "mine.csv is there and is no file of this kind"),
+        (["f", "-o", "mine.csv"], "mine.csv: it is there and is no file of this kind"),
         (["f", "--to", "out"], "expected --apply"),
         (["f", "--keep-best", "0"], "--keep-best: expected at least 1, got 0"),
         (["--apply", "mine.csv"], "expected --to DIR"),

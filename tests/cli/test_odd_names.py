@@ -77,3 +77,67 @@ def test_weights_of_any_name_are_known_by_it(tiny_files, mean, capsys):
     assert main(["weights", "verify", name]) == 0
     assert [line.count(r"bad\udcff.png.safetensors") for line in capsys.readouterr().out.splitlines()] == [1, 1]
     assert r"bad\udcff.png.safetensors" in QFMScore(name).signature  # which goes into tables, pages and sidecars
+
+
+EVIL = "a\x1b]0;owned\x07\x1b[2J\nb\x9b31m"  # sets a terminal's title, clears it, begins a line, makes it red
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "EVIL.png",
+        "EVIL*.png",
+        "f --EVIL",
+        "f -o EVIL/out",
+        "f --csv -o EVIL.json",
+        "f --html EVIL.txt",
+        "f --map EVIL.txt",
+        "f --max-pixels EVIL",
+        "f --projection EVIL",
+        "f --require EVIL",
+        "f --require score>.9",
+        "f --weights EVIL",
+        "f --weights ./EVIL.txt",
+        "f --device EVIL",
+        "f --stars EVIL --xmp",
+        "f --xmp",
+        "compare EVIL f",
+        "compare EVIL.csv EVIL.csv",
+        "compare g f",
+        "compare f f -o EVIL/out",
+        "cull EVIL",
+        "cull f -o EVIL.txt",
+        "cull --apply EVIL.csv --to out",
+        "cull --undo EVIL.txt",
+        "report EVIL.csv",
+        "report EVIL.txt",
+        "watch EVIL.txt",
+        "watch f --every EVIL",
+        "export --onnx EVIL/out",
+        "export --onnx EVIL.txt",
+        "weights EVIL",
+        "weights path EVIL",
+        "weights download ./EVIL.txt",
+        "EVIL.mp4",
+        "EVIL.mp4 --fps EVIL",
+        "EVIL.mp4 EVIL",
+    ],
+)
+def test_no_message_says_what_a_terminal_obeys(command, mean, capsys):
+    """Whoever sends the pictures chooses their names."""
+    grey(f"f/{EVIL}.png", 51)
+    Path(f"f/{EVIL}.png.xmp").write_text("no XMP")
+    grey("g/other.png", 51)
+    Path(f"g/{EVIL}.png").write_text("no picture")
+    Path(f"{EVIL}.txt").write_text("mine")
+    Path(f"{EVIL}.csv").write_text(f'path,score\n"{EVIL}",7\n')
+    try:
+        status = main([word.replace("EVIL", EVIL) for word in command.split()])
+    except SystemExit as ended:
+        status = ended.code
+    said = capsys.readouterr()
+    assert said.err or said.out
+    assert (status, command) == (0, command) or r"\x1b" in said.err + said.out
+    for line in (said.err + said.out).splitlines():
+        assert line.isprintable() or line.replace("\t", "").isprintable()
+    assert "\x9b" not in said.err + said.out

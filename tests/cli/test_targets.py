@@ -7,8 +7,11 @@ import pytest
 from helpers.mean import Mean
 from helpers.pictures import grey
 
+from qfm_metric import QFMScore
 from qfm_metric.cli import main
-from qfm_metric.cli.targets import is_comparison, is_export, is_page, is_table
+from qfm_metric.cli.targets import is_table
+from qfm_metric.export import export_onnx, export_pt2
+from qfm_metric.own_files import is_comparison, is_export, is_page
 
 CSV = "path,score\na.png,0.5\n"
 
@@ -178,6 +181,13 @@ def test_an_empty_file_and_a_device_are_written():
     Path("empty.csv").touch()
     assert main(["a.png", "--csv", "-o", "empty.csv"]) == 0
     assert main(["a.png", "--csv", "-o", "/dev/null"]) == 0
+
+
+@pytest.mark.parametrize("export", [export_onnx, export_pt2])
+def test_an_export_of_python_replaces_an_export_alone(export, tiny_files):
+    with pytest.raises(FileExistsError, match="is no file of this kind"):
+        export(QFMScore.from_pretrained(tiny_files[0]), "notes.txt")
+    assert Path("notes.txt").read_text() == "my notes\n"
 
 
 def test_files_of_ours_are_known():

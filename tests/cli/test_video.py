@@ -100,6 +100,14 @@ def test_a_frame_that_cannot_be_scored_ends_its_film_alone(monkeypatch, capsys):
     assert "too little is left for it" in rows[2]["error"]
 
 
+def test_a_frame_whose_score_is_no_number_ends_its_film_alone(monkeypatch, capsys):
+    monkeypatch.setattr(Mean, "of", lambda self, view: view.mean().item() if view.mean() < 0.4 else float("nan"))
+    assert main(["clip.mkv", "--jsonl"]) == 1
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["score"] for row in rows] == [0.2, 0.2, None]
+    assert "expected a finite number, got nan" in rows[2]["error"]
+
+
 def test_what_was_seen_of_a_film_is_kept_when_it_is_interrupted(monkeypatch, capsys):
     def interrupted(frames, metric):
         found = score_frames(frames, metric)
@@ -131,7 +139,7 @@ def test_a_low_mean_has_its_status():
         (["clip.mkv", "--fail-under", "2"], "--fail-under: expected a score from 0 to 1"),
         (["clip.mkv", "clip.mkv", "--best-frame", "x.png"], "--best-frame: expected one film"),
         (["clip.mkv", "--best-frame", "x.jpg"], "--best-frame: expected a name that ends with .png"),
-        (["clip.mkv", "--best-frame", "a.png"], "a.png is there and is no file of this kind"),
+        (["clip.mkv", "--best-frame", "a.png"], "a.png: it is there and is no file of this kind"),
         (["clip.mkv", "--sqlite"], "--sqlite: expected -o FILE"),
         (["clip.mkv", "--csv", "-o", "clip.mkv"], "-o: expected another file than what is read or written"),
     ],

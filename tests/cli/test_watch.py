@@ -86,7 +86,7 @@ def test_a_folder_that_is_missing_is_waited_for(mean, looks, capsys):
         (["f", "--patience", "nan"], "--patience: expected more than 0 and at most 1,000,000,000 seconds, got nan"),
         (["f", "-o", "out"], "-o: expected one of --jsonl, --csv"),
         (["f/a.png"], "f/a.png: expected a folder, got a file"),
-        (["f", "--csv", "-o", "notes.txt"], "notes.txt is there and is no file of this kind"),
+        (["f", "--csv", "-o", "notes.txt"], "notes.txt: it is there and is no file of this kind"),
     ],
 )
 def test_wrong_usage_is_told(mean, capsys, words, says):

@@ -7,7 +7,9 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from helpers.processes import NOT_TEXT
 
 from qfm_metric.cli.output import write_rows
@@ -113,6 +115,41 @@ def test_a_table_as_a_spreadsheet_or_pandas_writes_it():
 def test_values_that_are_no_row(values, message):
     with pytest.raises((TypeError, ValueError), match=message):
         read_row(values)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_numbers_and_paths_of_other_libraries_are_written_as_pythons(name):
+    numpy = Row(
+        Path("x.png"),
+        np.float32(0.25),
+        np.float16(0.5),
+        np.int64(300),
+        np.float64(200),
+        extra={"recompressed": np.True_, "bits": torch.tensor(8), "shadows": torch.tensor([0.125])},
+    )
+    python = Row("x.png", 0.25, 0.5, 300, 200, extra={"recompressed": 1, "bits": 8, "shadows": 0.125})
+    assert numpy == python
+    assert read_table(write(name, [numpy], columns_with(facts=True)))[0] == [python]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "says"),
+    [
+        ({"score": "0.5"}, TypeError, "score of 'x.png': expected a number, got str"),
+        ({"score": torch.zeros(2)}, TypeError, "score of 'x.png': expected a number, got Tensor"),
+        ({"score": float("nan")}, ValueError, "score of 'x.png': expected a finite number, got nan"),
+        ({"std": np.float32("inf")}, ValueError, "std of 'x.png': expected a finite number, got inf"),
+        ({"width": 300.5}, ValueError, "width of 'x.png': expected a whole number, got 300.5"),
+        ({"error": KeyError("x")}, TypeError, "error of 'x.png': expected text, got KeyError"),
+        ({"extra": {"noise": [0.5]}}, TypeError, "noise of 'x.png': expected a number, got list"),
+        ({"path": None}, TypeError, "path: expected a path, got NoneType"),
+        ({"extra": None}, TypeError, "extra of 'x.png': expected columns by name, got NoneType"),
+        ({"std": 10**400}, TypeError, "std of 'x.png': expected a number, got int"),
+    ],
+)
+def test_a_row_of_what_its_columns_cannot_hold_is_refused_by_name(values, kind, says):
+    with pytest.raises(kind, match=says):
+        Row(**{"path": "x.png", "score": 0.5, **values})
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from qfm_metric import (
     ImageError,
     QFMScore,
     as_table,
+    group_rows,
     load_image,
     score_files,
     score_folder,
@@ -294,7 +295,7 @@ def test_options_out_of_range(options):
     ((name, value),) = options.items()
     with pytest.raises(ValueError, match=f"{name}: expected at (least|most) .*, got {value}"):
         score_files([], Mean(), **options)
-    for other in (2.0, "2", True, float("nan")):
+    for other in (2.0, "2", True, float("nan"), *([None] if name != "tile" else [])):
         with pytest.raises(TypeError, match=f"{name}: expected an integer, got {other!r}"):
             score_files([], Mean(), **{name: other})
 
@@ -329,3 +330,43 @@ def test_a_metric_that_fails_is_not_taken_for_a_damaged_picture(tmp_path):
     (row,) = score_files([grey(str(tmp_path / "a.png"), 100)], Failing())
     assert row.error is not None
     assert "expected a metric that can look at it, but Failing stopped with NotImplementedError: resize" in row.error
+
+
+class NoNumber(Mean):
+    """Says nothing of what is darker than a quarter, as a network in half precision would."""
+
+    def of(self, view):
+        return super().of(view) if view.mean() > 0.25 else float("nan")
+
+
+class Word(NoNumber):
+    """Says a word for it."""
+
+    def of(self, view):
+        return super().of(view) if view.mean() > 0.25 else "bad"
+
+
+@pytest.mark.parametrize(
+    ("metric", "options", "says"),
+    [
+        (NoNumber(), {}, "expected a finite number, got nan"),
+        (NoNumber(), {"tile": 64}, "expected a finite number, got nan"),
+        (NoNumber(), {"projection": "equirect"}, "expected a finite number, got nan"),
+        (Word(), {}, "expected a number, got str"),
+        (Word(), {"tile": 64}, "Word stopped with TypeError"),
+    ],
+)
+def test_a_picture_of_which_a_metric_says_no_number_costs_its_own_row(tmp_path, metric, options, says):
+    paths = [tmp_path / f"{level}.png" for level in (51, 102)]
+    for path in paths:
+        Image.new("L", (256, 128), int(path.stem)).save(path)
+    failed, scored = score_files(paths, metric, **options)
+    assert says in failed.error
+    assert scored.score == pytest.approx(0.4, abs=0.01)  # of a panorama, views between its pixels
+
+
+@pytest.mark.parametrize("call", [as_table, group_rows])
+def test_what_are_no_rows_is_named(call):
+    for rows in (None, ["a.jpg"], [Row("a.jpg", error="no picture"), 0.5]):
+        with pytest.raises(TypeError, match=r"rows: expected Rows, as score_files yields, got (NoneType|str|float)"):
+            call(rows)

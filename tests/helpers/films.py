@@ -21,14 +21,26 @@ QUARTER = (
 )  # phones' upright films: shown turned clockwise by 90 degrees
 
 
-def film(path, frames, *, rate=10, times=None, codec="libx264", pixels="yuv420p", options=None, **labels):
+def film(
+    path,
+    frames,
+    *,
+    rate=10,
+    times=None,
+    codec="libx264",
+    pixels="yuv420p",
+    options=None,
+    container_options=None,
+    **labels,
+):
     """Write frames, `(H, W, 3)` uint8 or whatever `pixels` asks for.
 
     Args:
         times: Of each frame in milliseconds; default: by the rate.
+        options, container_options: Of the encoder, and of what is written around its pictures.
         labels: Attributes of the encoder: `color_trc` and so on.
     """
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", container_options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=rate)
         stream.options = options or {}
         stream.pix_fmt = pixels

@@ -5,6 +5,7 @@ import io
 import os
 import tracemalloc
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 from helpers.pages import encoded, read_page
 from PIL import Image
 
-from qfm_metric import ImageError, load_image
+from qfm_metric import ImageError, QFMScore, load_image
 from qfm_metric.cli import main
 from qfm_metric.folder import row
 from qfm_metric.html.document import BINS, bin_of, common_folder
@@ -225,10 +226,46 @@ def test_a_page_takes_no_name_of_a_picture(tmp_path, name):
     assert path.read_bytes() == encoded("JPEG")
 
 
+def test_a_page_replaces_a_page_or_what_is_empty_and_nothing_else(out):
+    def rows():
+        raise AssertionError("scored for nothing")
+        yield
+
+    out.write_text("<!doctype html><title>my page</title>")
+    with pytest.raises(FileExistsError, match=r"it is there and is no file of this kind.*report\.html"):
+        write_report(rows(), out)
+    assert out.read_text() == "<!doctype html><title>my page</title>"
+    out.write_text("")
+    for name in ("first", "second"):
+        write_report([Row(name, 0.5)], out)
+        assert names(read_page(out)[2]) == [name]
+
+
 def test_what_are_no_rows_is_refused(out):
-    for rows in (["a.jpg"], [Row("a.jpg", 0.5), 0.5]):
+    for rows in (["a.jpg"], [Row("a.jpg", 0.5), 0.5], 0.5):
         with pytest.raises(TypeError, match=r"rows: expected Rows, as score_files yields, got (str|float)"):
             write_report(rows, out)
+    with ReportWriter(out) as report, pytest.raises(TypeError, match="row: expected a Row"):
+        report.add("a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"title": Path("a")}, "title: expected text, got PosixPath"),
+        ({"title": None}, "title: expected text, got NoneType"),
+        ({"signature": QFMScore}, "signature: expected text, got type"),
+        ({"limit": 2.5}, "limit: expected an integer, got 2.5"),
+        ({"large": None}, "large: expected an integer, got None"),
+    ],
+)
+def test_what_a_page_cannot_have_is_known_before_anything_is_scored(out, options, says):
+    def rows():
+        raise AssertionError("scored for nothing")
+        yield
+
+    with pytest.raises(TypeError, match=says):
+        write_report(rows(), out, **options)
 
 
 def test_nothing_makes_a_page(out):

@@ -208,13 +208,41 @@ def test_what_is_no_file_is_told_and_not_opened(name, says):
         score_video(name, Mean())
 
 
-def test_a_film_cut_off_is_scored_as_far_as_it_goes():
+KINDS = {"mkv": {}, "avi": {}, "mov": {"movflags": "faststart"}, "mp4": {"movflags": "frag_keyframe+empty_moov"}}
+KINDS["ts"] = KINDS["live.mkv"] = {"live": "1"}  # Matroska that does not say how long it is; MPEG-TS never does
+
+
+def noisy(name):
+    """A film of four seconds."""
     rng = np.random.default_rng(0)
-    film("a.mkv", [rng.integers(0, 255, (72, 128, 3), dtype=np.uint8) for _ in range(40)], options={"g": "5"})
-    data = Path("a.mkv").read_bytes()
-    Path("a.mkv").write_bytes(data[: len(data) // 2])
-    found = score_video("a.mkv", Mean())
+    frames = [rng.integers(0, 255, (72, 128, 3), dtype=np.uint8) for _ in range(40)]
+    film(f"a.{name}", frames, options={"g": "5"}, container_options=KINDS[name])
+    return Path(f"a.{name}")
+
+
+@pytest.mark.parametrize("end", ["cut off", "zeros"])
+@pytest.mark.parametrize("name", KINDS)
+def test_a_film_cut_off_is_scored_as_far_as_it_goes_and_called_damaged(name, end):
+    path = noisy(name)
+    assert score_video(path, Mean()).damaged == 0
+    data = path.read_bytes()
+    half = len(data) // 2
+    path.write_bytes(data[:half] + bytes(half if end == "zeros" else 0))
+    found = score_video(path, Mean())
     assert 1 <= len(found.rows) <= 3
+    if (name, end) not in {("ts", "cut off"), ("live.mkv", "cut off")}:  # of which nobody can tell
+        assert found.damaged > 0
+
+
+def test_a_film_that_is_cut_off_while_it_is_scored_is_called_damaged():
+    path = noisy("mkv")
+    found = score_video(path, Mean(), fps=10, take=lambda row, pixels: os.truncate(path, 40_000))
+    assert found.damaged > 0
+    path = noisy("mkv")
+    assert score_video(path, Mean(), take=lambda row, pixels: path.unlink(missing_ok=True)).damaged == 0
+
+
+def test_a_film_without_its_table_of_contents_is_refused():
     film("b.mp4", [grey(51)] * 20)
     Path("b.mp4").write_bytes(Path("b.mp4").read_bytes()[:-300])  # an MP4 file has its table of contents at the end
     with pytest.raises(VideoError, match="expected a film"):

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...atomic import check_writable
 from ...cli.targets import check_target
+from ...folder.formats import printable
 from ..recipe import Recipe, read_recipe
 
 Command = Callable[[str, Callable[[argparse.Namespace], None]], argparse.ArgumentParser]
@@ -113,8 +114,8 @@ def recipe(args: argparse.Namespace) -> Recipe:
 
 
 def say(text: str) -> None:
-    """Print a line of progress."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a line of progress, or of what is wrong."""
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def print_weights(path: Path) -> None:

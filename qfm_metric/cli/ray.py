@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..folder.cores import WorkersError
 from ..folder.formats import key
@@ -47,27 +47,41 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
         refuse(f"--num-gpus: expected more than 0, and --device cuda, got {args.num_gpus} and {args.device}")
 
 
-def score(args: argparse.Namespace, metric: "Metric", done: "Counter[bytes]") -> Iterator[Row]:
-    """The rows of all images that have none yet, in the order given; tables of encoded images come last.
+class Images(NamedTuple):
+    """Images that have a place, and tables that hold images themselves."""
+
+    places: list[Place]
+    tables: list[str]
+
+
+@contextmanager
+def found_images(args: argparse.Namespace) -> Iterator[Images]:
+    """What is to be scored, while there is a cluster to score it on.
 
     Raises:
         UsageError: a folder, a store or a table cannot be read; a table of images is to be gone on with.
+        WorkersError: there is no cluster, and none can be started; or it fails.
     """
     try:
-        paths, tables = _take_apart(args)
+        images = _take_apart(args)
     except (OSError, ValueError) as error:  # pyarrow's, too
         raise UsageError(str(error)) from error
+    if images.tables and args.resume:
+        raise UsageError(f"--resume: expected files or tables of paths, got images in {images.tables[0]}")
     with _cluster():
-        if tables and args.resume:
-            raise UsageError(f"--resume: expected files or tables of paths, got images in {tables[0]}")
-        yield from _score_places(args, metric, [place for place in paths if not _is_done(place[0], done)])
-        for table in tables:
-            import ray.data
+        yield images
 
-            dataset = ray.data.read_parquet(table).select_columns(_columns(table, args.column or "path"))
-            # Workers that hold every core from the start would leave none to read the table with.
-            blocks = dataset.repartition(target_num_rows_per_block=BLOCK * args.batch_size)
-            yield from _rows(args, metric, blocks, args.column or "path", (1, args.workers or 1))
+
+def score(args: argparse.Namespace, metric: "Metric", done: "Counter[bytes]", images: Images) -> Iterator[Row]:
+    """The rows of all images that have none yet, in the order given; tables of encoded images come last."""
+    yield from _score_places(args, metric, [place for place in images.places if not _is_done(place[0], done)])
+    for table in images.tables:
+        import ray.data
+
+        dataset = ray.data.read_parquet(table).select_columns(_columns(table, args.column or "path"))
+        # Workers that hold every core from the start would leave none to read the table with.
+        blocks = dataset.repartition(target_num_rows_per_block=BLOCK * args.batch_size)
+        yield from _rows(args, metric, blocks, args.column or "path", (1, args.workers or 1))
 
 
 def _score_places(args: argparse.Namespace, metric: "Metric", places: list[Place]) -> Iterator[Row]:
@@ -113,8 +127,7 @@ def _rows(
         yield from map(read_row, table.to_pylist())
 
 
-def _take_apart(args: argparse.Namespace) -> tuple[list[Place], list[str]]:
-    """The images that have a place, and the tables that hold images themselves."""
+def _take_apart(args: argparse.Namespace) -> Images:
     places: list[Place] = []
     tables: list[str] = []
     for given in args.paths:
@@ -127,7 +140,7 @@ def _take_apart(args: argparse.Namespace) -> tuple[list[Place], list[str]]:
                 tables.append(path if is_uri(path) else os.path.abspath(path))
             else:
                 places += [_place(at) if at else (f"{path}[{i}]", None) for i, at in enumerate(found)]
-    return places, tables
+    return Images(places, tables)
 
 
 def _place(path: str) -> Place:

@@ -86,10 +86,12 @@ def write(args: argparse.Namespace, metric: Metric, progress: Progress) -> Done:
         if args.map:
             os.makedirs(args.map, exist_ok=True)
             tempfile.TemporaryFile(dir=args.map).close()  # fails now if nothing can be written there
+        # Before FILE is emptied, too: there may be no cluster.
+        images = opened.enter_context(ray.found_images(args)) if args.engine == "ray" else None
         if journal:
             file, done = journal.begin(settings(args, metric), args.resume)
             put = opened.enter_context(file).write
-        rows = progress.counted(counted(score(args, metric, done), done), done.paths.total())
+        rows = progress.counted(counted(score(args, metric, done, images), done), done.paths.total())
         if args.group:
             rows = grouped(rows)
         if args.require:
@@ -122,11 +124,11 @@ def settings(args: argparse.Namespace, metric: Metric) -> dict[str, Any]:
     return scored_by | {name: getattr(args, name) for name in asked}
 
 
-def score(args: argparse.Namespace, metric: Metric, done: Done) -> Iterator[Row]:
-    """The rows of all pictures that have none yet."""
+def score(args: argparse.Namespace, metric: Metric, done: Done, images: ray.Images | None) -> Iterator[Row]:
+    """The rows of all pictures that have none yet, of `images` on a cluster."""
     missing = done.paths.copy()
-    if args.engine == "ray":
-        return ray.score(args, metric, missing)
+    if images:
+        return ray.score(args, metric, missing, images)
     paths, workers = skip_done(Scan(args.paths, args.recursive, args.map, args.null), missing), args.workers
     if not workers and metric.device.type == "cpu" and "-" not in args.paths:  # who writes a list may wait for rows
         paths, workers = workers_for(paths)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -295,6 +296,27 @@ def test_a_cluster_that_cannot_be_had_is_told_in_one_line(failing, error, says, 
     said = capsys.readouterr().err
     assert says in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("failing", ["cluster", "table"])
+def test_what_a_file_holds_stays_if_nothing_can_be_scored(failing, tmp_path, monkeypatch, capsys):
+    import ray
+
+    def fail(**options):
+        raise ConnectionError("Could not find any running Ray instance")
+
+    monkeypatch.setattr("qfm_metric.cli.metric.QFMScore", Mean())
+    monkeypatch.setattr(ray, "init", fail)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    rows, table = tmp_path / "rows.csv", tmp_path / "table.parquet"
+    pq.write_table(pa.table({"name": ["a.png"]}), table)
+    assert main([*grey(tmp_path, [8]), "--quiet", "--csv", "-o", str(rows)]) == 0
+    before = rows.read_bytes()
+    given = grey(tmp_path, [8]) if failing == "cluster" else [str(table)]
+    with suppress(SystemExit):  # wrong usage
+        main([*given, "--engine", "ray", "--quiet", "--csv", "-o", str(rows)])
+    assert {"cluster": "no Ray cluster", "table": "expected a column 'path'"}[failing] in capsys.readouterr().err
+    assert rows.read_bytes() == before
 
 
 class OnCpu(Mean):

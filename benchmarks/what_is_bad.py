@@ -27,7 +27,7 @@ def write_thresholds(page: Path, args: argparse.Namespace) -> None:
 
 def write_defects(page: Path, args: argparse.Namespace) -> None:
     """How right the named defects are, on held-out photographs."""
-    found = defects_check.check(args.severity, args.data, pictures=6, workers=args.workers)
+    found = defects_check.check(args.severity, args.data, workers=args.workers)
     _replace(page, "defects", of_defects(found))
 
 

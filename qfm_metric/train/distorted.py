@@ -6,7 +6,6 @@ distortions must have seen most pairs of types: here every picture has other one
 A store is a folder with a file for each `PIECE` pictures.
 """
 
-import json
 from collections.abc import Callable, Collection
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -28,7 +27,7 @@ from .datasets.table import DataError, Decoded
 from .defects import CLEAN, defect_of, type_of
 from .distortions import distort
 from .distortions.colour import Pixels
-from .material.stored import ABOUT, backbone_digest
+from .material.stored import begin_store, stored_files
 from .severity import DistortionLevel, Levels, read_severity
 
 PIECE = 100
@@ -156,12 +155,7 @@ def store_distorted(
     if len(minded) < 2:
         raise DataError(f"{severity}: expected types of two names or more that people mind, got {len(minded)}")
     train = decoded.select("train")
-    out.mkdir(parents=True, exist_ok=True)
-    about = {"backbone": backbone_digest(net), "seed": seed}
-    if (out / ABOUT).is_file() and json.loads((out / ABOUT).read_text()) != about:
-        raise DataError(f"{out}: pictures of another backbone or seed; choose another folder, or delete it")
-    with whole_file(out / ABOUT) as file:
-        file.write(json.dumps(about))
+    begin_store(out, net, seed)
     _job = net, decoded, train[decoded.mos[train] >= CLEAN_MOS], levels, out, seed
     missing = [number for number in range(-(-count // PIECE)) if not _piece(out, number).is_file()]
     with ProcessPoolExecutor(workers, get_context("fork"), torch.set_num_threads, (1,)) as pool:
@@ -200,10 +194,7 @@ def read_distorted(folder: Path, net: QFMNet, without: Collection[str] = ()) -> 
     Raises:
         DataError: nothing is there, or another backbone's.
     """
-    about = folder / ABOUT
-    if not about.is_file() or json.loads(about.read_text())["backbone"] != backbone_digest(net):
-        raise DataError(f"{folder}: expected what `distorted` wrote with this backbone")
-    parts = [np.load(path) for path in sorted(folder.glob("*.npz"))]
+    parts = [np.load(path) for path in stored_files(folder, net, "distorted")]
     features, costs, types = (np.concatenate([part[name] for part in parts]) for name in ("features", "costs", "types"))
     left_out = [type_of(data_set, int(number)) for data_set, _, number in (text.partition("/") for text in without)]
     kept = ~np.isin(types, left_out).any(axis=1)

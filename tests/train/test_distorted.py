@@ -116,9 +116,9 @@ def test_pieces_that_are_there_are_kept_and_others_refused(world, weights, drawn
     assert len(list(drawn.glob("*.npz"))) == 4
     assert before == {path: path.stat().st_mtime_ns for path in before}
     (drawn / "00003.npz").unlink()
-    with pytest.raises(ValueError, match="pictures of another backbone or seed"):
+    with pytest.raises(ValueError, match="cells of another backbone or seed"):
         store_distorted(*given, count=4, seed=4, workers=1)
-    with pytest.raises(ValueError, match="expected what `distorted` wrote with this backbone"):
+    with pytest.raises(ValueError, match=r"expected what `python -m qfm_metric\.train distorted`"):
         read_distorted(tmp_path, fresh_net())
     lines = (world / "severity.csv").read_text().splitlines()
     one = tmp_path / "one.csv"

@@ -49,12 +49,7 @@ def store(
     Raises:
         DataError: the folder holds batches of another backbone.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    about = {"backbone": backbone_digest(net), "seed": seed}
-    if (folder / ABOUT).is_file() and json.loads((folder / ABOUT).read_text()) != about:
-        raise DataError(f"{folder}: cells of another backbone or seed; choose another folder, or delete it")
-    with whole_file(folder / ABOUT) as file:
-        file.write(json.dumps(about))
+    begin_store(folder, net, seed)
     missing = [number for number in range(count) if not _file(folder, number).is_file()]
     global _job
     _job = net.eval(), material, folder, seed
@@ -62,6 +57,20 @@ def store(
         for done, _ in enumerate(pool.map(_store_one, missing), start=1):
             if done % 100 == 0 or done == len(missing):
                 say(f"{done}/{len(missing)} batches")
+
+
+def begin_store(folder: Path, net: QFMNet, seed: int) -> None:
+    """Make a folder for what a backbone makes of pictures drawn by a seed, or go on with it.
+
+    Raises:
+        DataError: it is another backbone's, or of another seed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"backbone": _digest(net), "seed": seed}
+    if (folder / ABOUT).is_file() and json.loads((folder / ABOUT).read_text()) != about:
+        raise DataError(f"{folder}: cells of another backbone or seed; choose another folder, or delete it")
+    with whole_file(folder / ABOUT) as file:
+        file.write(json.dumps(about))
 
 
 _job: tuple[QFMNet, Material, Path, int]  # inherited by forked workers: the material holds memory maps
@@ -148,18 +157,18 @@ def leave_out(batch: Batch, without: Collection[str]) -> Batch:
     return replace(batch, cells=cells, **{name: getattr(batch, name)[kept] for name in names})
 
 
-def stored_files(folder: Path, net: QFMNet) -> list[Path]:
-    """Files of batches that `store` wrote with this backbone.
+def stored_files(folder: Path, net: QFMNet, command: str = "cells") -> list[Path]:
+    """Files that a command stored with this backbone.
 
     Raises:
         DataError: nothing is there, or another backbone's.
     """
     files = sorted(folder.glob("*.npz"))
     if not files or not (folder / ABOUT).is_file():
-        raise DataError(f"{folder}: no cells; expected what `python -m qfm_metric.train cells` writes")
-    if json.loads((folder / ABOUT).read_text())["backbone"] != backbone_digest(net):
+        raise DataError(f"{folder}: no cells; expected what `python -m qfm_metric.train {command}` writes")
+    if json.loads((folder / ABOUT).read_text())["backbone"] != _digest(net):
         raise DataError(
-            f"{folder}: cells of another backbone; call `python -m qfm_metric.train cells` with these weights"
+            f"{folder}: cells of another backbone; call `python -m qfm_metric.train {command}` with these weights"
         )
     return files
 
@@ -195,7 +204,7 @@ def _file(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}.npz"
 
 
-def backbone_digest(net: QFMNet) -> str:
+def _digest(net: QFMNet) -> str:
     """Of the backbone's weights in half precision, as they are stored in files."""
     digest = hashlib.sha256()
     for name, tensor in sorted(net.backbone.state_dict().items()):

@@ -22,7 +22,7 @@ from .calibrate import write_weights
 from .datasets.table import DataError
 from .defects import CLEAN, TYPES
 from .descent import descend
-from .distorted import Seen, read_distorted
+from .distorted import Seen, head_features, read_distorted
 from .material import Batch
 from .material.stored import leave_out, read_batch
 from .reference import cell_files
@@ -89,7 +89,8 @@ def see(net: QFMNet, batch: Batch) -> Seen:
     assert batch.cells is not None  # of what is stored
     known = ~np.isnan(batch.defects[:, 0])
     cells = batch.cells.reshape(len(known), -1, *batch.cells.shape[1:])[known]
-    return Seen.of(net, *(torch.from_numpy(values) for values in (cells, batch.defects[known], batch.types[known])))
+    costs, types = torch.from_numpy(batch.defects[known]), torch.from_numpy(batch.types[known])
+    return Seen(head_features(net, torch.from_numpy(cells)), costs, types)
 
 
 def fit_head(

@@ -41,7 +41,7 @@ class Seen(NamedTuple):
     """Of N pictures.
 
     Attributes:
-        features: `(N, F)` in half precision, mean and spread of the cells of all views.
+        features: `(N, F)`, see `head_features`.
         costs: `(N, K)` quality that each of `NAMES` takes, in [0, 1].
         types: `(N,)` place in `TYPES`, or `CLEAN`; -1: several.
     """
@@ -50,15 +50,15 @@ class Seen(NamedTuple):
     costs: Tensor
     types: Tensor
 
-    @staticmethod
-    def of(net: QFMNet, cells: Tensor, costs: Tensor, types: Tensor) -> "Seen":
-        """Of the cells of N pictures, `(N, V, C, rows, columns)`."""
-        found = statistics(cells.flatten(0, 1).float()).view(*cells.shape[:2], 2 * cells.shape[2])
-        return Seen(net.of_all_views(found).half(), costs, types)
-
     def joined(self, other: "Seen") -> "Seen":
         """Both, one after the other."""
         return Seen(*(torch.cat(parts) for parts in zip(self, other, strict=True)))
+
+
+def head_features(net: QFMNet, cells: Tensor) -> Tensor:
+    """What the head sees of the cells of N pictures, `(N, V, C, rows, columns)`: `(N, F)` in half precision."""
+    found = statistics(cells.flatten(0, 1).float()).view(*cells.shape[:2], 2 * cells.shape[2])
+    return net.of_all_views(found).half()
 
 
 class Drawing(NamedTuple):
@@ -169,19 +169,16 @@ _job: tuple[QFMNet, Decoded, np.ndarray, Levels, Path, int]  # inherited by fork
 @torch.inference_mode()
 def _store_piece(piece: int) -> None:
     net, decoded, sources, levels, out, seed = _job
-    features, drawings = (
-        [],
-        [draw(number, seed, sources, levels) for number in range(piece * PIECE, (piece + 1) * PIECE)],
-    )
+    numbers = range(piece * PIECE, (piece + 1) * PIECE)
+    seen, drawings = [], [draw(number, seed, sources, levels) for number in numbers]
     for drawing in drawings:
         views = preprocess_pixels(net, drawing.render(np.asarray(decoded.pixels[drawing.source])))
-        cells = net.cells(net.pyramid(views))[None]
-        features.append(Seen.of(net, cells, torch.empty(0), torch.empty(0)).features[0].numpy())
+        seen.append(head_features(net, net.cells(net.pyramid(views))[None])[0].numpy())
     types = np.full((PIECE, 2), CLEAN)
     for row, drawing in zip(types, drawings, strict=True):
         row[: len(drawing.levels)] = [type_of(level.data_set, level.type) for level in drawing.levels]
     with whole_file(_piece(out, piece), "wb") as file:
-        np.savez(file, features=features, costs=[drawing.costs() for drawing in drawings], types=types)
+        np.savez(file, features=seen, costs=[drawing.costs() for drawing in drawings], types=types)
 
 
 def read_distorted(folder: Path, net: QFMNet, without: Collection[str] = ()) -> Seen:
@@ -195,12 +192,12 @@ def read_distorted(folder: Path, net: QFMNet, without: Collection[str] = ()) -> 
         DataError: nothing is there, or another backbone's.
     """
     parts = [np.load(path) for path in stored_files(folder, net, "distorted")]
-    features, costs, types = (np.concatenate([part[name] for part in parts]) for name in ("features", "costs", "types"))
+    seen, costs, types = (np.concatenate([part[name] for part in parts]) for name in ("features", "costs", "types"))
     left_out = [type_of(data_set, int(number)) for data_set, _, number in (text.partition("/") for text in without)]
     kept = ~np.isin(types, left_out).any(axis=1)
     several = types[:, 1] != CLEAN
     found = np.where(several, -1, types[:, 0])
-    return Seen(*(torch.from_numpy(values[kept]) for values in (features, costs, found)))
+    return Seen(*(torch.from_numpy(values[kept]) for values in (seen, costs, found)))
 
 
 def _piece(folder: Path, number: int) -> Path:

@@ -254,7 +254,8 @@ def test_missing_packages(monkeypatch, tmp_path, capsys):
 def test_a_file_that_differs_is_not_left_behind(small, small_onnx, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("qfm_metric.export.onnx_model", lambda metric: onnx.load(small_onnx))
     path = tmp_path / "a.onnx"
-    path.write_bytes(b"what was here before")
+    before = Path(small_onnx).read_bytes()  # an export of ours, or it would be refused
+    path.write_bytes(before)
     small_scores = small.net.calibration.slope.clone()
     small.net.calibration.slope.mul_(0.9)
     try:
@@ -264,7 +265,7 @@ def test_a_file_that_differs_is_not_left_behind(small, small_onnx, tmp_path, mon
             export_onnx(small, path)
     finally:
         small.net.calibration.slope.copy_(small_scores)
-    assert path.read_bytes() == b"what was here before"
+    assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
 

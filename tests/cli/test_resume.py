@@ -252,7 +252,7 @@ def test_a_terminal_ends_a_run_with_workers(tiny_files, written, number):
     """By Ctrl-C, or as it is closed: at the heading, when the first worker is being started, and among the rows."""
     generate("f", 60, [(64, 64)], broken=0.02)
     process = command(
-        *["f"] * 30,  # long enough not to end by itself first
+        *["f"] * 120,  # long enough not to end by itself first, on a busy machine either
         *["--weights", str(tiny_files[0]), "--csv", "-o", "out", "--workers", "2"],
         stderr=-1,
         text=True,

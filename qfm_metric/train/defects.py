@@ -3,6 +3,8 @@
 49 types are too many for names that people use: each is put to one of `qfm_metric.defects.NAMES`. Ours.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from .distortions import DATA_SETS
@@ -86,6 +88,11 @@ def defect_of(data_set: str, type: int, level: int, seed: int) -> str:
 def names_of(data_set: str, type: int) -> frozenset[str]:
     """All names that `defect_of` gives a type, whatever level and seed."""
     return frozenset(defect_of(data_set, type, level, seed) for level in range(1, 6) for seed in range(8))
+
+
+def read_types(names: Iterable[str]) -> list[tuple[str, int]]:
+    """Types as they are named to commands, such as "KADID-10k/10": data set and number."""
+    return [(data_set, int(number)) for data_set, _, number in (name.partition("/") for name in names)]
 
 
 def type_of(data_set: str, type: int | str) -> int:

@@ -24,11 +24,10 @@ from .distortions import distort
 from .distortions.colour import Pixels
 from .scoring import each_picture
 from .severity import DistortionLevel, Levels, read_severity
-from .severity_check import clean_pictures
+from .severity_check import CLEAN_MOS, clean_pictures
 
 SEEN = 0.15  # share of the quality that people must have lost to a level for its name to be asked for
 PICTURES = 12  # photographs that are distorted
-CLEAN_MOS = 0.75  # a photograph this good is clean
 APART = 0.1  # levels of a type whose costs differ by less need not be told apart
 
 

@@ -24,14 +24,14 @@ from ..model import QFMNet
 from ..score import QFMScore
 from ..views import preprocess_pixels
 from .datasets.table import DataError, Decoded
-from .defects import CLEAN, defect_of, type_of
+from .defects import CLEAN, defect_of, read_types, type_of
 from .distortions import distort
 from .distortions.colour import Pixels
 from .material.stored import begin_store, stored_files
 from .severity import DistortionLevel, Levels, read_severity
+from .severity_check import CLEAN_MOS
 
 PIECE = 100
-CLEAN_MOS = 0.75  # a photograph this good is clean
 NONE, ONE = 0.12, 0.25  # shares of the pictures with no distortion and with one; the others have two
 MINDED = 0.1  # share of the quality that people lost to each of two
 LEAST_SIDE = 352  # px of a part that is cut out
@@ -191,10 +191,12 @@ def read_distorted(folder: Path, net: QFMNet, without: Collection[str] = ()) -> 
     Raises:
         DataError: nothing is there, or another backbone's.
     """
-    parts = [np.load(path) for path in stored_files(folder, net, "distorted")]
-    seen, costs, types = (np.concatenate([part[name] for part in parts]) for name in ("features", "costs", "types"))
-    left_out = [type_of(data_set, int(number)) for data_set, _, number in (text.partition("/") for text in without)]
-    kept = ~np.isin(types, left_out).any(axis=1)
+    parts = []
+    for path in stored_files(folder, net, "distorted"):
+        with np.load(path) as stored:
+            parts.append([stored[name] for name in ("features", "costs", "types")])
+    seen, costs, types = (np.concatenate(values) for values in zip(*parts, strict=True))
+    kept = ~np.isin(types, [type_of(*type) for type in read_types(without)]).any(axis=1)
     several = types[:, 1] != CLEAN
     found = np.where(several, -1, types[:, 0])
     return Seen(*(torch.from_numpy(values[kept]) for values in (seen, costs, found)))

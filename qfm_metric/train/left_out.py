@@ -19,10 +19,9 @@ from .material import Material
 from .recipe import Recipe
 from .scoring import score_pictures
 from .severity import read_severity
-from .severity_check import clean_pictures, score_levels
+from .severity_check import CLEAN_MOS, clean_pictures, score_levels
 from .student import train_student
 
-CLEAN_MOS = 0.75  # a photograph this good is clean
 Say = Callable[[str], None]
 
 

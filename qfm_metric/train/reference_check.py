@@ -29,7 +29,7 @@ from .material.framing import grey, to_tensor
 from .reference import Pairs, fit_head, read_pairs
 from .scoring import each_picture
 from .severity import Levels, read_severity
-from .severity_check import SEEN_APART, clean_pictures, level_agreement
+from .severity_check import CLEAN_MOS, SEEN_APART, clean_pictures, level_agreement
 
 MOST_PSNR = 100.0  # dB, also of equal pictures
 SHIFTS = (1, 2, 4)  # px, of pictures without a distortion
@@ -97,7 +97,7 @@ def check(
     """
     levels, decoded = read_severity(table), Decoded.open(data / "decoded")
     metric = QFMReference(QFMScore.from_pretrained(weights))
-    clean = clean_pictures(decoded, "val", 0.75, pictures, seed)
+    clean = clean_pictures(decoded, "val", CLEAN_MOS, pictures, seed)
     net = metric.metric.net
     others = left_out_heads(read_pairs(net, cells, backbone), levels, folds, steps, seed, say) if cells else {}
     answers = ask(net, clean, levels, others, workers, say)

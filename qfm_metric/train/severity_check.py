@@ -25,6 +25,7 @@ from .scoring import score_pictures
 from .severity import Levels, read_severity
 
 HEIGHT, WIDTH = FRAME
+CLEAN_MOS = 0.75  # a photograph this good is clean
 # A tenth of the scale: levels whose human means are nearer than that need not be told apart.
 SEEN_APART = {"KADID-10k": 0.4, "TID2013": 0.9}
 
@@ -36,7 +37,7 @@ def check(
     *,
     pictures: int = 12,
     split: str = "val",
-    floor_mos: float = 0.75,
+    floor_mos: float = CLEAN_MOS,
     seed: int = 0,
     workers: int = 0,
     out: Path | None = None,

@@ -23,9 +23,7 @@ from .evaluate import figures_to_choose_by
 from .invariances import CHECKS, check_invariances, check_large
 from .scoring import Scores, score_pictures
 from .severity import read_severity
-from .severity_check import clean_pictures, figures, score_levels
-
-CLEAN_MOS = 0.75  # a photograph this good is clean
+from .severity_check import CLEAN_MOS, clean_pictures, figures, score_levels
 
 ROWS = 2160  # at which people saw the large pictures
 CHOSEN_BY = (

@@ -124,7 +124,9 @@ def add_commands(command: Command) -> None:
     options.add(sub, "--data", "--weights", "--workers")
     sub.add_argument("--pictures", type=int, default=12, help="clean photographs to distort")
     sub.add_argument("--split", default="val", help="the part they are from")
-    sub.add_argument("--floor-mos", type=float, default=0.75, help="a photograph this good is clean")
+    sub.add_argument(
+        "--floor-mos", type=float, default=severity_check.CLEAN_MOS, help="a photograph this good is clean"
+    )
     sub.add_argument("--seed", type=int, default=0, help="of the choice of photographs")
     sub.add_argument("--out", type=Path, help="folder for levels.csv, severity.md and severity.png")
     options.writes_into_folder(sub, "levels.csv", "severity.md")

@@ -21,7 +21,7 @@ from ...atomic import whole_file
 from ...defects import NAMES
 from ...model import QFMNet
 from ..datasets.table import DataError, Decoded
-from ..defects import names_of, type_of
+from ..defects import names_of, read_types, type_of
 from ..pseudo_labels import Labels
 from . import LENGTH, Batch, Material
 
@@ -144,7 +144,7 @@ def leave_out(batch: Batch, without: Collection[str]) -> Batch:
     """
     if not without:
         return batch
-    types = [(data_set, int(number)) for data_set, _, number in (text.partition("/") for text in without)]
+    types = read_types(without)
     numbers = [type_of(*type) for type in types]
     named = np.isin(NAMES, [name for type in types for name in names_of(*type)])
     unsure = (batch.types == -1) & (np.nan_to_num(batch.defects[:, named]).max(axis=1, initial=0) > 0)

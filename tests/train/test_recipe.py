@@ -1,5 +1,7 @@
 """Recipes: the shipped ones read and build, a mistake is named with its file, a setting changes one value."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from helpers.small_world import fresh_net
@@ -10,6 +12,7 @@ from qfm_metric.train.recipe import FOLDER, Recipe, read_recipe, start
 from qfm_metric.train.start import build
 
 SHIPPED = sorted(path.stem for path in FOLDER.glob("*.toml"))
+EARLIER = sorted((Path(__file__).parents[2] / "benchmarks" / "recipes").glob("*.toml"))  # to compare with
 
 
 def test_the_shipped_recipes_are_there():
@@ -23,6 +26,13 @@ def test_a_shipped_recipe_reads_and_trains_more_than_nothing(name):
     assert found != Recipe()
     assert (found.network is None) == (name in ("fine_tune", "finish", "head"))
     assert set(found.objective.weights) == set(Recipe().objective.weights)
+
+
+@pytest.mark.parametrize("path", EARLIER, ids=lambda path: path.stem)
+def test_an_earlier_recipe_names_no_defects_and_keeps_its_views(path):
+    net = build(read_recipe(str(path)).network, "none")
+    assert net.config.view_pixels > read_recipe("default").network.view_pixels
+    assert not net.config.defects
 
 
 def test_what_is_left_out_keeps_its_default(tmp_path):

@@ -83,7 +83,11 @@ class _Interrupts:
 
     def _wait(self) -> None:
         time.sleep(LATER)
-        if not self._is_over:
+        if self._is_over:
+            return
+        if hasattr(signal, "pthread_kill"):  # wakes the main thread, too, if it waits
+            signal.pthread_kill(threading.main_thread().ident or 0, self._number)
+        else:
             _thread.interrupt_main(self._number)
 
 

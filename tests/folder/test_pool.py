@@ -50,13 +50,21 @@ if __name__ == "__main__":
 """
 # Is interrupted while a worker imports this script, for ten minutes.
 INTERRUPTED = """
-import _thread, threading, time
+import multiprocessing.util as util, os, signal, threading, time
 from qfm_metric import score_files
+
+spawn = util.spawnv_passfds
+
+def spawn_and_interrupt(path, arguments, passed):
+    if b"--multiprocessing-fork" in map(os.fsencode, arguments):
+        threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    return spawn(path, arguments, passed)
 
 if __name__ == "__mp_main__":
     time.sleep(600)
 if __name__ == "__main__":
-    threading.Timer(3, _thread.interrupt_main).start()
+    util.spawnv_passfds = spawn_and_interrupt
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what is begun in the background ignores it
     try:
         list(score_files(["0.png"], workers=2))
     except KeyboardInterrupt:

@@ -1,5 +1,6 @@
 """Which pictures the command's paths stand for."""
 
+import codecs
 import glob
 import os
 import sys
@@ -67,11 +68,11 @@ def _listed(null: bool) -> Iterator[str]:
     """
     source: Any = sys.stdin.buffer
     encoding, end, rest = sys.stdin.encoding, b"\0" if null else b"\n", b""
-    block = source.read1(2**16)
+    block = source.read1(2**16).removeprefix(b"" if null else codecs.BOM_UTF8)
     if not null and b"\0" in block:
         raise UsageError(
             "-: expected a path per line on standard input, got bytes that are in none; a list that `find -print0` "
-            "writes needs -0, and a picture is named, not piped"
+            "writes needs -0, one in UTF-16 has to be in UTF-8, and a picture is named, not piped"
         )
     while block:
         *whole, rest = (rest + block).split(end)

@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import math
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 TABLE = ".parquet"
 BLOCK = 8  # batches that a worker takes on at a time, and does again if it is lost
+ATTEMPTS = "2"  # of Ray to reach a cluster, each of which takes 41 seconds if nobody answers; its default is 20
 Place = tuple[str, str | None]  # what an image is called, and where every worker finds it; None: nowhere
 
 
@@ -180,10 +182,11 @@ def _cluster() -> Iterator[None]:
     Raises:
         WorkersError: there is none, and none can be started; or it fails.
     """
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", ATTEMPTS)  # is read as Ray is imported
     import ray
     from ray.data import DataContext
 
-    ours = not ray.is_initialized()
+    ours, on_end = not ray.is_initialized(), signal.getsignal(signal.SIGTERM)
     if ours:
         try:
             ray.init(include_dashboard=False, logging_level=logging.WARNING)
@@ -192,6 +195,8 @@ def _cluster() -> Iterator[None]:
                 f"no Ray cluster can be reached or started ({_last_line(error)}); see RAY_ADDRESS and RAY_TMPDIR, or "
                 "score with --engine local"
             ) from error
+        if signal.getsignal(signal.SIGTERM) != on_end:
+            signal.signal(signal.SIGTERM, on_end)  # Ray's handler would end the process, with all that is not written
     context = DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False  # the command counts by itself

@@ -127,6 +127,7 @@ def build_parser() -> Parser:
     add("--column", metavar="NAME", help="ray: of tables, the column with paths, URIs or images (default: path)")
     add("--quiet", action="store_true", help="no progress")
     add("--version", action="version", version=f"qfm-metric {__version__}")
+    parser._has_negative_number_optionals.clear()  # because of -0, argparse takes -1 for an option and not for a value
     return parser
 
 

@@ -54,8 +54,9 @@ def check_target(
         refuse(
             f"{option}: expected the name of the file to write, got a picture's: {path}; name it before the pictures"
         )
-    for read in inputs:
-        if os.path.realpath(read) == os.path.realpath(path) or (file.exists() and _same(read, path)):
+    is_there, place = file.exists(), os.path.realpath(path)
+    for read in inputs:  # a shell may have made thousands of a pattern
+        if _same(read, path) if is_there else not os.path.exists(read) and os.path.realpath(read) == place:
             refuse(f"{option}: expected another file than what is read or written otherwise, got {path}")
     try:
         if file.is_file():

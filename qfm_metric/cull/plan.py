@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..atomic import whole_file
 from ..folder.formats import CutOffError, csv_line, csv_row, name_bytes, read_csv
+from ..folder.journal import check_is_file
 from ..folder.row import GROUP_COLUMNS, Row, read_row
 from ..own_files import is_plan
 from .decide import Decide, Decision
@@ -83,6 +84,7 @@ def read_plan(path: str | os.PathLike[str]) -> list[Planned]:
     found: list[Planned] = []
     paths: set[str] = set()
     try:
+        check_is_file(path)
         file = Path(path).open("rb")  # noqa: SIM115
     except OSError as error:
         raise PlanError(f"{path}: expected a plan of qfm-metric cull: {error.strerror}") from error

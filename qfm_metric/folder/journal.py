@@ -299,6 +299,7 @@ def read_table(path: str | os.PathLike[str]) -> tuple[list[Row], str]:
     form = FORMATS.get(suffix[1:])
     if form is None:
         raise ValueError(f"{name}: expected a file of scores ({suffixes()}), got {suffix or 'no suffix'}")
+    check_is_file(path)
     rows: list[Row] = []
     signature = None
     try:
@@ -317,6 +318,16 @@ def read_table(path: str | os.PathLike[str]) -> tuple[list[Row], str]:
             f"{name}: expected {form.package} to be installed; pip install 'qfm-metric[{form.extra}]'"
         ) from error
     return rows, str(read_settings(Path(name)).get("signature", "")) if signature is None else signature
+
+
+def check_is_file(path: str | os.PathLike[str]) -> None:
+    """Refuse a pipe or a device before it is opened, which may take for ever; what is missing, its reader tells.
+
+    Raises:
+        OSError: names it.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(None, "expected a file, got a folder, a pipe or a device", os.fspath(path))
 
 
 def suffixes() -> str:

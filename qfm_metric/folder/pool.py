@@ -1,5 +1,6 @@
 """Many files at once, in the order in which they came: processes on the CPU, threads that decode beside a GPU."""
 
+import _thread
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -7,6 +8,7 @@ import pickle
 import signal
 import tempfile
 import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,7 +24,7 @@ from concurrent.futures import (
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -36,6 +38,7 @@ T = TypeVar("T")
 FARTHEST = (
     1024  # rows that are kept while a large picture before them is scored; a worker does some ten small ones a second
 )
+GRACE = 1.0  # seconds for a worker to leave nothing half-written
 
 
 @dataclass
@@ -85,8 +88,8 @@ def in_processes(names: Iterator[Source], one_file: OneFile, workers: int, threa
                 pool = ProcessPoolExecutor(workers, context, _begin, limits)
                 try:
                     _submit(pool, _begun).result()
-                except BaseException:  # Ctrl-C: a process that is still starting must find the lock that it was given
-                    pool.shutdown(cancel_futures=True)
+                except BaseException:  # Ctrl-C, too
+                    _abandon(pool)
                     raise
             return pool
 
@@ -141,7 +144,7 @@ def _in_order(
                 waiting.append(_Work(name, _submit(pool, work, name)))
                 busy[waiting[-1].future] = waiting[-1]
             if not waiting:
-                return
+                break
             first = waiting[0]
             if not first.future.done():
                 wait(busy, return_when=FIRST_COMPLETED)
@@ -164,8 +167,10 @@ def _in_order(
                 yield died(one.source) if _broken(again) else again.result()
             waiting.clear()
             busy.clear()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    except BaseException:  # Ctrl-C, too; or nobody wants the rest
+        _abandon(pool)
+        raise
+    pool.shutdown()
 
 
 def _submit(pool: Executor, work: Callable[..., T], *arguments: Source) -> "Future[T]":
@@ -182,6 +187,13 @@ def _submit(pool: Executor, work: Callable[..., T], *arguments: Source) -> "Futu
             future: Future[T] = Future()
             future.set_exception(error)
             return future
+
+
+def _abandon(pool: Executor) -> None:
+    """End workers at once: a process that is still starting takes seconds, and the next Ctrl-C comes sooner."""
+    for process in list((getattr(pool, "_processes", None) or {}).values()):  # of threads there are none
+        process.terminate()
+    pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
@@ -224,12 +236,14 @@ class Room:
 
 
 _one_file: OneFile  # of a worker process
+_is_working = False
 
 
 def _begin(settings: str, threads: int, room: Wait, most_pixels: int | None) -> None:
     """Make this process a worker."""
     global _one_file
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one ends the others
+    signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     Image.MAX_IMAGE_PIXELS = most_pixels  # as in the process that asks
@@ -250,5 +264,28 @@ def _begun() -> None:
     """What a worker that could not begin does not come to."""
 
 
+class _Ended(BaseException):
+    """This process is to end: half of a map that it writes goes on the way."""
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    if not _is_working:
+        os._exit(1)
+    _thread.start_new_thread(_leave_soon, ())  # whatever stops it on the way, such as the lock of one that was killed
+    raise _Ended
+
+
+def _leave_soon() -> None:
+    time.sleep(GRACE)
+    os._exit(1)
+
+
 def _work(source: Source) -> Row:
-    return _one_file(source)
+    global _is_working
+    _is_working = True
+    try:
+        return _one_file(source)
+    except _Ended:
+        os._exit(1)
+    finally:
+        _is_working = False

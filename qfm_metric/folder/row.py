@@ -78,7 +78,8 @@ class Row:
         moment: In no table; None unless it was asked for.
 
     Raises:
-        TypeError, ValueError: a value that its column cannot hold. Numbers of numpy and torch are taken.
+        TypeError, ValueError: a value that its column cannot hold, such as a score outside [0, 1]. Numbers of numpy and
+            torch are taken.
     """
 
     path: str
@@ -96,7 +97,7 @@ class Row:
 
         Raises:
             TypeError: something else.
-            ValueError: NaN, Inf; a part of a pixel.
+            ValueError: NaN, Inf; a part of a pixel; a score outside [0, 1].
         """
         if not isinstance(self.path, str | bytes | os.PathLike):
             raise TypeError(f"path: expected a path, got {type(self.path).__name__}")
@@ -105,6 +106,8 @@ class Row:
             raise TypeError(f"extra of {self.path!r}: expected columns by name, got {type(self.extra).__name__}")
         for name in COLUMNS:
             object.__setattr__(self, name, _plain(name, getattr(self, name), self.path))
+        if self.score is not None and not 0 <= self.score <= 1:
+            raise ValueError(f"{self.path!r}: expected a score in [0, 1], got {self.score}")
         object.__setattr__(self, "extra", {name: _plain(name, value, self.path) for name, value in self.extra.items()})
 
     def value(self, column: str) -> Value:
@@ -170,12 +173,10 @@ def read_row(values: Mapping[str, Any]) -> Row:
         KeyError: no path or no score.
         TypeError, ValueError: a value that its column cannot hold, a score outside [0, 1].
     """
-    path, score = values["path"], values["score"]
+    path, _ = values["path"], values["score"]
     if not isinstance(path, str):
         raise TypeError(f"expected a path, got {path!r}")
     found = {name: _read(name, values.get(name)) for name in (*COLUMNS, *EXTRA_COLUMNS)}
-    if found["score"] is not None and not 0 <= float(found["score"]) <= 1:
-        raise ValueError(f"expected a score in [0, 1], got {score}")
     extra = {name: found.pop(name) for name in EXTRA_COLUMNS}
     return Row(**(found | {"path": path}), extra={name: value for name, value in extra.items() if value is not None})  # type: ignore[arg-type]
 

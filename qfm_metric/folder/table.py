@@ -8,6 +8,7 @@ from typing import Any
 
 from ..images import ImageError
 from ..rating import Metric
+from .journal import check_is_file
 from .one_file import EncodedImage
 from .row import Row
 from .stream import score_files
@@ -52,6 +53,7 @@ def score_table(
     read = readers.get(file.suffix.lower())
     if read is None:
         raise ValueError(f"{path}: expected a table ({', '.join(readers)}), got {file.suffix or 'no suffix'}")
+    check_is_file(file)
     values = read(file, column)
     folder = None if base is None else os.fsdecode(base)
     pictures = (_picture(value, f"{file}[{number}]", folder) for number, value in enumerate(values))

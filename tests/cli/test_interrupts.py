@@ -13,6 +13,16 @@ from qfm_metric.cli import run as cli
 from qfm_metric.folder.journal import RowFile
 from qfm_metric.folder.row import Row
 
+BEGUN = """
+import os, signal
+
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    import colorsys as whole
+except BaseException:
+    whole = None
+"""
+
 
 def test_an_interrupt_leaves_what_was_scored_in_order(mean, monkeypatch, capsys):
     def interrupted(*arguments, **options):
@@ -91,3 +101,22 @@ def test_an_interrupt_that_python_drops_comes_again(mean, monkeypatch, capsys):
     finally:
         signal.signal(signal.SIGTERM, handler)
     assert capsys.readouterr().err == "qfm-metric: interrupted; the rows so far are written\n"
+
+
+def test_an_interrupt_waits_for_the_end_of_an_import(mean, monkeypatch, capsys):
+    """What is imported may take it for a package that is missing, and torch ends the process."""
+    Path("begun.py").write_text(BEGUN)
+
+    def scored(*arguments, **options):
+        yield Row("a.png", float(__import__("begun").whole is not None))
+        time.sleep(10)
+
+    monkeypatch.syspath_prepend(".")
+    monkeypatch.setattr(cli, "score_files", scored)
+    handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        assert main(["x"]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    out, err = capsys.readouterr()
+    assert (out, err) == ("1.0000\ta.png\n", "qfm-metric: interrupted; the rows so far are written\n")

@@ -1,5 +1,6 @@
 """Which pictures paths stand for: a bad entry costs itself, companions are passed over, NUL parts what stdin lists."""
 
+import codecs
 import io
 import os
 import sys
@@ -64,6 +65,7 @@ def test_companions_are_passed_over_and_counted(capsys):
 
 def test_paths_on_stdin_end_with_lines_or_nul(monkeypatch):
     assert listed(monkeypatch, b"a b.png\r\n\nc.png") == ["a b.png", "c.png"]
+    assert listed(monkeypatch, codecs.BOM_UTF8 + b"a.png\n") == ["a.png"]  # as editors of Windows write
     names = ["two\nlines.png", " space.png ", NOT_TEXT]
     data = b"\0".join(map(os.fsencode, names))
     assert listed(monkeypatch, data, null=True) == names
@@ -96,9 +98,9 @@ def test_an_empty_value_is_refused_as_that_of_a_variable_that_is_not_set(words, 
     assert [path.name for path in Path().iterdir()] == ["a.png"]
 
 
-@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"a.png\0b.png\0"])
+@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"a.png\0b.png\0", "a.png\n".encode("utf-16")])
 def test_what_is_no_list_of_paths_is_refused(monkeypatch, capsys, data):
-    """A picture that was piped; what `find -print0` lists, without -0."""
+    """A picture that was piped; what `find -print0` lists, without -0; what PowerShell writes."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
     with pytest.raises(SystemExit) as ended:
         main(["-"])
@@ -106,6 +108,18 @@ def test_what_is_no_list_of_paths_is_refused(monkeypatch, capsys, data):
     out, err = capsys.readouterr()
     assert out == ""
     assert "expected a path per line on standard input" in err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+@pytest.mark.parametrize(
+    "words", ["report s.csv", "compare s.csv s.csv", "cull s.csv", "cull --apply s.csv --to d", "report s.parquet"]
+)
+def test_a_pipe_in_the_place_of_scores_or_a_plan_is_refused_and_not_waited_for(words, capsys):
+    for name in ("s.csv", "s.parquet"):
+        os.mkfifo(name)
+    with pytest.raises(SystemExit):
+        main(words.split())
+    assert "expected a file, got a folder, a pipe or a device" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there the current folder cannot be deleted")

@@ -235,6 +235,8 @@ def test_nothing_found(mean, capsys):
         (["--json", "--csv", "a.png"], "not allowed with"),
         (["--batch-size", "0", "a.png"], "--batch-size: expected at least 1, got 0"),
         (["--workers", "0", "a.png"], "--workers: expected at least 1, got 0"),
+        (["--workers", "-1", "a.png"], "--workers: expected at least 1, got -1"),
+        (["--fail-under", "-.5", "a.png"], "--fail-under: expected a score from 0 to 1, got -0.5"),
         (["--tile", "63", "a.png"], "--tile: expected at least 64, got 63"),
         (["--top", "0", "a.png"], "--top: expected at least 1, got 0"),
         (["--fail-under", "40", "a.png"], "--fail-under: expected a score from 0 to 1, got 40"),

@@ -1,10 +1,13 @@
 """Workers: one that dies costs a row at most, none is waited for in vain, and they share the room."""
 
 import multiprocessing
+import os
 import random
+import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -15,6 +18,7 @@ from helpers.processes import environment
 from PIL import Image
 
 from qfm_metric import score_files
+from qfm_metric.atomic import whole_file
 from qfm_metric.cli import main
 from qfm_metric.folder import pool
 from qfm_metric.folder.cores import WorkersError
@@ -43,6 +47,28 @@ def spawn_and_kill(path, arguments, passed):
 if __name__ == "__main__":
     util.spawnv_passfds = spawn_and_kill
     print([row.score is not None for row in score_files([f"{i % 3}.png" for i in range(9)], workers=2)])
+"""
+# Is interrupted while a worker imports this script, for ten minutes.
+INTERRUPTED = """
+import multiprocessing.util as util, os, signal, threading, time
+from qfm_metric import score_files
+
+spawn = util.spawnv_passfds
+
+def spawn_and_interrupt(path, arguments, passed):
+    if b"--multiprocessing-fork" in map(os.fsencode, arguments):
+        threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    return spawn(path, arguments, passed)
+
+if __name__ == "__mp_main__":
+    time.sleep(600)
+if __name__ == "__main__":
+    util.spawnv_passfds = spawn_and_interrupt
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what is begun in the background ignores it
+    try:
+        list(score_files(["0.png"], workers=2))
+    except KeyboardInterrupt:
+        print("interrupted")
 """
 
 
@@ -150,6 +176,31 @@ def test_a_process_that_may_have_no_children_is_told(capfd):
     process.start()
     assert "daemonic processes are not allowed to have children" in queue.get(timeout=300)
     process.join()
+
+
+@pytest.mark.slow
+def test_an_interrupt_does_not_wait_for_workers_that_are_starting(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(INTERRUPTED)
+    done = ended(script)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_a_worker_that_is_ended_leaves_no_half_of_a_file(tmp_path, monkeypatch):
+    def write(path):
+        with whole_file(path) as file:
+            file.write("half of a map")
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+
+    monkeypatch.setattr(pool, "_one_file", write, raising=False)
+    child = os.fork()
+    if not child:
+        signal.signal(signal.SIGTERM, pool._end)
+        pool._work(str(tmp_path / "map"))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_slow_picture_holds_up_no_others():

@@ -346,17 +346,27 @@ class Word(NoNumber):
         return super().of(view) if view.mean() > 0.25 else "bad"
 
 
+class Percent(NoNumber):
+    """Says for it what is no score."""
+
+    def of(self, view):
+        return super().of(view) if view.mean() > 0.25 else 80.0
+
+
 @pytest.mark.parametrize(
     ("metric", "options", "says"),
     [
         (NoNumber(), {}, "expected a finite number, got nan"),
         (NoNumber(), {"tile": 64}, "expected a finite number, got nan"),
         (NoNumber(), {"projection": "equirect"}, "expected a finite number, got nan"),
+        (Percent(), {}, "expected a score in [0, 1], got 80"),
+        (Percent(), {"tile": 64}, "expected a score in [0, 1], got 80"),
+        (Percent(), {"projection": "equirect"}, "expected a score in [0, 1], got 80"),
         (Word(), {}, "expected a number, got str"),
         (Word(), {"tile": 64}, "Word stopped with TypeError"),
     ],
 )
-def test_a_picture_of_which_a_metric_says_no_number_costs_its_own_row(tmp_path, metric, options, says):
+def test_a_picture_of_which_a_metric_says_no_score_costs_its_own_row(tmp_path, metric, options, says):
     paths = [tmp_path / f"{level}.png" for level in (51, 102)]
     for path in paths:
         Image.new("L", (256, 128), int(path.stem)).save(path)

@@ -38,7 +38,7 @@ def as_images(images: Images, name: str = "images") -> Tensor | Sequence[Tensor]
         return images
     if isinstance(images, str | os.PathLike | Image.Image | np.ndarray):
         return load_image(images).unsqueeze(0)
-    if not isinstance(images, Sequence) or isinstance(images, bytes):
+    if not isinstance(images, Sequence) or isinstance(images, bytes | bytearray | memoryview):
         raise TypeError(
             f"{name}: expected a tensor, a path, a PIL image, a numpy array or a list of those, got "
             f"{type(images).__name__}; see load_image"

@@ -145,6 +145,8 @@ def run(
         run_folded(network.backbone)
     state.resume(folder / "checkpoint.pt")
     metrics = Metrics(folder) if rank == 0 else None
+    if metrics and state.step:
+        say(f"{folder / 'checkpoint.pt'}: goes on from step {state.step} of {config.steps}")
     started, first = time.monotonic(), state.step
     while state.step < config.steps:
         step = state.step

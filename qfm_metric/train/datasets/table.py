@@ -168,10 +168,19 @@ class Decoded:
 
     @classmethod
     def open(cls, folder: Path) -> "Decoded":
-        """Open what `decode` wrote."""
+        """Open what `decode` wrote.
+
+        Raises:
+            DataError: no table, or one that other pixels are beside.
+        """
         rows = read_table(folder / "table.csv")
-        shape = json.loads((folder / "shape.json").read_text())
-        return cls(rows, np.memmap(folder / "pixels.u8", np.uint8, "r", shape=tuple(shape)))
+        try:
+            _, *one = json.loads((folder / "shape.json").read_text())
+            return cls(rows, np.memmap(folder / "pixels.u8", np.uint8, "r").reshape(len(rows), *one))
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"{folder}: table.csv, shape.json and pixels.u8 do not belong together ({error}); call `prepare` again"
+            ) from error
 
     def select(self, split: str) -> NDArray[np.int64]:
         """Indices of the pictures of one split."""

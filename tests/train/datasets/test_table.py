@@ -156,6 +156,23 @@ def test_pixels_have_no_names_of_an_earlier_run(decoded, monkeypatch):
         Decoded.open(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("shape.json", b"[1, 8,"),
+        ("shape.json", b"{}"),
+        ("shape.json", b"[1, 8, 9, 3]"),
+        ("pixels.u8", b""),
+        ("pixels.u8", bytes(100)),
+        ("pixels.u8", bytes(2 * 192)),
+    ],
+)
+def test_files_that_do_not_belong_together_are_refused(decoded, name, data):
+    (decoded[0] / name).write_bytes(data)
+    with pytest.raises(DataError, match=r"out: table\.csv, shape\.json and pixels\.u8 do not belong together"):
+        Decoded.open(decoded[0])
+
+
 def test_a_part_with_next_to_no_pictures_is_refused(decoded):
     with pytest.raises(DataError, match="3 or more decoded pictures of the part 'val', got 0"):
         Decoded.open(decoded[0]).need("val")

@@ -118,10 +118,14 @@ def test_where_no_plain_tensors_can_be_made_that_is_said_and_nothing_of_weights(
         within(torch.rand(3))
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # of attention, under vmap
 def test_a_metric_that_was_built_before_is_called_inside_transforms(small_metric, images):
     loss = QFMLoss("sum", metric=small_metric)
     found, expected = torch.func.grad(loss)(images[0]), gradient(loss, images[0])
     assert (found - expected).abs().max() < 1e-5 * expected.abs().max()  # transforms add up in another order
+    pair = torch.stack([images[0], images[0].flip(-1)])
+    found = torch.func.vmap(lambda image: small_metric(image)[0])(pair)
+    torch.testing.assert_close(found, small_metric(pair), atol=1e-5, rtol=0)  # kernels of batches round differently
 
 
 def test_building_leaves_torch_to_other_threads():

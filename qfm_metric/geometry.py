@@ -3,6 +3,7 @@
 import math
 import operator
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -42,6 +43,8 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
         return images
     if images.device.type == "mps":  # where torch antialiases only since 2.7, and gives it no gradient
         return resize(images.cpu(), size).to(images.device)
+    if images.device.type == "cpu" and images.dtype in (torch.float16, torch.bfloat16):  # which torch has not there
+        return resize(images.float(), size).to(images.dtype)
     return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
 
 

@@ -23,7 +23,7 @@ from .decoding.errors import ImageError as ImageError
 from .decoding.failures import CLOSED, explain
 from .decoding.files import open_file
 from .decoding.quiet import no_warnings
-from .decoding.tiff import correct_tiff
+from .decoding.tiff import correct_tiff, load_pixels
 from .decoding.tiff_directories import check_exif
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def read_pixels(image: Image.Image) -> Pixels:
         raise ImageError(CLOSED)
     with no_warnings():
         image = correct_tiff(image)
-        image.load()
+        load_pixels(image)
         image = _upright(image)
         _check_extent(image)
         width, height = image.size

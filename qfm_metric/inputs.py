@@ -38,7 +38,7 @@ def as_images(images: Images, name: str = "images") -> Tensor | Sequence[Tensor]
         return images
     if isinstance(images, str | os.PathLike | Image.Image | np.ndarray):
         return load_image(images).unsqueeze(0)
-    if not isinstance(images, Sequence) or isinstance(images, bytes):
+    if not isinstance(images, Sequence) or isinstance(images, bytes | bytearray | memoryview):
         raise TypeError(
             f"{name}: expected a tensor, a path, a PIL image, a numpy array or a list of those, got "
             f"{type(images).__name__}; see load_image"
@@ -132,12 +132,15 @@ def check_range(images: Tensor, name: str = "images") -> None:
 
 
 def range_fault(images: Tensor) -> str | None:
-    """What is wrong with the values of images, and what to do; None if nothing is. A GPU is waited for."""
+    """What is wrong with the values of images, and what to do; None if nothing is seen. A GPU is waited for."""
     if images.is_meta:
         return "expected values in [0, 1], got none: the tensor is on the device meta; make it on another"
     if images.dtype == torch.uint8:
         return None
-    low, high = (value.item() for value in torch.aminmax(images.detach()))
+    try:
+        low, high = (value.item() for value in torch.aminmax(images.detach()))
+    except RuntimeError:  # under vmap, or of fake tensors, there is nothing to look at
+        return None
     if low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
         return None
     if not math.isfinite(low) or not math.isfinite(high):

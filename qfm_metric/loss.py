@@ -3,7 +3,6 @@
 import math
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from numbers import Integral, Real
 from typing import Any
 
@@ -123,10 +122,7 @@ class QFMLoss(nn.Module):
         self._calls += 1
         if self._calls & (self._calls - 1) or (images.is_cuda and torch.cuda.is_current_stream_capturing()):
             return
-        fault = None
-        with suppress(RuntimeError):  # under vmap, or of fake tensors, there is nothing to look at
-            fault = range_fault(images)
-        if fault:
+        if fault := range_fault(images):
             self._warned = True
             warnings.warn(f"images: {fault}. QFMLoss clamps values to [0, 1], and warns once", stacklevel=3)
 

@@ -19,7 +19,7 @@ from .inputs import Images, as_images
 from .model import QFMNet
 from .pretrained import build_net, save_net
 from .rating import Rating, note
-from .torch_defaults import no_autocast, torch_defaults
+from .torch_defaults import keeping_values, no_autocast, torch_defaults
 from .views import preprocess_pixels, together
 from .weights import WeightsError
 
@@ -138,7 +138,11 @@ class QFMScore(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "QFMScore":
-        """Move or convert; what is moved in inference mode can still be trained through."""
+        """Move or convert; what is moved in inference mode can still be trained through.
+
+        `to_empty` moves and keeps what others lose, and the meta device, which holds no values, is not gone to.
+        """
+        fn = keeping_values(fn, self.device)
 
         def lay_out(tensor: Tensor) -> Tensor:
             moved = fn(tensor)

@@ -9,8 +9,9 @@ out the same.
 They hold in the calling thread alone; `torch.set_default_dtype` would change every thread.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -60,6 +61,20 @@ def no_autocast(device: torch.device) -> AbstractContextManager[Any]:
     if device.type == "mps" and not torch.amp.is_autocast_available("mps"):
         return nullcontext()
     return torch.autocast(device.type, enabled=False)
+
+
+def keeping_values(fn: Callable[[Tensor], Tensor], device: torch.device) -> Callable[[Tensor], Tensor]:
+    """What a module's `_apply` is given, or a move to where it leads if it loses values, as that of `to_empty` does.
+
+    Args:
+        device: Where the module is; and stays, if that would be the meta device.
+    """
+    probe = torch.tensor(list(os.urandom(64)), dtype=torch.float32, device=device)  # nothing that lay there before
+    found = fn(probe)
+    with suppress(RuntimeError):  # fake tensors have no values to compare
+        if found.is_meta or not torch.equal(found.to(probe), probe):
+            return lambda tensor: tensor.to(device if found.is_meta else found.device)
+    return fn
 
 
 class NothingDrawn(TorchFunctionMode):

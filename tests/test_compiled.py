@@ -183,9 +183,10 @@ def test_what_only_torch_does_is_refused(network, options, message):
         network.rate([], maps=True)
 
 
-def test_a_metric_elsewhere_is_refused(weights):
-    elsewhere = QFMScore.from_pretrained(weights).to("meta")
-    with pytest.raises(ValueError, match="expected a metric on the CPU, got one on meta"):
+def test_a_metric_elsewhere_is_refused(weights, monkeypatch):
+    elsewhere = QFMScore.from_pretrained(weights)
+    monkeypatch.setattr(QFMScore, "device", torch.device("cuda"))
+    with pytest.raises(ValueError, match="expected a metric on the CPU, got one on cuda"):
         CompiledScore(elsewhere)
 
 

@@ -31,7 +31,7 @@ MAY_IMPORT = {
         | {"own_files", "rating", "ratings", "requirements", "score", "video", "weights"},
         {"adapters", "export", "reference"},
     ),
-    "adapters": ({"__init__", "folder", "images", "inputs", "rating", "reference", "score"}, set()),
+    "adapters": ({"__init__", "folder", "images", "inputs", "rating", "reference", "score", "torch_defaults"}, set()),
     "cull": ({"atomic", "decoding", "folder", "own_files", "requirements", "scale"}, set()),
     "ratings": ({"atomic", "decoding", "folder", "scale", "xmp_packet"}, set()),
     "html": (

@@ -173,6 +173,8 @@ def test_overshoot_is_clamped_and_can_be_moved_back(metric, photo):
         (torch.rand(0, 3, 8, 8), ValueError, "at least one image"),
         (torch.rand(1, 3, 0, 8), ValueError, "at least one image"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.int64), TypeError, "uint8, got torch.int64"),
+        (bytearray(b"a picture"), TypeError, "images: .*got bytearray"),
+        (memoryview(b"a picture"), TypeError, "images: .*got memoryview"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.bool), TypeError, "uint8, got torch.bool"),
         (torch.zeros(1, 3, 8, 8).to(torch.float8_e5m2), TypeError, "uint8, got torch.float8_e5m2"),
         (torch.zeros(1, 3, 8, 8).to_sparse(), TypeError, r"dense.*to_dense\(\)"),

@@ -81,6 +81,26 @@ def test_what_is_moved_in_inference_mode_can_be_trained_through(small_metric, im
     assert torch.equal(gradient(loss, images[0]), -expected)
 
 
+@pytest.mark.parametrize("build", [QFMScore, GuardedScore, QFMReference])
+def test_a_metric_keeps_its_values_where_a_module_is_emptied(build):
+    """As sharded training begins: a module that holds one moves to the meta device, gets memory, then a checkpoint."""
+    module = torch.nn.ModuleDict({"quality": build(), "net": torch.nn.Linear(2, 2)})
+    state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    for empty in (lambda: module.to_empty(device="cpu"), lambda: module.to("meta")) * 2:
+        empty()
+        kept = module["quality"].state_dict()
+        assert all(torch.equal(tensor, state[f"quality.{name}"]) for name, tensor in kept.items())
+    module.to_empty(device="cpu")
+    module.load_state_dict(state)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_metric_in_half_precision_scores_on_the_cpu(small_metric, images, dtype):
+    expected = small_metric(images)
+    found = small_metric.to(dtype)(images)
+    torch.testing.assert_close(found, expected, atol=0.02, rtol=0)  # bfloat16 has steps of .004 at 1, layer by layer
+
+
 @pytest.mark.parametrize("metric", [QFMScore, QFMLoss, GuardedScore, QFMReference])
 def test_where_no_plain_tensors_can_be_made_that_is_said_and_nothing_of_weights(metric):
     """Networks of such places would fail later, or be wrong."""
@@ -98,10 +118,14 @@ def test_where_no_plain_tensors_can_be_made_that_is_said_and_nothing_of_weights(
         within(torch.rand(3))
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # of attention, under vmap
 def test_a_metric_that_was_built_before_is_called_inside_transforms(small_metric, images):
     loss = QFMLoss("sum", metric=small_metric)
     found, expected = torch.func.grad(loss)(images[0]), gradient(loss, images[0])
     assert (found - expected).abs().max() < 1e-5 * expected.abs().max()  # transforms add up in another order
+    pair = torch.stack([images[0], images[0].flip(-1)])
+    found = torch.func.vmap(lambda image: small_metric(image)[0])(pair)
+    torch.testing.assert_close(found, small_metric(pair), atol=1e-5, rtol=0)  # kernels of batches round differently
 
 
 def test_building_leaves_torch_to_other_threads():

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..reference import QFMReference
 from ..score import QFMScore
+from ..torch_defaults import torch_defaults
 from . import needs
 
 with needs("torchmetrics"):
@@ -27,20 +28,34 @@ class _Answers(Metric):  # type: ignore[misc]  # torchmetrics may be absent wher
     plot_lower_bound, plot_upper_bound = QFMScore.score_range
     feature_network = "model"
 
+    model: nn.Module
     sum_scores: Tensor
     num_scores: Tensor
     scores: list[Tensor]
 
+    @torch_defaults()
     def __init__(self, reduction: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if reduction not in ("mean", "none"):
             raise ValueError(f'reduction: expected "mean" or "none", got {reduction!r}')
         self.reduction = reduction
+        self._answers: Tensor | None = None  # to what `forward` was asked
         if reduction == "none":
             self.add_state("scores", [], dist_reduce_fx="cat")
         else:
             self.add_state("sum_scores", torch.tensor(0.0, dtype=torch.float32), dist_reduce_fx="sum")
             self.add_state("num_scores", torch.tensor(0), dist_reduce_fx="sum")
+
+    def forward(self, *images: Any, **named: Any) -> Any:
+        """What `compute` says of these images alone, which are added to the state; unless they cannot be scored.
+
+        Torchmetrics puts the state aside before `update`, and loses it if that raises.
+        """
+        self._answers = self.model(*images, **named)
+        try:
+            return super().forward(*images, **named)
+        finally:
+            self._answers = None
 
     def compute(self) -> Tensor:
         """The mean, or every score if `reduction` is "none"; the mean of no image is NaN."""
@@ -50,7 +65,8 @@ class _Answers(Metric):  # type: ignore[misc]  # torchmetrics may be absent wher
         """Plot `val` (default: what `compute` gives) with torchmetrics' plotting; returns figure and axis."""
         return self._plot(val, ax)
 
-    def _add(self, scores: Tensor) -> None:
+    def _add(self, *images: Any) -> None:
+        scores = self.model(*images) if self._answers is None else self._answers
         if self.reduction == "none":
             self.scores.append(scores)
         else:
@@ -98,7 +114,7 @@ class QFMMetric(_Answers):
 
     def update(self, images: Tensor | Sequence[Tensor]) -> None:
         """Score images and add them to the state."""
-        self._add(self.model(images))
+        self._add(images)
 
 
 class QFMReferenceMetric(_Answers):
@@ -125,4 +141,4 @@ class QFMReferenceMetric(_Answers):
 
     def update(self, images: Tensor | Sequence[Tensor], references: Tensor | Sequence[Tensor]) -> None:
         """Compare images with their references, and add what is found to the state."""
-        self._add(self.model(images, references))
+        self._add(images, references)

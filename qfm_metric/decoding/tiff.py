@@ -2,6 +2,8 @@
 
 import io
 import struct
+from contextlib import suppress
+from functools import partial
 from typing import BinaryIO, cast
 
 import numpy as np
@@ -63,6 +65,23 @@ def correct_tiff(image: Image.Image) -> Image.Image:
     _check_tiles(directory)
     file = cast(BinaryIO, image.fp)
     return _decode_samples(file, read_directory(file, image.tag_v2.offset))
+
+
+def load_pixels(image: Image.Image) -> None:
+    """Decode a picture; metadata of a TIFF that Pillow cannot read as soon as it has decoded it spoil no pixel."""
+    if not isinstance(image, TiffImageFile):
+        image.load()
+        return
+    vars(image)["load_end"] = partial(_read_metadata, image)
+    try:
+        image.load()
+    finally:
+        del vars(image)["load_end"]
+
+
+def _read_metadata(image: TiffImageFile) -> None:
+    with suppress(Exception):
+        TiffImageFile.load_end(image)
 
 
 def _check_tiles(directory: Directory) -> None:

@@ -146,6 +146,9 @@ def read_csv(file: BinaryIO) -> Iterator[Record]:
             fields = next(csv.reader(io.StringIO(text, newline=""), strict=True), [])
             if names and fields and len(fields) != len(names):
                 raise ValueError(f"expected {len(names)} fields, got {len(fields)}")
+            known = [name for name in fields if names is None and (name in COLUMNS or name in EXTRA_COLUMNS)]
+            if len(set(known)) < len(known):
+                raise ValueError(f"expected one column of each name, got {', '.join(fields)}; rename the others")
         plain = [field[1:] if field.startswith("'") and FORMULA.match(field) else field for field in fields]
         yield record, dict(zip(names, plain, strict=True)) if names and fields else None
         names = names or fields

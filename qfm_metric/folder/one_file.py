@@ -36,11 +36,19 @@ class EncodedImage:
     Attributes:
         path: What its row and errors call it.
         data: The bytes of the file; or a function that returns them, which is called when they are needed. What it
-            raises becomes the error of the row. With worker processes it has to be picklable.
+            raises becomes the error of the row. With worker processes it has to be picklable, or the row has an error.
+
+    Raises:
+        TypeError: no name.
     """
 
     path: str
     data: bytes | Callable[[], bytes]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str | bytes | os.PathLike):
+            raise TypeError(f"path: expected what the picture is called, got {type(self.path).__name__}")
+        object.__setattr__(self, "path", os.fsdecode(self.path))
 
 
 Source = str | EncodedImage

@@ -23,6 +23,7 @@ from concurrent.futures import (
 )
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from types import FrameType, SimpleNamespace
 from typing import Any, Generic, TypeVar
@@ -30,8 +31,9 @@ from typing import Any, Generic, TypeVar
 import torch
 from PIL import Image
 
+from ..decoding.errors import ImageError
 from .cores import WorkersError
-from .one_file import OneFile, Source, Wait, path_of
+from .one_file import EncodedImage, OneFile, Source, Wait, path_of
 from .row import Row
 
 T = TypeVar("T")
@@ -78,7 +80,13 @@ def in_processes(names: Iterator[Source], one_file: OneFile, workers: int, threa
         # As bytes, because torch would move the module's tensors to shared memory.
         settings = os.path.join(folder, "one_file.pickle")
         with _starting(), open(settings, "wb") as file:
-            pickle.dump(one_file, file)
+            try:
+                pickle.dump(one_file, file)
+            except (AttributeError, TypeError, pickle.PicklingError) as error:  # of what it holds
+                raise WorkersError(
+                    f"worker processes cannot be given the metric, which cannot be pickled ({error}); "
+                    "score with workers=1"
+                ) from error
 
         def start() -> Executor:
             with _starting():
@@ -93,7 +101,24 @@ def in_processes(names: Iterator[Source], one_file: OneFile, workers: int, threa
                     raise
             return pool
 
-        yield from _in_order(names, start, _work, 2 * workers, _died, FARTHEST)
+        yield from _in_order(map(_portable, names), start, _work, 2 * workers, _died, FARTHEST)
+
+
+def _portable(source: Source) -> Source:
+    """What can be handed to another process; an image that cannot has a row with its error there."""
+    if isinstance(source, EncodedImage) and not isinstance(source.data, bytes):
+        try:
+            pickle.dumps(source.data)
+        except Exception as error:  # by whatever it holds
+            return replace(source, data=partial(_refuse, str(error)))
+    return source
+
+
+def _refuse(why: str) -> bytes:
+    raise ImageError(
+        f"expected bytes, or a function that can be pickled for a worker process ({why}); give bytes, or score with "
+        "workers=1"
+    )
 
 
 @contextmanager

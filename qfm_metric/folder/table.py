@@ -2,12 +2,15 @@
 
 import csv
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ..images import ImageError
 from ..rating import Metric
+from .formats import printable
 from .journal import check_is_file
 from .one_file import EncodedImage
 from .row import Row
@@ -69,18 +72,22 @@ def _parquet(file: Path, column: str) -> Iterator[Any]:
             schema = ParquetFile(opened).schema_arrow
         except pa.ArrowInvalid as error:
             raise ValueError(f"{file}: expected a Parquet file: {error}") from error
-    if column not in schema.names:
-        raise ValueError(f"{file}: expected a column {column!r}, got {', '.join(schema.names)}")
+    _check_column(file, column, schema.names)
     kind = schema.field(column).type
+    if pa.types.is_dictionary(kind):  # pandas' and polars' categories
+        kind = kind.value_type
     is_picture = any(known(kind) for known in (*_strings(pa), pa.types.is_binary, pa.types.is_large_binary))
     is_struct = pa.types.is_struct(kind) and {field.name for field in kind} >= {"bytes", "path"}
     if not is_picture and not is_struct:
         raise ValueError(f"{file}: expected paths, bytes, or a struct of both in the column {column!r}, got {kind}")
 
     def values() -> Iterator[Any]:
-        with file.open("rb") as opened:
-            for batch in ParquetFile(opened).iter_batches(BATCH, columns=[column]):
-                yield from batch.column(0).to_pylist()
+        try:
+            with file.open("rb") as opened:
+                for batch in ParquetFile(opened).iter_batches(BATCH, columns=[column]):
+                    yield from batch.column(0).to_pylist()
+        except (OSError, pa.ArrowInvalid) as error:
+            raise OSError(None, f"expected a whole Parquet file: {error}", str(file)) from error
 
     return values()
 
@@ -91,16 +98,31 @@ def _strings(pa: Any) -> tuple[Any, Any]:
 
 def _csv(file: Path, column: str) -> Iterator[Any]:
     csv.field_size_limit(FIELD)
+    names = next(_csv_records(file), [])
+    _check_column(file, column, names)
+    at = names.index(column)
+    return (fields[at] if at < len(fields) else None for fields in islice(_csv_records(file), 1, None))
+
+
+def _csv_records(file: Path) -> Iterator[list[str]]:
+    """Lines that are not empty, the heading first."""
     with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-        names = next(csv.reader(lines), [])
-    if column not in names:
-        raise ValueError(f"{file}: expected a column {column!r}, got {', '.join(names) or 'an empty file'}")
+        try:
+            yield from filter(None, csv.reader(lines))
+        except csv.Error as error:
+            raise ValueError(f"{file}: expected a CSV file: {error}") from error
 
-    def values() -> Iterator[Any]:
-        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-            yield from (line[column] for line in csv.DictReader(lines))
 
-    return values()
+def _check_column(file: Path, column: str, names: Sequence[str]) -> None:
+    if names.count(column) == 1:
+        return
+    if column in names:
+        raise ValueError(f"{file}: expected one column {column!r}, got {names.count(column)}; rename the others")
+    got = ", ".join(names)[:200] or "an empty file"
+    if re.search("[\0\udc80-\udcff]", got):
+        raise ValueError(f"{file}: expected text in UTF-8, got other bytes; save it as CSV UTF-8")
+    hint = "; part its columns by commas" if len(names) == 1 and re.search(r"[;\t|]", got) else ""
+    raise ValueError(f"{file}: expected a column {column!r}, got {printable(got)}{hint}")
 
 
 def _picture(value: Any, name: str, base: str | None) -> str | EncodedImage:
@@ -108,7 +130,7 @@ def _picture(value: Any, name: str, base: str | None) -> str | EncodedImage:
     if isinstance(value, Mapping):
         data, path = value["bytes"], value["path"]
         if data is not None:
-            return EncodedImage(path or name, data)
+            return EncodedImage(str(path or name), data)
         value = path
     if isinstance(value, bytes) and value:
         return EncodedImage(name, value)

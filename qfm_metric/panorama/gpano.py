@@ -19,8 +19,8 @@ WHOLE_IS = "the whole sphere is twice as wide as high"
 
 def projection_of(image: Image.Image) -> dict[str, str]:
     """The GPano properties of an equirectangular picture; none of any other, and where the packet is broken."""
-    packet = image.info.get("xmp") or b""
-    data = packet.encode() if isinstance(packet, str) else packet
+    packet = image.info.get("xmp")
+    data = packet.encode() if isinstance(packet, str) else packet if isinstance(packet, bytes) else b""
     try:
         found = read_properties(data.strip(b"\0"), [(GPANO, name) for name in ("ProjectionType", *SIZES)])
     except PacketError:  # spoils no pixel

@@ -5,6 +5,7 @@ Only files that began as one network lie near enough for that: their layers stil
 Source: Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022 (WiSE-FT).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -30,7 +31,7 @@ def average(sources: Sequence[str], out: Path, shares: Sequence[float] | None = 
         WeightsError: no such weights, or weights of different configs or shapes.
     """
     shares = [1.0] * len(sources) if shares is None else shares
-    if len(sources) < 2 or len(shares) != len(sources) or not all(share > 0 for share in shares):
+    if len(sources) < 2 or len(shares) != len(sources) or not all(0 < share < math.inf for share in shares):
         raise ValueError(f"expected two or more weights and a share above 0 for each, got {[*sources]}, {[*shares]}")
     parts = [load_weights(source) for source in sources]
     first = parts[0]

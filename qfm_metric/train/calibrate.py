@@ -98,16 +98,17 @@ def calibrate_weights(
         workers: Processes that distort photographs for that.
 
     Raises:
+        DataError: the part has next to no pictures.
         ValueError: the weights predict no deviation, and scores are to be kept: nothing is left to fit.
     """
     decoded = Decoded.open(data / "decoded")
+    chosen = decoded.need(split)
     metric = QFMScore.from_pretrained(weights)
     if keep_scores and not metric.net.config.uncertainty:
         raise ValueError(
             "--keep-scores: expected weights that predict a deviation, these do not; nothing is left to fit"
         )
     growth = error_growth(decoded, members) if metric.net.config.uncertainty else 1.0
-    chosen = decoded.select(split)
     mos = decoded.mos[chosen]
     scores, stds = score_images(metric, (to_tensor(decoded.pixels[i]) for i in chosen))
     if not keep_scores:

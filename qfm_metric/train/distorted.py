@@ -27,7 +27,7 @@ from .datasets.table import DataError, Decoded
 from .defects import CLEAN, defect_of, read_types, type_of
 from .distortions import distort
 from .distortions.colour import Pixels
-from .material.stored import begin_store, stored_files
+from .material.stored import begin_store, reading, stored_files
 from .severity import DistortionLevel, Levels, read_severity
 from .severity_check import CLEAN_MOS
 
@@ -193,7 +193,7 @@ def read_distorted(folder: Path, net: QFMNet, without: Collection[str] = ()) -> 
     """
     parts = []
     for path in stored_files(folder, net, "distorted"):
-        with np.load(path) as stored:
+        with reading(path), np.load(path) as stored:
             parts.append([stored[name] for name in ("features", "costs", "types")])
     seen, costs, types = (np.concatenate(values) for values in zip(*parts, strict=True))
     kept = ~np.isin(types, [type_of(*type) for type in read_types(without)]).any(axis=1)

@@ -14,6 +14,7 @@ from ..score import QFMScore
 from . import thresholds, uncertainty
 from .agreement import Scores, agreement, bootstrap_interval, logistic_fit, ordered_pairs, plcc, srcc
 from .datasets.authentic import read_biq2021_test
+from .datasets.labels import complete
 from .datasets.table import DataError, Row, read_table
 
 
@@ -46,13 +47,14 @@ def evaluate(
         where the weights predict one.
 
     Raises:
-        DataError: the table is not readable or has no rows of that split.
+        DataError: the table is not readable, has no rows of that split, or a picture of it is missing.
         WeightsError: no such weights.
     """
     rows = read_table(table)
     part = [row for row in rows if row.split == split]
     if not part:
         raise DataError(f"{table}: no rows with split {split!r}")
+    complete(part, table)
     metric = QFMScore.from_pretrained(weights)
     found: dict[str, Any] = {"weights": metric.weights_id, "sha256": metric.weights_sha256}
     if guarded:

@@ -4,6 +4,7 @@ Start it on its own or under `torchrun` (gloo on a CPU). Every step's batch, noi
 rank) and the checkpoint, so a run that is interrupted and resumed ends where an uninterrupted one would.
 """
 
+import math
 import pickle
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -68,6 +69,18 @@ class LoopConfig:
     every: int = 100
     validated: int = 400
     bf16: bool = False
+
+    def __post_init__(self) -> None:
+        counts = {"steps": 1, "every": 1, "decay_from": 0, "joint_from": 0, "warmup": 0, "validated": 0, "seed": 0}
+        for name, least in counts.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: expected {least} or more, got {getattr(self, name)}")
+        shares, rates = ("early", "drop_path", "ema"), ("head_rate", "backbone_rate", "weight_decay", "clip")
+        for name in (*shares, *rates):
+            if not 0 <= getattr(self, name) <= (1 if name in shares else math.inf):
+                raise ValueError(
+                    f"{name}: expected a number from 0{' to 1' * (name in shares)}, got {getattr(self, name)}"
+                )
 
 
 @torch.inference_mode()
@@ -145,6 +158,8 @@ def run(
         run_folded(network.backbone)
     state.resume(folder / "checkpoint.pt")
     metrics = Metrics(folder) if rank == 0 else None
+    if metrics and state.step:
+        say(f"{folder / 'checkpoint.pt'}: goes on from step {state.step} of {config.steps}")
     started, first = time.monotonic(), state.step
     while state.step < config.steps:
         step = state.step

@@ -1,6 +1,7 @@
 """What is known of each decoded picture: its MOS, and what the teacher's members make of it (`image,score`)."""
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def read_member(decoded: Decoded, path: Path) -> Scores:
     """One member's pseudo-labels, `(N,)`; NaN where it knows a picture not.
 
     Raises:
-        DataError: no such file, or not `image,score`.
+        DataError: no such file, or not `image,score`; a name that several pictures have.
     """
     score_of: dict[str, float] = {}
     layout = "pseudo-labels image,score as `teacher` and `label` write them"
@@ -78,4 +79,6 @@ def read_member(decoded: Decoded, path: Path) -> Scores:
         except ValueError as error:
             raise DataError(f"{where}: expected a score: {error}") from error
     names = [Path(row.image).name.lower() for row in decoded.rows]
+    if twice := [name for name, count in Counter(names).items() if count > 1 and name in score_of]:
+        raise DataError(f"{path}: {len(twice)} names stand for several pictures each, {twice[0]!r} among them; rename")
     return np.array([score_of.get(name, np.nan) for name in names], np.float32)

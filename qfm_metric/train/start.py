@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -33,7 +34,11 @@ def build(config: QFMConfig, init: str) -> QFMNet:
     if init in read_manifest()["weights"]:
         load_backbone(net, load_weights(init).tensors, init)
     elif Path(init).is_file():
-        load_backbone(net, load_file(init), init)
+        try:
+            stored = load_file(init)
+        except SafetensorError as error:
+            raise ValueError(f"{init}: not a safetensors file, or a damaged one ({error}); get it again") from error
+        load_backbone(net, stored, init)
     else:
         raise ValueError(f"{init}: no such file; expected weights in timm's names (safetensors), `timm`, or an id")
     return net

@@ -62,13 +62,13 @@ def train_student(
             if recipe.loop.backbone_rate:
                 raise DataError("cells: expected a recipe whose loop.backbone_rate is 0; they do not change with it")
             material = StoredMaterial.open(cells, net, decoded, material.labels, without=recipe.material.without)
-        # Before hours of training: members may be refused.
+        # Before hours of training: pictures may be missing, members refused.
+        validation = decoded.need("val")
         growth = error_growth(decoded, members) if net.config.uncertainty else 1.0
         if isinstance(material, Material) and not weights:
             measure_statistics(net, material, recipe.loop.seed)
         out.mkdir(parents=True, exist_ok=True)
         net = train(net, material, recipe.objective, recipe.loop, out, say)
-        validation = decoded.select("val")
         scores, stds = predict(net, decoded, validation)  # by all ranks together
         path = out / f"{name}.safetensors"
         if not dist.is_initialized() or dist.get_rank() == 0:

@@ -9,7 +9,7 @@ import torch
 
 from ..folder.row import Row
 from ..images import Pixels, naming
-from ..rating import Metric, errors_of
+from ..rating import Metric, check_is_metric, errors_of
 from ..score import QFMScore
 from .frames import Frames
 from .frames import VideoError as VideoError
@@ -79,6 +79,7 @@ def score_video(
     Raises:
         VideoError: (an `ImageError`) it is no film, or not one frame of it can be decoded.
         ValueError: `fps` is out of range.
+        TypeError: `fps` is no number, or the metric none.
         ImportError: PyAV is missing.
 
     Examples:
@@ -86,9 +87,11 @@ def score_video(
         0.6213
     """
     frames = Frames(path, fps)
+    metric = QFMScore() if metric is None else metric
+    check_is_metric(metric)
     rows: list[Row] = []
     times: list[float] = []
-    for row, time, pixels in score_frames(frames, QFMScore() if metric is None else metric):
+    for row, time, pixels in score_frames(frames, metric):
         rows.append(row)
         times.append(time)
         if take:

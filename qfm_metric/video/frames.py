@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,10 +66,12 @@ class Frames:
     """
 
     def __init__(self, path: str | os.PathLike[str], fps: float = 1.0) -> None:
-        if not 0 < fps < float("inf"):
-            raise ValueError(f"fps: expected more than 0 frames a second, got {fps}")
         self.path, self.fps = os.fsdecode(path), fps
         self.damaged, self.seconds = 0, 0.0
+        if isinstance(fps, bool) or not isinstance(fps, Real):
+            raise TypeError(f"fps: expected a number of frames a second, got {fps!r}")
+        if not 0 < fps < float("inf"):
+            raise ValueError(f"fps: expected more than 0 frames a second, got {fps}")
 
     def __iter__(self) -> Iterator[Frame]:
         """Decode.

@@ -48,6 +48,28 @@ def test_forward_gives_the_batch_and_accumulates(mean, each, images, scores):
     assert torch.equal(each.compute(), scores)
 
 
+@pytest.mark.parametrize("options", [{}, {"reduction": "none"}, {"dist_sync_on_step": True}])
+def test_images_that_cannot_be_scored_cost_nothing_that_was_gathered(tiny, images, options):
+    metric = QFMMetric(tiny, **options)
+    metric(images[:2])
+    before = metric.compute()
+    for call in (metric, metric.update):
+        with pytest.raises(ValueError, match="divide by 255"):
+            call(images * 255)
+    assert torch.equal(metric.compute(), before)
+    torch.testing.assert_close(metric(images[2:]), QFMMetric(tiny, **options)(images[2:]))
+    metric._computed = None
+    assert not torch.equal(metric.compute().sum(), before.sum())
+
+
+@pytest.mark.parametrize("state", [torch.inference_mode, lambda: torch.device("meta")])
+def test_it_is_the_same_in_every_state_of_torch(tiny, images, scores, state):
+    with state():
+        metric = QFMMetric(tiny)
+    metric.update(images)
+    torch.testing.assert_close(metric.compute(), scores.mean())
+
+
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_gradient_reaches_the_images(tiny, images, reduction):
     inputs = images[:2].clone().requires_grad_()
@@ -87,9 +109,12 @@ def test_tracker_knows_that_higher_is_better(mean, images, scores):
     assert step == scores.argmax()
 
 
-def test_moves_and_stays_in_evaluation(mean):
-    moved = mean.clone().train().to("meta")
-    assert {moved.sum_scores.device.type, moved.model.net.mean.device.type} == {"meta"}
+def test_moves_and_stays_in_evaluation(mean, monkeypatch):
+    """Told by what the model is asked, because this machine may have one device alone."""
+    moved, asked = mean.clone().train(), []
+    monkeypatch.setattr(moved.model, "_apply", lambda fn: asked.append(fn(torch.empty(0)).device.type))
+    assert moved.to("meta").sum_scores.device.type == "meta"
+    assert asked == ["meta"]
     assert not moved.model.training
 
 

@@ -11,6 +11,7 @@ from helpers.tiffs import BITS, COMPRESSION, HEIGHT, PHOTOMETRIC, SAMPLES, WIDTH
 from PIL import Image
 
 from qfm_metric.images import ImageError, load_image
+from qfm_metric.panorama.gpano import projection_of
 
 RNG = np.random.default_rng(0)
 ROWS, COLUMNS = 33, 48
@@ -267,3 +268,40 @@ def test_bits_in_reversed_order(tmp_path, order):
     directory = {**grey_directory(PICTURE, BITS=12), 266: 2, "data": reverse}
     path = write_tiff(tmp_path / "a.tif", directory, order=order)
     assert_close(load_image(path), tensor_of(samples, 4095), SIXTEEN_BITS)
+
+
+ODD_METADATA = {
+    "XMP as text": (700, "s", 0, "<x:xmpmeta/>"),
+    "XMP as numbers": (700, "I", 3, (1, 2, 3)),
+    "XMP as one number": (700, "H", 1, 5),
+    "a directory of EXIF among the picture's tags": (40965, "I", 1, 8),
+}
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("turn", [1, 6])
+@pytest.mark.parametrize("tag", ODD_METADATA.values(), ids=ODD_METADATA)
+def test_metadata_that_pillow_cannot_read_spoil_no_pixel(tmp_path, tag, turn, compression):
+    pixels = integers(8, ROWS, COLUMNS, 3)
+    turned = (274, "H", 1, turn)
+    for name, tags in (("plain.tif", [turned]), ("odd.tif", [turned, tag])):
+        extra = [(*each, True) for each in tags]
+        tifffile.imwrite(tmp_path / name, pixels, photometric="rgb", compression=compression, extratags=extra)
+    expected = load_image(tmp_path / "plain.tif")
+    assert expected.shape == ((3, COLUMNS, ROWS) if turn == 6 else (3, ROWS, COLUMNS))
+    assert torch.equal(load_image(tmp_path / "odd.tif"), expected)
+    with Image.open(tmp_path / "odd.tif") as image:
+        assert torch.equal(load_image(image), expected)
+        assert projection_of(image) == {}
+
+
+def test_a_damaged_strip_is_told_whatever_the_metadata(tmp_path):
+    pixels, extra = integers(8, ROWS, COLUMNS, 3), [(*ODD_METADATA["XMP as text"], True)]
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", compression="zlib", extratags=extra)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        at = file.pages[0].dataoffsets[0]
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    data[at + 200 : at + 300] = bytes(100)
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(ImageError, match="decoding stopped with OSError"):
+        load_image(tmp_path / "a.tif")

@@ -155,6 +155,7 @@ def test_a_row_of_what_its_columns_cannot_hold_is_refused_by_name(values, kind, 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("a.csv", "path,score,score\nx.png,0.5,0.6\n", "expected one column of each name, got path,"),
         ("a.txt", "", r"expected a file of scores \(\.json, \.jsonl, \.csv"),
         ("a.csv", "name,score\nx,0.5\n", "row 1: .*no 'path'"),
         ("a.csv", "path,score\nx,high\n", "row 1: .*high"),

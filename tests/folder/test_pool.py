@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +18,7 @@ from helpers.pictures import grey
 from helpers.processes import environment
 from PIL import Image
 
-from qfm_metric import score_files
+from qfm_metric import EncodedImage, score_files
 from qfm_metric.atomic import whole_file
 from qfm_metric.cli import main
 from qfm_metric.folder import pool
@@ -118,6 +119,23 @@ def test_a_worker_that_dies_costs_one_row(tmp_path, capfd):
     assert rows[5].score is None
     assert "crashed" in rows[5].error
     assert paths[5] in rows[5].error
+
+
+def test_an_image_that_cannot_be_handed_to_a_worker_costs_its_own_row(tmp_path):
+    data = Path(grey(tmp_path / "a.png")).read_bytes()
+    sources = [EncodedImage("1", lambda: data), EncodedImage("2", memoryview(data)), EncodedImage("3", data)]
+    rows = list(score_files(sources, Mean(), workers=2))
+    assert [row.path for row in rows] == ["1", "2", "3"]
+    for row in rows[:2]:
+        assert "a function that can be pickled for a worker process" in row.error
+    assert rows[2].score == pytest.approx(0.2)
+
+
+def test_a_metric_that_cannot_be_handed_to_workers_is_told(tmp_path):
+    metric = Mean()
+    metric.scale = lambda score: score
+    with pytest.raises(WorkersError, match=r"metric, which cannot be pickled .*; score with workers=1"):
+        list(score_files([grey(tmp_path / "a.png")], metric, workers=2))
 
 
 def test_workers_that_cannot_start_end_the_run(capfd):

@@ -226,6 +226,12 @@ def test_what_is_no_metric_is_refused_before_a_file_is_read(metric):
         score_files(["missing.png"], metric)
 
 
+def test_an_encoded_image_has_a_name():
+    assert EncodedImage(Path("a.png"), b"").path == "a.png"
+    with pytest.raises(TypeError, match="path: expected what the picture is called, got NoneType"):
+        EncodedImage(None, b"")
+
+
 @pytest.mark.parametrize("path", ["a.png", b"a.png", Path("a.png"), EncodedImage("a.png", b"")])
 def test_a_path_alone_is_one_file(path):
     assert [row.path for row in score_files(path, Mean())] == ["a.png"]

@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,58 @@ def test_what_is_no_such_table_is_told_at_once(name, column, says):
     Path("broken.parquet").write_text("no table at all")
     with pytest.raises(ValueError, match=says):
         score_table(name, Mean(), column=column)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_a_column_that_is_there_twice_is_refused(name):
+    if name == "t.csv":
+        Path(name).write_text("path,path\na.png,b.png\n")
+    else:
+        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        pq.write_table(pa.Table.from_arrays([pa.array(["a.png"]), pa.array(["b.png"])], ["path", "path"]), name)
+    with pytest.raises(ValueError, match=rf"{name}: expected one column 'path', got 2"):
+        rows(name)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"path;mos\na.png;3\n", "got path;mos; part its columns by commas"),
+        (b"path\tmos\na.png\t3\n", r"got path\\tmos; part its columns by commas"),
+        ("path\na.png\n".encode("utf-16"), "expected text in UTF-8, got other bytes; save it as CSV UTF-8"),
+        ("path\na.png\n".encode("utf-16-le"), "expected text in UTF-8"),
+        (b"PK\3\4\xff\xfe workbook", "expected text in UTF-8"),
+    ],
+)
+def test_what_stands_between_columns_or_is_no_text_is_told(data, message):
+    Path("t.csv").write_bytes(data)
+    with pytest.raises(ValueError, match=message) as raised:
+        rows("t.csv")
+    str(raised.value).encode()  # can be printed
+
+
+def test_empty_lines_in_front_of_the_heading_are_passed_over():
+    grey("a.png")
+    Path("t.csv").write_text("\n\npath,n\n\na.png,3\n")
+    assert rows("t.csv") == [("a.png", pytest.approx(0.2), None)]
+
+
+def test_categories_of_pandas_and_polars_are_paths():
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    grey("a.png")
+    pq.write_table(pa.table({"path": pa.array(["a.png", None]).dictionary_encode()}), "t.parquet")
+    assert [score for _, score, _ in rows("t.parquet")] == [pytest.approx(0.2), None]
+
+
+def test_a_parquet_file_that_is_damaged_inside_is_named_after_its_whole_rows():
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    values = [f"{i:04}.png" for i in range(1000)]
+    pq.write_table(pa.table({"path": values}), "t.parquet", row_group_size=100, use_dictionary=False)
+    data = bytearray(Path("t.parquet").read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 60] = b"\xff" * 60
+    Path("t.parquet").write_bytes(data)
+    found = score_table("t.parquet", Mean())
+    assert len(list(islice(found, 100))) == 100
+    with pytest.raises(OSError, match=r"expected a whole Parquet file: .*t\.parquet"):
+        list(found)

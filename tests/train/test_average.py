@@ -1,5 +1,6 @@
 """The mean of weights is what lies between them, and of nothing that does not belong together."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -48,7 +49,7 @@ def test_what_does_not_belong_together_is_refused(files, tmp_path):
     write_weights(fresh_net(replace(CONFIG, dim=32)), other)
     with pytest.raises(WeightsError, match="expected the config and the tensors of"):
         average([files[0], str(other)], tmp_path / "mean.safetensors")
-    for sources, shares in ((files[:1], None), (files, [1.0]), (files, [1.0, 0.0])):
+    for sources, shares in ((files[:1], None), (files, [1.0]), (files, [1.0, 0.0]), (files, [1.0, math.inf])):
         with pytest.raises(ValueError, match="two or more weights and a share above 0 for each"):
             average(sources, tmp_path / "mean.safetensors", shares)
     assert not (tmp_path / "mean.safetensors").exists()

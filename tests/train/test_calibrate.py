@@ -60,6 +60,15 @@ def test_calibrate_command_moves_scores_and_no_order(weights, tmp_path, monkeypa
     torch.testing.assert_close(after, torch.sigmoid(4 * torch.logit(before) + 1), rtol=0, atol=5e-3)
 
 
+def test_calibrate_command_refuses_a_part_that_is_not_decoded(weights, tmp_path, monkeypatch, capsys):
+    data, _ = decoded_noise(tmp_path, lambda images: torch.full((len(images),), 0.5))
+    out = tmp_path / "calibrated.safetensors"
+    options = ("--data", data, "--weights", weights, "--split", "test", "--out", out)
+    assert run(monkeypatch, "calibrate", *options) == 1
+    assert "decoded pictures of the part 'test', got 0" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_calibrate_command_can_fit_the_deviations_alone(tmp_path, monkeypatch):
     torch.manual_seed(0)
     weights, out = tmp_path / "unsure.safetensors", tmp_path / "calibrated.safetensors"

@@ -63,6 +63,12 @@ def test_threads_are_set_and_what_is_missing_is_named(words, tmp_path, monkeypat
         "prepare table mine.csv --groups all.csv --out sub/..",
         "student quick --data D --weights a.safetensors --out . --id a",
         "severity levels.csv --data D --out .",
+        "fit mine.csv -o b.safetensors",
+        "student quick --data D --out . --id b",
+        "prepare table mine.csv --out .",
+        "prepare table mine.csv --out sub",
+        "severity mine.csv --data D --out .",
+        "travel --data D --out sub",
         "export a.safetensors --figures test=figures.json --card figures.json",
     ],
 )
@@ -75,17 +81,19 @@ def test_nothing_is_written_over_what_is_read_or_is_of_another_kind(words, tmp_p
         Path(name).write_bytes(files["mine.csv"])
     Path("link.csv").symlink_to("mine.csv")
     Path("sub").mkdir()
-    before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+    for name in ("scale.json", "travel.json"):
+        Path("sub", name).write_bytes(b"{}")
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
     monkeypatch.setattr(sys, "argv", ["train", *words.split()])
     assert cli.main() == 1
-    assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
     said = capsys.readouterr().err
     assert "expected another file than what is read" in said or "a picture's" in said or "no file of this kind" in said
 
 
 def test_weights_of_an_earlier_run_are_replaced_and_a_missing_folder_is_told_at_once(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    Path("old.safetensors").write_bytes(b"\2" + bytes(7) + b'{"a":0}')
+    Path("old.safetensors").write_bytes(b"\2" + bytes(7) + b'{"__metadata__":{"qfm_config":"{}"}}')
     for out, says in (("old.safetensors", "none.csv"), ("none/new.safetensors", "none/new.safetensors")):
         monkeypatch.setattr(sys, "argv", ["train", "fit", "none.csv", "-o", out])
         assert cli.main() == 1

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 from qfm_metric import GuardedScore, QFMScore, load_image
 from qfm_metric.train import cli, evaluate
-from qfm_metric.train.datasets.table import Row, write_table
+from qfm_metric.train.datasets.table import DataError, Row, write_table
 
 
 def test_figures_by_subset_and_without_duplicates():
@@ -62,6 +62,13 @@ def evaluate_three(tmp_path, monkeypatch, capsys):
         return json.loads(capsys.readouterr().out)
 
     return run
+
+
+def test_a_missing_picture_is_told_before_any_is_scored(evaluate_three, tmp_path, monkeypatch):
+    (tmp_path / "2.png").unlink()
+    monkeypatch.setattr(evaluate, "score_images", None)
+    with pytest.raises(DataError, match=r"2\.png: listed in all\.csv but not there; 1 of 3"):
+        evaluate.evaluate(tmp_path / "all.csv", "test")
 
 
 def test_evaluate_command_draws(evaluate_three, tmp_path, tiny_files):

@@ -61,3 +61,10 @@ def test_files_that_are_no_pseudo_labels_are_named(decoded, tmp_path, content, s
 def test_a_missing_file_is_named(decoded, tmp_path):
     with pytest.raises(DataError, match=r"none\.csv: no such file; expected pseudo-labels"):
         pseudo_labels.read_labels(decoded, [tmp_path / "none.csv"])
+
+
+def test_a_name_that_several_pictures_have_is_refused(tmp_path):
+    rows = [Row("/a/1.png", 0.25), Row("/b/1.png", 0.75), Row("/b/2.png", 0.75), Row("/a/2.PNG", 0.5)]
+    decoded = Decoded(rows, np.zeros((4, 2, 2, 3), np.uint8))
+    with pytest.raises(DataError, match=r"0\.csv: 1 names stand for several pictures each, '1\.png' among them"):
+        pseudo_labels.read_member(decoded, member(tmp_path, 0, "1.png,0.1\n1.png,0.9\n"))

@@ -24,6 +24,9 @@ def test_backbone_from_a_file(tmp_path):
         build(CONFIG, str(path))
     with pytest.raises(ValueError, match="no such file"):
         build(CONFIG, str(tmp_path / "none.safetensors"))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"imagenet\.safetensors: not a safetensors file, or a damaged one"):
+        build(CONFIG, str(path))
 
 
 def test_going_on_from_weights_takes_all_of_them(tmp_path):

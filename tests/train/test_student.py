@@ -8,7 +8,7 @@ import torch
 from helpers.small_world import open_decoded, write_decoded
 
 from qfm_metric import QFMScore
-from qfm_metric.train.datasets.table import DataError
+from qfm_metric.train.datasets.table import DataError, Decoded
 from qfm_metric.train.material import to_tensor
 from qfm_metric.train.recipe import read_recipe
 from qfm_metric.train.student import train_student
@@ -53,4 +53,18 @@ def test_a_student_goes_on_from_weights(data, tmp_path):
 def test_means_without_ladders_are_refused_before_anything_is_built(data, tmp_path):
     with pytest.raises(DataError, match="human means and the ladders rendered from them, or neither"):
         train_student(read_recipe("quick"), data, tmp_path / "run", severity=tmp_path / "severity.csv")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_goes_on_says_so(data, tmp_path):
+    said = []
+    for _ in range(2):
+        train_student(read_recipe("quick", STEPS), data, tmp_path, say=said.append)
+    assert said[-1] == f"{tmp_path / 'checkpoint.pt'}: goes on from step 4 of 4"
+
+
+def test_without_validation_nothing_is_trained(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(Decoded, "select", lambda decoded, split: np.arange(0 if split == "val" else 4))
+    with pytest.raises(DataError, match="decoded pictures of the part 'val', got 0"):
+        train_student(read_recipe("quick", STEPS), data, tmp_path / "run")
     assert not (tmp_path / "run").exists()

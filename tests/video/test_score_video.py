@@ -296,6 +296,18 @@ def test_a_rate_that_is_none_is_refused(fps):
         score_video("a.mp4", Mean(), fps=fps)
 
 
+@pytest.mark.parametrize("fps", ["2", None, True])
+def test_a_rate_that_is_no_number_is_named(fps):
+    with pytest.raises(TypeError, match="fps: expected a number of frames a second, got"):
+        score_video("a.mp4", Mean(), fps=fps)
+
+
+def test_what_is_no_metric_is_refused_before_a_film_is_opened():
+    for metric, name in ((Mean, "the class Mean"), ("qfm-lite0-v4", "str")):
+        with pytest.raises(TypeError, match=f"metric: expected .*{name}"):
+            score_video("a.mp4", metric)
+
+
 def test_a_film_may_have_a_name_that_is_no_text():
     name = os.fsdecode(b"bad\xff.mkv")
     film("a.mkv", [grey(51)])

@@ -13,6 +13,7 @@ from typing import Any
 from ...atomic import check_writable
 from ...cli.targets import check_target
 from ...folder.formats import printable
+from ...own_files import WEIGHTS
 from ..recipe import Recipe, read_recipe
 
 Command = Callable[[str, Callable[[argparse.Namespace], None]], argparse.ArgumentParser]
@@ -41,9 +42,15 @@ def add(sub: argparse.ArgumentParser, *names: str) -> None:
         sub.add_argument(name, **SHARED[name])
 
 
-# What an existing file begins with that an option may write over, by the option's kind; a plot replaces nothing.
+# What an existing file begins with that a command may write over, by its kind; a plot replaces nothing.
 KINDS = {
-    "weights": rb'.{8}\{"',  # safetensors: eight bytes of length, then JSON
+    "weights": WEIGHTS.pattern,
+    "table": rb"image,mos,group,subset,split\s",
+    "levels": rb"data_set,type,",
+    "severity": rb"\| data set \| type \|",
+    "figures": rb'\{\s*"weights": ',
+    "travel": rb"\|[^\n|]*\| \| wanted \|",
+    "scale": rb'\{\s*"data_set": ',
     "labels": rb"image,score\s",
     "scores": rb"[01]\.\d{6}\n",
     "card": rb"---\n",
@@ -57,9 +64,9 @@ def add_output(sub: argparse.ArgumentParser, name: str, kind: str, *more: str, *
     sub.set_defaults(outputs=[*(sub.get_default("outputs") or []), (option.dest, name, kind)])
 
 
-def writes_into_folder(sub: argparse.ArgumentParser, *names: str) -> None:
-    """Let `check_outputs` know which files a command writes into the folder `--out`; `{...}`: value of an option."""
-    sub.set_defaults(writes=names)
+def writes_into_folder(sub: argparse.ArgumentParser, **kinds: str) -> None:
+    """Let `check_outputs` know which files a command writes into the folder `--out`, by kind; `{...}`: an option."""
+    sub.set_defaults(writes=kinds)
 
 
 def check_outputs(args: argparse.Namespace) -> None:
@@ -70,8 +77,9 @@ def check_outputs(args: argparse.Namespace) -> None:
         OSError: it cannot be written there.
     """
     given = vars(args)
-    for name in given.get("writes", ()) if given.get("out") else ():
-        check_target("--out", str(given["out"] / name.format(**given)), Path.is_file, _files(given), _refuse)
+    for kind, name in given.get("writes", {}).items() if given.get("out") else ():
+        path = str(given["out"] / name.format(**given))
+        check_target("--out", path, partial(_begins_as, kind=kind), _files(given), _refuse)
     for dest, name, kind in given.get("outputs", ()):
         path = given[dest]
         if path is None:

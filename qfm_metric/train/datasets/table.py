@@ -20,7 +20,11 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from ...atomic import whole_file
 from ...images import load_image
+
+PARTS = ("train", "val", "test")
+FEWEST = 3  # pictures that say anything of an order
 
 
 class DataError(ValueError):
@@ -54,6 +58,9 @@ def csv_records(path: Path, columns: Iterable[str], layout: str = "") -> Iterato
         missing = [column for column in columns if column not in (reader.fieldnames or [])]
         if missing:
             raise DataError(f"{path}: column {', '.join(missing)} is missing; found {reader.fieldnames}")
+        for column in columns:
+            if (reader.fieldnames or []).count(column) > 1:
+                raise DataError(f"{path}: column {column} is there more than once; rename the others")
         for record in reader:
             where = f"{path}, line {reader.line_num}"
             absent = [column for column in columns if record[column] is None]
@@ -83,6 +90,8 @@ def read_table(path: Path) -> list[Row]:
     rows = []
     for where, record in csv_records(path, ("image", "mos")):
         extra = {name: record.get(name) or "" for name in names[2:]}
+        if extra["split"] not in ("", *PARTS):
+            raise DataError(f"{where}, column split: expected {', '.join(PARTS)} or nothing, got {extra['split']!r}")
         rows.append(Row(str(path.parent.resolve() / record["image"]), _mos(record["mos"], where), **extra))
     if not rows:
         raise DataError(f"{path}: the table has no rows")
@@ -92,7 +101,7 @@ def read_table(path: Path) -> list[Row]:
 def write_table(rows: Iterable[Row], path: Path) -> None:
     """Write rows as a table that `read_table` reads back."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path, newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
@@ -116,7 +125,7 @@ def part_as(rows: list[Row], path: Path) -> list[Row]:
     """
     part_of = {}
     for where, record in csv_records(path, ("image", "part")):
-        if record["part"] not in ("train", "val", "test"):
+        if record["part"] not in PARTS:
             raise DataError(f"{where}, column part: expected train, val or test, got {record['part']!r}")
         part_of[record["image"].lower()] = record["part"]
     if missing := [row.image for row in rows if Path(row.image).name.lower() not in part_of]:
@@ -135,7 +144,7 @@ def split_by_group(rows: list[Row], val_share: float, seed: int, test_share: flo
     parts = {row.split for row in rows} - {""}
     val_share = 0.0 if "val" in parts else val_share
     test_share = 0.0 if parts else test_share
-    if val_share < 0 or test_share < 0 or val_share + test_share >= 1:
+    if not (val_share >= 0 and test_share >= 0 and val_share + test_share < 1):  # NaN, too
         raise DataError(f"expected shares that leave something to train on, got {val_share:g} and {test_share:g}")
     in_test = {row.group for row in rows if row.split == "test"}
 
@@ -159,14 +168,37 @@ class Decoded:
 
     @classmethod
     def open(cls, folder: Path) -> "Decoded":
-        """Open what `decode` wrote."""
+        """Open what `decode` wrote.
+
+        Raises:
+            DataError: no table, or one that other pixels are beside.
+        """
         rows = read_table(folder / "table.csv")
-        shape = json.loads((folder / "shape.json").read_text())
-        return cls(rows, np.memmap(folder / "pixels.u8", np.uint8, "r", shape=tuple(shape)))
+        try:
+            _, *one = json.loads((folder / "shape.json").read_text())
+            return cls(rows, np.memmap(folder / "pixels.u8", np.uint8, "r").reshape(len(rows), *one))
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"{folder}: table.csv, shape.json and pixels.u8 do not belong together ({error}); call `prepare` again"
+            ) from error
 
     def select(self, split: str) -> NDArray[np.int64]:
         """Indices of the pictures of one split."""
         return np.array([i for i, row in enumerate(self.rows) if row.split == split], dtype=np.int64)
+
+    def need(self, split: str) -> NDArray[np.int64]:
+        """As `select`.
+
+        Raises:
+            DataError: there are fewer than `FEWEST`.
+        """
+        chosen = self.select(split)
+        if len(chosen) < FEWEST:
+            raise DataError(
+                f"expected {FEWEST} or more decoded pictures of the part {split!r}, got {len(chosen)}; "
+                "`python -m qfm_metric.train prepare` decodes those of train and val"
+            )
+        return chosen
 
     def pictures(self, chosen: Iterable[int]) -> list[NDArray[np.uint8]]:
         """Some pictures, `(side, side, 3)` each, as parts of the map: read when they are looked at, not all at once."""
@@ -181,13 +213,19 @@ def decode(rows: list[Row], folder: Path, side: int = 512, workers: int = 2) -> 
     """Decode pictures once into a memory map; returns a message per picture that was left out as unreadable.
 
     A picture whose sides are not `side` is reduced (never enlarged) to cover `side` x `side` and cropped at its centre.
+    What an earlier call wrote stays until all are decoded.
+
+    Raises:
+        DataError: not one can be used; or no side.
     """
+    if side < 1:
+        raise DataError(f"expected a side of 1 px or more, got {side}")
     folder.mkdir(parents=True, exist_ok=True)
     # Only readable pictures get a row, so the file grows by appending.
     kept, failures = [], []
     # One thread a worker: a forked child that starts OpenMP's threads anew can hang.
     pool = ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
-    with (folder / "pixels.u8").open("wb") as file, pool:
+    with whole_file(folder / "pixels.u8", "wb") as file, pool:
         images = [row.image for row in rows]
         for row, result in zip(rows, pool.map(partial(_decode_one, side=side), images, chunksize=16), strict=True):
             if isinstance(result, str):
@@ -195,6 +233,9 @@ def decode(rows: list[Row], folder: Path, side: int = 512, workers: int = 2) -> 
             else:
                 kept.append(row)
                 file.write(result.tobytes())
+        if rows and not kept:
+            raise DataError(f"not one of {len(rows)} pictures can be used: {failures[0]}")
+        (folder / "table.csv").unlink(missing_ok=True)  # beside other pixels it would give them wrong names
     (folder / "shape.json").write_text(json.dumps([len(kept), side, side, 3]))
     write_table(kept, folder / "table.csv")
     return failures

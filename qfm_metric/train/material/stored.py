@@ -7,8 +7,9 @@ what the backbone makes of them, in half precision.
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -67,10 +68,25 @@ def begin_store(folder: Path, net: QFMNet, seed: int) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     about = {"backbone": _digest(net), "seed": seed}
-    if (folder / ABOUT).is_file() and json.loads((folder / ABOUT).read_text()) != about:
+    if (folder / ABOUT).is_file() and _read_about(folder) != about:
         raise DataError(f"{folder}: cells of another backbone or seed; choose another folder, or delete it")
     with whole_file(folder / ABOUT) as file:
         file.write(json.dumps(about))
+
+
+def _read_about(folder: Path) -> dict[str, Any]:
+    with reading(folder / ABOUT):
+        found = json.loads((folder / ABOUT).read_text())
+    return found if isinstance(found, dict) else {}
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What cannot be read inside is a DataError that names the file."""
+    try:
+        yield
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: damaged ({error}); delete it, and call again what wrote it") from error
 
 
 _job: tuple[QFMNet, Material, Path, int]  # inherited by forked workers: the material holds memory maps
@@ -166,7 +182,7 @@ def stored_files(folder: Path, net: QFMNet, command: str = "cells") -> list[Path
     files = sorted(folder.glob("*.npz"))
     if not files or not (folder / ABOUT).is_file():
         raise DataError(f"{folder}: no cells; expected what `python -m qfm_metric.train {command}` writes")
-    if json.loads((folder / ABOUT).read_text())["backbone"] != _digest(net):
+    if _read_about(folder).get("backbone") != _digest(net):
         raise DataError(
             f"{folder}: cells of another backbone; call `python -m qfm_metric.train {command}` with these weights"
         )
@@ -188,13 +204,13 @@ def join(batches: Sequence[Batch]) -> Batch:
 
 def read_batch(path: Path) -> Batch:
     """One of the stored batches."""
-    with np.load(path) as stored:
+    with reading(path), np.load(path) as stored:
         return Batch(**{name: stored[name] if stored[name].ndim else stored[name].item() for name in stored.files})
 
 
 def _shape(path: Path, name: str) -> tuple[int, ...]:
     """Of an array of a file, of which only the head is read: thousands of files have gigabytes."""
-    with zipfile.ZipFile(path) as stored, stored.open(f"{name}.npy") as file:
+    with reading(path), zipfile.ZipFile(path) as stored, stored.open(f"{name}.npy") as file:
         np.lib.format.read_magic(file)
         shape: tuple[int, ...] = np.lib.format.read_array_header_1_0(file)[0]
         return shape

@@ -1,9 +1,12 @@
 """Tables, groups, splits by group, the decoded cache."""
 
+import math
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from qfm_metric.train.datasets import table
 from qfm_metric.train.datasets.table import (
     DataError,
     Decoded,
@@ -36,6 +39,8 @@ def test_table_paths_are_relative_to_the_table(tmp_path):
         ("image,mos\na.jpg,nan\n", "line 2"),
         ("image,mos\na.jpg\n", "line 2: the line ends before mos"),
         ("image,mos\n", "no rows"),
+        ("image,mos,mos\na.jpg,0.5,0.6\n", "column mos is there more than once"),
+        ("image,mos,split\na.jpg,0.5,val\nb.jpg,0.5,Train\n", "line 3, column split: expected train, .* got 'Train'"),
     ],
 )
 def test_bad_tables(tmp_path, text, says):
@@ -82,7 +87,9 @@ def test_split_keeps_official_parts():
     assert {row.split for row in no_val} == {"train", "val"}
 
 
-@pytest.mark.parametrize(("val_share", "test_share"), [(0.6, 0.4), (1.0, 0.0), (-0.1, 0.2), (0.1, -0.2)])
+@pytest.mark.parametrize(
+    ("val_share", "test_share"), [(0.6, 0.4), (1.0, 0.0), (-0.1, 0.2), (0.1, -0.2), (math.nan, 0.2), (0.1, math.nan)]
+)
 def test_shares_leave_something_to_train_on(val_share, test_share):
     with pytest.raises(DataError, match="shares"):
         split_by_group([Row("a.jpg", 0.5)], val_share, seed=0, test_share=test_share)
@@ -118,6 +125,57 @@ def test_decode(tmp_path):
     assert (decoded.pixels[1] == [10, 20, 30]).all()
     assert decoded.select("val").tolist() == [1]
     assert decoded.mos.tolist() == [0.5, 0.5]
+
+
+@pytest.fixture
+def decoded(tmp_path):
+    """A folder with one decoded picture, and a row of another one."""
+    for name, level in (("a.png", 10), ("b.png", 200)):
+        Image.new("L", (8, 8), level).save(tmp_path / name)
+    decode([Row(str(tmp_path / "a.png"), 0.5)], tmp_path / "out", side=8, workers=1)
+    return tmp_path / "out", Row(str(tmp_path / "b.png"), 0.7)
+
+
+@pytest.mark.parametrize(
+    ("side", "says"), [(9, "not one of 1 pictures can be used: .*smaller than 9 x 9"), (0, "a side")]
+)
+def test_what_is_decoded_stays_if_nothing_takes_its_place(decoded, side, says):
+    folder, other = decoded
+    with pytest.raises(DataError, match=says):
+        decode([other], folder, side=side, workers=1)
+    kept = Decoded.open(folder)
+    assert (kept.mos.tolist(), int(kept.pixels.max())) == ([0.5], 10)
+
+
+def test_pixels_have_no_names_of_an_earlier_run(decoded, monkeypatch):
+    folder, other = decoded
+    monkeypatch.setattr(table, "write_table", lambda rows, path: 1 / 0)  # as if it were killed there
+    with pytest.raises(ZeroDivisionError):
+        decode([other], folder, side=8, workers=1)
+    with pytest.raises(DataError, match=r"table\.csv: no such file"):
+        Decoded.open(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("shape.json", b"[1, 8,"),
+        ("shape.json", b"{}"),
+        ("shape.json", b"[1, 8, 9, 3]"),
+        ("pixels.u8", b""),
+        ("pixels.u8", bytes(100)),
+        ("pixels.u8", bytes(2 * 192)),
+    ],
+)
+def test_files_that_do_not_belong_together_are_refused(decoded, name, data):
+    (decoded[0] / name).write_bytes(data)
+    with pytest.raises(DataError, match=r"out: table\.csv, shape\.json and pixels\.u8 do not belong together"):
+        Decoded.open(decoded[0])
+
+
+def test_a_part_with_next_to_no_pictures_is_refused(decoded):
+    with pytest.raises(DataError, match="3 or more decoded pictures of the part 'val', got 0"):
+        Decoded.open(decoded[0]).need("val")
 
 
 def test_chosen_pictures_are_parts_of_the_map(tmp_path):

@@ -1,6 +1,7 @@
 """Cells that were stored are those of the pictures that would be drawn, and train the head alone."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -165,3 +166,20 @@ def test_cells_of_another_backbone_are_refused(world, folder, tmp_path):
     with pytest.raises(DataError, match=r"no cells; expected what `python -m qfm_metric\.train cells` writes"):
         StoredMaterial.open(tmp_path, net, material.decoded, material.labels)
     assert json.loads((folder / "about.json").read_text())["seed"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("000001.npz", b"PK\3\4"), ("000001.npz", b""), ("about.json", b"{"), ("about.json", b"\xff")]
+)
+def test_a_damaged_file_is_named(world, folder, tmp_path, name, data):
+    copied, material, net = shutil.copytree(folder, tmp_path / "cells"), open_material(world), fresh_net()
+    (copied / name).write_bytes(data)
+    with pytest.raises(DataError, match=f"{name}: damaged .*; delete it, and call again what wrote it"):
+        StoredMaterial.open(copied, net, material.decoded, material.labels)
+
+
+def test_what_says_nothing_of_a_backbone_is_of_another(world, folder, tmp_path):
+    copied, material = shutil.copytree(folder, tmp_path / "cells"), open_material(world)
+    (copied / "about.json").write_text("[]")
+    with pytest.raises(DataError, match="cells of another backbone"):
+        StoredMaterial.open(copied, fresh_net(), material.decoded, material.labels)

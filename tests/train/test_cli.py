@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
+from PIL import Image
 
 from qfm_metric.train import cli
 
@@ -69,6 +71,8 @@ def test_threads_are_set_and_what_is_missing_is_named(words, tmp_path, monkeypat
         "prepare table mine.csv --out sub",
         "severity mine.csv --data D --out .",
         "travel --data D --out sub",
+        "travel --data D --out pictures",
+        "severity none.csv --data D --out pictures",
         "export a.safetensors --figures test=figures.json --card figures.json",
     ],
 )
@@ -81,6 +85,9 @@ def test_nothing_is_written_over_what_is_read_or_is_of_another_kind(words, tmp_p
         Path(name).write_bytes(files["mine.csv"])
     Path("link.csv").symlink_to("mine.csv")
     Path("sub").mkdir()
+    Path("pictures").mkdir()
+    for name in ("travel.png", "severity.png"):
+        Image.new("L", (8, 8)).save(Path("pictures", name))
     for name in ("scale.json", "travel.json"):
         Path("sub", name).write_bytes(b"{}")
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
@@ -89,6 +96,13 @@ def test_nothing_is_written_over_what_is_read_or_is_of_another_kind(words, tmp_p
     assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
     said = capsys.readouterr().err
     assert "expected another file than what is read" in said or "a picture's" in said or "no file of this kind" in said
+
+
+def test_a_drawing_of_an_earlier_run_is_replaced(tmp_path, monkeypatch, capsys):
+    Figure().savefig(tmp_path / "travel.png")
+    monkeypatch.setattr(sys, "argv", ["train", "travel", "--data", "nowhere", "--out", str(tmp_path)])
+    assert cli.main() == 1
+    assert "nowhere" in capsys.readouterr().err
 
 
 def test_weights_of_an_earlier_run_are_replaced_and_a_missing_folder_is_told_at_once(tmp_path, monkeypatch, capsys):

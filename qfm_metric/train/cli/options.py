@@ -42,7 +42,7 @@ def add(sub: argparse.ArgumentParser, *names: str) -> None:
         sub.add_argument(name, **SHARED[name])
 
 
-# What an existing file begins with that a command may write over, by its kind; a plot replaces nothing.
+# What an existing file begins with that a command may write over, by its kind; a plot that is named replaces nothing.
 KINDS = {
     "weights": WEIGHTS.pattern,
     "table": rb"image,mos,group,subset,split\s",
@@ -55,7 +55,9 @@ KINDS = {
     "scores": rb"[01]\.\d{6}\n",
     "card": rb"---\n",
     "plot": rb"(?!)",
+    "drawn": rb".{41}Software\x00Matplotlib",  # no photograph, though a picture
 }
+PICTURES = {"plot", "drawn"}
 
 
 def add_output(sub: argparse.ArgumentParser, name: str, kind: str, *more: str, **known: Any) -> None:
@@ -79,14 +81,15 @@ def check_outputs(args: argparse.Namespace) -> None:
     given = vars(args)
     for kind, name in given.get("writes", {}).items() if given.get("out") else ():
         path = str(given["out"] / name.format(**given))
-        check_target("--out", path, partial(_begins_as, kind=kind), _files(given), _refuse)
+        is_ours = partial(_begins_as, kind=kind)
+        check_target("--out", path, is_ours, _files(given), _refuse, picture=kind in PICTURES)
     for dest, name, kind in given.get("outputs", ()):
         path = given[dest]
         if path is None:
             continue
         others = {key: value for key, value in given.items() if key != dest}
         is_ours = partial(_begins_as, kind=kind)
-        check_target(name, str(path), is_ours, _files(others), _refuse, picture=kind == "plot")
+        check_target(name, str(path), is_ours, _files(others), _refuse, picture=kind in PICTURES)
         if path.parent.is_dir() or kind != "labels":  # whose folder is made
             check_writable(path)
 

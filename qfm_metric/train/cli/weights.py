@@ -129,7 +129,7 @@ def add_commands(command: Command) -> None:
     )
     sub.add_argument("--seed", type=int, default=0, help="of the choice of photographs")
     sub.add_argument("--out", type=Path, help="folder for levels.csv, severity.md and severity.png")
-    options.writes_into_folder(sub, levels="levels.csv", severity="severity.md")
+    options.writes_into_folder(sub, levels="levels.csv", severity="severity.md", drawn="severity.png")
 
     sub = command("defects", defects)
     sub.add_argument("table", type=Path, help="CSV of human means per type and level")
@@ -158,7 +158,7 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--sharp", type=Path, help="folder of sharp photographs of 5 megapixels and more")
     sub.add_argument("--pictures", type=int, default=12, help="clean photographs that are distorted")
     sub.add_argument("--out", type=Path, help="folder for travel.json, travel.md and travel.png, or for the runs")
-    options.writes_into_folder(sub, figures="travel.json", travel="travel.md")
+    options.writes_into_folder(sub, figures="travel.json", travel="travel.md", drawn="travel.png")
     sub.add_argument("--recipe", help="instead of a file: train this recipe without each source and each fold of types")
     options.add(sub, "--set", "--init", "--ladders", "--members")
     sub.add_argument("--folds", type=int, default=7, help="of the types; 0: leave out sources alone")

@@ -64,14 +64,17 @@ def test_the_pictures_of_a_list_are_read_one_by_one(score, tmp_path):
     assert peak < 3 * 36e6  # NumPy's share of one such picture as floats is 36 MB; all eight are 288
 
 
-def test_an_id_a_path_and_a_device_can_be_given(score, tmp_path):
+def test_an_id_a_path_and_a_device_can_be_given(score, tmp_path, monkeypatch):
     score.save_pretrained(tmp_path / "saved")
     image = torch.rand(1, 3, 64, 64)
     for weights in (tmp_path / "saved", str(tmp_path / "saved" / "model.safetensors")):
         assert torch.equal(QFMScore(weights, device="cpu")(image), score(image))
     assert QFMScore(ROBUST).weights_id == ROBUST
     assert QFMScore().weights_id == read_manifest()["default"]
-    assert QFMScore(ROBUST, device="meta").device == torch.device("meta")
+    moved = []
+    monkeypatch.setattr(QFMScore, "to", lambda self, device: moved.append(device))
+    QFMScore(ROBUST, device="cuda")
+    assert moved == ["cuda"]
 
 
 def test_construction_never_uses_the_network(monkeypatch):

@@ -8,7 +8,6 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,11 +89,11 @@ def main(argv: Sequence[str]) -> int:
         warn(f"scored differently: A by {a.signature}; B by {b.signature}")
     comparison = compare_scores(a.scores, b.scores, pair=not args.unpaired)
     titles, signature = (a.title, b.title), a.signature or b.signature
-    with whole_file(args.output, is_ours=is_comparison) if args.output else nullcontext(sys.stdout) as file:
-        if args.json:
-            file.write(to_json(comparison, titles, signature))
-        else:
-            file.write(to_text(comparison, titles, args.top, defect_facts(a.rows, b.rows)))
+    if args.json:
+        text = to_json(comparison, titles, signature)
+    else:
+        text = to_text(comparison, titles, args.top, defect_facts(a.rows, b.rows))
+    _write(text, args.output)
     if args.html:
         write_comparison(comparison, a.rows, b.rows, args.html, titles=titles, signature=signature)
     if comparison.difference is None:
@@ -155,6 +154,19 @@ def to_json(comparison: Comparison, titles: tuple[str, str], signature: str) -> 
     }
     content["pairs"] = [asdict(pair) | {"difference": pair.difference} for pair in comparison.pairs]
     return json.dumps(content, indent=1) + "\n"
+
+
+def _write(text: str, output: str | None) -> None:
+    """Write what was found where it was asked for, or at least on the screen."""
+    if output:
+        try:
+            with whole_file(output, is_ours=is_comparison) as file:
+                file.write(text)
+            return
+        except OSError:  # such as a disk that is full by now
+            sys.stdout.write(text)
+            raise
+    sys.stdout.write(text)
 
 
 def _open_references(folder: str, metric: "QFMScore", recursive: bool, parser: Parser) -> "References":

@@ -185,7 +185,7 @@ def _read_against(source: str, references: "References", recursive: bool) -> Sid
     paths = list(Scan([source], recursive))
     with Progress(paths) as progress:
         rows = list(progress.counted(references.rows(source, paths)))
-    return _side(source, rows, references.compare.signature, os.path.join(source, ""))
+    return _side(source, rows, references.compare.signature, _beginning(source))
 
 
 def _read(source: str, metric: "Metric | None", recursive: bool) -> Side:
@@ -202,7 +202,7 @@ def _read(source: str, metric: "Metric | None", recursive: bool) -> Side:
             workers, explain = workers if metric.device.type == "cpu" else 1, bool(metric.defects)
             scored = score_files(paths, metric, workers=workers, explain=explain, projection="auto")
             rows, signature = list(progress.counted(scored)), metric.signature
-        base = os.path.join(source, "")
+        base = _beginning(source)
     else:
         if Path(source).suffix.lower()[1:] not in FORMATS:
             raise ValueError(f"{source}: expected a folder or a file of scores ({suffixes()})")
@@ -219,6 +219,11 @@ def _tell_errors(rows: Iterable[Row]) -> None:
         warn(shown(error if error.startswith(repr(row.path)) else f"{row.path}: {error}"))
     if len(failed) > NAMES:
         warn(f"and {len(failed) - NAMES:,} more without a score")
+
+
+def _beginning(folder: str) -> str:
+    """What the paths of the pictures in a folder begin with: `./A//` is tidied where they are listed."""
+    return os.path.join(Path(folder), "")
 
 
 def _side(source: str, rows: Sequence[Row], signature: str, base: str) -> Side:

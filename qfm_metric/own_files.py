@@ -7,7 +7,7 @@ from pathlib import Path
 
 HEAD = 2**16  # bytes that are looked at
 PAGE = b'<meta name="generator" content="qfm-metric">'
-PLAN = b"decision,path,score,"
+PLAN = re.compile(rb"decision,path,score,std,why,width,height,error,note,name(,group,group_rank)?\r?\n")
 COMPARISON = re.compile(rb'A: [^\n]*(mean [\d.]+ of|nothing scored)|\{\s*"paired": ')
 EXPORTS = {"onnx": re.compile(rb"\x08.\x12", re.DOTALL), "pt2": re.compile(rb"PK\x03\x04")}  # how they begin
 CONFIG_KEY = "qfm_config"  # in the safetensors header's string metadata
@@ -21,8 +21,8 @@ def is_page(path: Path) -> bool:
 
 
 def is_plan(path: Path) -> bool:
-    """Whether a file is a plan of `qfm-metric cull`."""
-    return head(path).startswith(PLAN)
+    """Whether a file is a plan of `qfm-metric cull`, without columns of somebody else's."""
+    return bool(PLAN.match(head(path)))
 
 
 def is_comparison(path: Path) -> bool:

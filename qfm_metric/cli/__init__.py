@@ -49,10 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             warn(f"too little memory is left ({why}); free some, or take fewer --workers")
             return 1
         except OSError as error:
-            if error.filename is None and not _is_somewhere():
-                warn("the current folder is gone; go to one that is there")
-                return 1
             what = error.strerror or str(error)
+            if error.filename is None and isinstance(error, FileNotFoundError):  # nothing that is written is missing
+                warn(what if _is_somewhere() else "the current folder is gone; go to one that is there")
+                return 1
             warn(f"cannot write {error.filename or 'standard output'}: {what}")
             return 1
 

@@ -8,7 +8,6 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,11 +89,11 @@ def main(argv: Sequence[str]) -> int:
         warn(f"scored differently: A by {a.signature}; B by {b.signature}")
     comparison = compare_scores(a.scores, b.scores, pair=not args.unpaired)
     titles, signature = (a.title, b.title), a.signature or b.signature
-    with whole_file(args.output, is_ours=is_comparison) if args.output else nullcontext(sys.stdout) as file:
-        if args.json:
-            file.write(to_json(comparison, titles, signature))
-        else:
-            file.write(to_text(comparison, titles, args.top, defect_facts(a.rows, b.rows)))
+    if args.json:
+        text = to_json(comparison, titles, signature)
+    else:
+        text = to_text(comparison, titles, args.top, defect_facts(a.rows, b.rows))
+    _write(text, args.output)
     if args.html:
         write_comparison(comparison, a.rows, b.rows, args.html, titles=titles, signature=signature)
     if comparison.difference is None:
@@ -157,6 +156,19 @@ def to_json(comparison: Comparison, titles: tuple[str, str], signature: str) -> 
     return json.dumps(content, indent=1) + "\n"
 
 
+def _write(text: str, output: str | None) -> None:
+    """Write what was found where it was asked for, or at least on the screen."""
+    if output:
+        try:
+            with whole_file(output, is_ours=is_comparison) as file:
+                file.write(text)
+            return
+        except OSError:  # such as a disk that is full by now
+            sys.stdout.write(text)
+            raise
+    sys.stdout.write(text)
+
+
 def _open_references(folder: str, metric: "QFMScore", recursive: bool, parser: Parser) -> "References":
     from ..reference import QFMReference
     from ..weights import WeightsError
@@ -173,7 +185,7 @@ def _read_against(source: str, references: "References", recursive: bool) -> Sid
     paths = list(Scan([source], recursive))
     with Progress(paths) as progress:
         rows = list(progress.counted(references.rows(source, paths)))
-    return _side(source, rows, references.compare.signature, os.path.join(source, ""))
+    return _side(source, rows, references.compare.signature, _beginning(source))
 
 
 def _read(source: str, metric: "Metric | None", recursive: bool) -> Side:
@@ -190,7 +202,7 @@ def _read(source: str, metric: "Metric | None", recursive: bool) -> Side:
             workers, explain = workers if metric.device.type == "cpu" else 1, bool(metric.defects)
             scored = score_files(paths, metric, workers=workers, explain=explain, projection="auto")
             rows, signature = list(progress.counted(scored)), metric.signature
-        base = os.path.join(source, "")
+        base = _beginning(source)
     else:
         if Path(source).suffix.lower()[1:] not in FORMATS:
             raise ValueError(f"{source}: expected a folder or a file of scores ({suffixes()})")
@@ -207,6 +219,11 @@ def _tell_errors(rows: Iterable[Row]) -> None:
         warn(shown(error if error.startswith(repr(row.path)) else f"{row.path}: {error}"))
     if len(failed) > NAMES:
         warn(f"and {len(failed) - NAMES:,} more without a score")
+
+
+def _beginning(folder: str) -> str:
+    """What the paths of the pictures in a folder begin with: `./A//` is tidied where they are listed."""
+    return os.path.join(Path(folder), "")
 
 
 def _side(source: str, rows: Sequence[Row], signature: str, base: str) -> Side:

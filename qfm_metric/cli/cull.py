@@ -128,11 +128,15 @@ def plan(args: argparse.Namespace, refuse: Callable[[str], Any]) -> int:
     found = list(make_plan(rows, decide, base))
     if args.keep_best:
         found = keep_best(found, args.keep_best)
-    write_plan(found, args.output)
-    if args.html:
-        write_decisions(found, args.html, title=args.source, rule=_rule(args), signature=signature, grouped=args.group)
-    for planned in found:
-        print(line(planned))
+    try:
+        write_plan(found, args.output)
+        if args.html:
+            write_decisions(
+                found, args.html, title=args.source, rule=_rule(args), signature=signature, grouped=args.group
+            )
+    finally:  # a disk that is full by now leaves what was decided on the screen
+        for planned in found:
+            print(line(planned))
     counts = Counter(planned.decision for planned in found)
     warn(", ".join(f"{counts[known]:,} {known.value}" for known in Decision) + f"; the plan is {args.output}")
     return int(not found or any(planned.row.score is None for planned in found))

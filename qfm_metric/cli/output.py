@@ -80,12 +80,12 @@ def grouped(rows: Iterable[Row]) -> Iterator[Row]:
     from ..folder.groups import group_rows  # imports numpy, which help does without
 
     kept: list[Row] = []
-    stopped: KeyboardInterrupt | None = None
+    stopped: BaseException | None = None
     try:
         for row in rows:
             kept.append(row)
-    except KeyboardInterrupt as interrupt:  # what is there is grouped and written all the same
-        stopped = interrupt
+    except BaseException as error:  # Ctrl-C, a full disk for maps: what is there is grouped and written all the same
+        stopped = error
     yield from group_rows(kept)
     if stopped:
         raise stopped
@@ -96,7 +96,7 @@ def ranked(rows: Iterable[Row], first: str, top: int | None) -> Iterator[Row]:
     sign = 1 if first == "best" else -1
     kept: list[tuple[float, int, Row]] = []  # the one that goes next comes first
     failed: list[Row] = []
-    stopped: KeyboardInterrupt | None = None
+    stopped: BaseException | None = None
     try:
         for number, row in enumerate(rows):
             if row.score is None:
@@ -105,8 +105,8 @@ def ranked(rows: Iterable[Row], first: str, top: int | None) -> Iterator[Row]:
                 heapq.heappushpop(kept, (sign * row.score, -number, row))
             else:
                 heapq.heappush(kept, (sign * row.score, -number, row))
-    except KeyboardInterrupt as interrupt:  # what is there is written all the same
-        stopped = interrupt
+    except BaseException as error:  # as in `grouped`
+        stopped = error
     yield from (row for _, _, row in sorted(kept, key=lambda item: item[:2], reverse=True))
     yield from failed
     if stopped:

@@ -64,11 +64,11 @@ def _listed(null: bool) -> Iterator[str]:
     """Paths that standard input lists, as they come.
 
     Raises:
-        UsageError: it is no list, but a picture perhaps.
+        UsageError: it is no list, but a picture perhaps; or it cannot be read.
     """
     source: Any = sys.stdin.buffer
     encoding, end, rest = sys.stdin.encoding, b"\0" if null else b"\n", b""
-    block = source.read1(2**16).removeprefix(b"" if null else codecs.BOM_UTF8)
+    block = _read(source).removeprefix(b"" if null else codecs.BOM_UTF8)
     if not null and b"\0" in block:
         raise UsageError(
             "-: expected a path per line on standard input, got bytes that are in none; a list that `find -print0` "
@@ -77,9 +77,16 @@ def _listed(null: bool) -> Iterator[str]:
     while block:
         *whole, rest = (rest + block).split(end)
         yield from (path for entry in whole if (path := _decoded(entry, null, encoding)))
-        block = source.read1(2**16)
+        block = _read(source)
     if path := _decoded(rest, null, encoding):
         yield path
+
+
+def _read(source: Any) -> bytes:
+    try:
+        return bytes(source.read1(2**16))
+    except OSError as error:
+        raise UsageError(f"-: cannot read standard input: {error.strerror}") from error
 
 
 def _decoded(entry: bytes, null: bool, encoding: str) -> str:

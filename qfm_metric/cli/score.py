@@ -184,6 +184,8 @@ def check_output(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None
     if args.output and form.convert:
         check_target("-o", f"{args.output}.jsonl", is_table("jsonl"), args.paths, refuse)
     check_target("--html", args.html, is_page, [*args.paths, *filter(None, [args.output])], refuse)
+    if args.map and os.path.lexists(args.map) and not os.path.isdir(args.map):
+        refuse(f"--map: expected a folder, got a file: {args.map}")
     if args.map and any(
         os.path.isdir(path) and os.path.abspath(path) == os.path.abspath(args.map) for path in args.paths
     ):

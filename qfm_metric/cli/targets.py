@@ -14,10 +14,11 @@ from ..atomic import check_replaceable
 from ..decoding.suffixes import is_named_as_picture
 from ..folder.formats import FORMATS, has_scores_alone
 from ..folder.journal import run_file
-from ..folder.row import read_row
+from ..folder.row import COLUMNS, EXTRA_COLUMNS, read_row
 from ..own_files import head
 
 STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+OURS = {*COLUMNS, *EXTRA_COLUMNS}
 TEXT = re.compile(rb"(?:[01]\.\d{4}\t|error\t)")
 
 
@@ -88,7 +89,8 @@ def is_table(name: str | None) -> Callable[[Path], bool]:
             return bool(TEXT.match(head(path)))
         form = FORMATS[name]
         if name == "csv":
-            return head(path).removeprefix(codecs.BOM_UTF8).startswith(b"path,score")
+            heading = [*head(path).removeprefix(codecs.BOM_UTF8).splitlines(), b""][0].decode("utf-8", "replace")
+            return heading.startswith("path,score") and set(heading.split(",")) <= OURS
         try:
             if form.restore:
                 return read_first(form.restore(path))
@@ -102,12 +104,12 @@ def is_table(name: str | None) -> Callable[[Path], bool]:
 
 
 def read_first(records: Iterable[Any]) -> bool:
-    """Whether the first record is a row of ours, or says what scored those behind it; so is a table without rows."""
+    """Whether the first record is a row of ours and no more, or says what scored those behind it, or there is none."""
     for values in records:
         if "path" not in values and "signature" in values:
             continue
         read_row(values)
-        break
+        return set(values) <= OURS
     return True
 
 

@@ -30,6 +30,8 @@ _DAMAGED = "copy, download or export it again"
 
 def explain(error: Exception) -> str:
     """What was expected, what came, and what to do."""
+    if isinstance(error, SystemError) and isinstance(error.__cause__, Exception):
+        return explain(error.__cause__)  # what reading the file raised inside of Pillow's decoder of JPEG 2000
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return (
             f"{error} Expected no more, because small files that unpack to huge pictures exhaust the memory; "

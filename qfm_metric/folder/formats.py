@@ -4,6 +4,7 @@ Text, CSV and JSON lines grow by whole rows. A JSON document is written at once.
 and a database would grow slowly: their rows are collected in `FILE.jsonl` and converted at the end.
 """
 
+import codecs
 import csv
 import io
 import json
@@ -22,6 +23,7 @@ from .row import COLUMNS, DECIMALS, EXTRA_COLUMNS, Row, Value, arrow_schema
 UNPRINTABLE = "backslashreplace"  # a file name need not be text in any encoding; no such name may end the run
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
+RETURN = re.compile(rb"(?<=\r)(?!\n|$)")  # in front of a line behind one that ends as on an old Mac, and Excel's there
 GROUP = 10_000  # rows that are converted at a time
 SQL_TYPES = {str: "TEXT", float: "REAL", int: "INTEGER"}
 
@@ -130,20 +132,33 @@ def json_line(row: Row, columns: Columns) -> str:
     return json_row(row, columns) + "\n"
 
 
+def decoded(record: bytes) -> str:
+    """The text of a record; the first of a file may have a byte order mark before it.
+
+    Raises:
+        ValueError: the mark is that of UTF-16.
+    """
+    if record.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError("expected text in UTF-8, got UTF-16, as > of PowerShell writes; save it in UTF-8, or use -o")
+    return record.decode("utf-8-sig", "surrogateescape")
+
+
 def read_csv(file: BinaryIO) -> Iterator[Record]:
-    """Records of a CSV file with a heading, which may begin with a byte order mark."""
+    """Records of a CSV file with a heading; its line ends may be of any system."""
     names: list[str] | None = None
     lines: list[bytes] = []
     is_open = False  # a quote, whose line breaks hold lines together
-    for line in file:
+    for line in (part for whole in file for part in RETURN.split(whole)):
         lines.append(line)
         is_open ^= line.count(b'"') % 2 == 1
         if is_open:
             continue
         record = b"".join(lines)
         with _whole(record):
-            text = record.decode("utf-8-sig" if names is None else "utf-8", "surrogateescape")
+            text = decoded(record) if names is None else record.decode("utf-8", "surrogateescape")
             fields = next(csv.reader(io.StringIO(text, newline=""), strict=True), [])
+            if names is None and fields and "path" not in fields:
+                raise ValueError(f"expected a heading with the column path, parted by commas, got {text[:80]!r}")
             if names and fields and len(fields) != len(names):
                 raise ValueError(f"expected {len(names)} fields, got {len(fields)}")
             known = [name for name in fields if names is None and (name in COLUMNS or name in EXTRA_COLUMNS)]
@@ -161,7 +176,7 @@ def read_json_lines(file: BinaryIO) -> Iterator[Record]:
     """Records of a file with a JSON object a line; the first may say what scored the rows."""
     for line in file:
         with _whole(line):
-            values = json.loads(line.decode("utf-8", "surrogateescape")) if line.strip() else None
+            values = json.loads(decoded(line)) if line.strip() else None
             if values is not None and not isinstance(values, dict):
                 raise ValueError(f"expected a JSON object, got {line[:40]!r}")
         yield line, values
@@ -179,7 +194,7 @@ def _whole(record: bytes) -> Iterator[None]:
 def read_json(file: BinaryIO) -> Iterator[Record]:
     """Records of one JSON document: what scored the rows, then the rows of its list `results`."""
     try:
-        document = json.loads(file.read().decode("utf-8", "surrogateescape"))
+        document = json.loads(decoded(file.read()))
         signature, results = document.get("signature", ""), list(document["results"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"expected a JSON object with a list `results`: {error!r}; was it cut off?") from error

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -98,8 +98,10 @@ def score_files(
         raise TypeError(f"paths: expected paths, got {type(paths).__name__}; give the column with the paths in it")
     names = map(_source, paths if isinstance(paths, Iterable) else [_source(paths)])
     if metric.device.type != "cpu":
-        return on_gpu(names, one_file, workers, batch_size, room)
-    return map(one_file, names) if workers == 1 else in_processes(names, one_file, workers, threads, room)
+        return _rows_first(names, lambda given: on_gpu(given, one_file, workers, batch_size, room))
+    if workers == 1:
+        return map(one_file, names)
+    return _rows_first(names, lambda given: in_processes(given, one_file, workers, threads, room))
 
 
 def score_folder(
@@ -129,6 +131,21 @@ def score_folder(
     if not os.path.isdir(path):
         raise NotADirectoryError(errno.ENOTDIR, "expected a folder; for files call score_files", path)
     return score_files(FolderScan(recursive)(path), metric, **options)
+
+
+def _rows_first(names: Iterator[Source], score: Callable[[Iterator[Source]], Iterator[Row]]) -> Iterator[Row]:
+    """Score names; where the next one cannot be had, what is under way comes before the error that says so."""
+    failed: list[Exception] = []
+
+    def given() -> Iterator[Source]:
+        try:
+            yield from names
+        except Exception as error:  # of whoever lists them
+            failed.append(error)
+
+    yield from score(given())
+    if failed:
+        raise failed[0]
 
 
 def _source(path: object) -> Source:

@@ -100,15 +100,9 @@ def bin_of(value: float, scale: Scale = SCORES) -> int:
 
 
 def common_folder(paths: Iterable[str]) -> str:
-    """The beginning that all paths share, up to and with a separator; empty if there is none."""
-    folders = {os.path.dirname(path) for path in paths}
-    try:
-        base = os.path.commonpath(folders)
-    except ValueError:  # no paths, some absolute and some not, or several drives
-        return ""
-    base = os.path.join(base, "") if base else ""
-    # commonpath tidies (a//b, ./a); what is cut off must be there
-    return base if all(os.path.join(folder, "").startswith(base) for folder in folders) else ""
+    """The beginning that all paths share, up to and with a separator, as it is written; empty if there is none."""
+    shared = os.path.commonprefix(list(paths))  # noqa: RUF071 -- of characters: commonpath would tidy a//b and ./a
+    return shared[: len(shared) - len(os.path.basename(shared))]
 
 
 def write_page(file: IO[str], head: Head, cards: Iterable[Card], folder: str) -> None:

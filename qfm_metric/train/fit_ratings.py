@@ -13,9 +13,9 @@ from .calibrate import fit_calibration, write_weights
 from .datasets.labels import Scale, complete
 from .datasets.table import Row, csv_records
 from .frozen import Frozen, look, need_mean_tokens, pixels_of
-from .own_ratings import FEWEST, RELEASED, Settings, apply, fit, folds, need_enough
+from .own_ratings import RELEASED, Settings, apply, fit, folds, need_enough
 
-__all__ = ["FEWEST", "CrossValidation", "cross_validate", "fit_ratings", "read_ratings"]
+__all__ = ["CrossValidation", "cross_validate", "fit_ratings", "read_ratings"]
 
 
 class CrossValidation(NamedTuple):
@@ -144,8 +144,13 @@ def fit_ratings(
 def _need_one_fold_less(mos: Scores, groups: Sequence[str]) -> None:
     """Refuse ratings of which a fold can be left out only if too few remain."""
     need_enough(mos, groups)
-    for train, _ in folds(groups, 0):
-        need_enough(mos[train], [groups[i] for i in train])
+    for train, test in folds(groups, 0):
+        try:
+            need_enough(mos[train], [groups[i] for i in train])
+        except ValueError as error:
+            raise ValueError(
+                f"of {len(mos)} ratings, {len(test)} are left out to measure with; of the rest: {error}"
+            ) from error
 
 
 def _table(found: CrossValidation, mos: Scores, scale: tuple[float, float]) -> list[str]:

@@ -123,6 +123,21 @@ def test_errors_leave_out_both_partners():
     assert (found.mean_a, found.mean_b) == (0.5, 0.75)
 
 
+@pytest.mark.parametrize("a", ["./a", "a//", "a/.", "../{here}/a"])
+@pytest.mark.parametrize("kind", ["folder", "table of it", "table of a pattern in it"])
+def test_pairs_are_found_however_a_folder_is_written(mean, capsys, a, kind):
+    for name in ("a/x.png", "a/sub/y.png", "b/x.png", "b/sub/y.png"):
+        grey(name)
+    a = a.format(here=Path.cwd().name)
+    if kind == "table of it":
+        assert main(["-r", "--csv", "-o", "a.csv", a]) == 0
+    elif kind != "folder":
+        Path("a.csv").write_text(f"path,score\n{a}/x.png,0.2\n{a}/sub/y.png,0.2\n")
+    assert main(["compare", "-r", a if kind == "folder" else "a.csv", "./b", "--json"]) == 0
+    pairs = json.loads(capsys.readouterr().out)["pairs"]
+    assert sorted((pair["name_a"], pair["name_b"]) for pair in pairs) == [("sub/y.png",) * 2, ("x.png",) * 2]
+
+
 def test_without_matches_all_is_compared_with_all():
     a, b = RANDOM.uniform(size=40), RANDOM.uniform(size=60).round(1)
     a[:5] = b[:5]  # ties

@@ -1,10 +1,12 @@
 """Which pictures paths stand for: a bad entry costs itself, companions are passed over, NUL parts what stdin lists."""
 
 import codecs
+import errno
 import io
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers.mean import Mean
@@ -96,6 +98,29 @@ def test_an_empty_value_is_refused_as_that_of_a_variable_that_is_not_set(words, 
         main([*words, option, ""])
     assert f"{option}: expected a value, got an empty text" in capsys.readouterr().err
     assert [path.name for path in Path().iterdir()] == ["a.png"]
+
+
+def test_standard_input_that_cannot_be_read_is_told_after_the_rows_that_came(mean, monkeypatch, capsys):
+    class Lost(io.BytesIO):
+        def read1(self, size=-1):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Lost(), encoding="utf-8"))
+    with pytest.raises(SystemExit) as ended:
+        main([grey("a.png"), "-"])
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == "0.2000\ta.png\n"
+    assert "qfm-metric: -: cannot read standard input: Input/output error\n" in err
+
+
+def test_what_is_not_found_by_a_package_is_not_told_of_standard_output(mean, monkeypatch, capsys):
+    def look(*_):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(mean, "from_pretrained", look)
+    assert main([grey("a.png")]) == 1
+    assert capsys.readouterr().err == "qfm-metric: No usable temporary directory found in ['/tmp']\n"
 
 
 @pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"a.png\0b.png\0", "a.png\n".encode("utf-16")])

@@ -231,6 +231,7 @@ def test_nothing_found(mean, capsys):
     ("arguments", "message"),
     [
         ([], "required: PATH"),
+        (["--map", __file__, "a.png"], f"--map: expected a folder, got a file: {__file__}"),
         (["--bogus", "a.png"], "--bogus"),
         (["--json", "--csv", "a.png"], "not allowed with"),
         (["--batch-size", "0", "a.png"], "--batch-size: expected at least 1, got 0"),

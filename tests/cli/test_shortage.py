@@ -1,6 +1,8 @@
 """What is short: room for results and messages, a reader or a terminal that has gone, memory to begin with."""
 
+import errno
 import os
+import re
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -10,7 +12,9 @@ import pytest
 from helpers.pictures import grey
 from helpers.processes import environment
 
+from qfm_metric.atomic import _Part
 from qfm_metric.cli import main
+from qfm_metric.folder import one_file
 
 SCORES = '{"path": "a.png", "score": 0.5}\n{"path": "b.png", "score": 0.25}\n'
 COMMANDS = [
@@ -51,6 +55,41 @@ def test_results_that_do_not_fit_are_told_when_they_are_printed(words, full, mon
             status = ended.code
     assert status == 1
     assert "qfm-metric: cannot write standard output: No space left on device\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [(["cull", "s.jsonl"], "look\t0.5000\ta.png"), (["compare", "s.jsonl", "s.jsonl"], "mean 0.375")],
+)
+def test_results_that_do_not_fit_into_their_file_are_printed(words, found, monkeypatch, capsys):
+    Path("s.jsonl").write_text(SCORES)
+
+    def fill(part, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(_Part, "write", fill)
+    assert main([*words, "-o", "out"]) == 1
+    out, err = capsys.readouterr()
+    assert found in out
+    assert err.startswith("qfm-metric: cannot write out: ")
+    assert os.listdir() == ["s.jsonl"]
+
+
+@pytest.mark.parametrize("order", [["--sort", "worst"], ["--top", "2"], ["--group"], ["--csv", "--sort", "best"]])
+def test_what_ends_a_run_loses_no_rows_that_wait_for_their_order(order, mean, monkeypatch, capsys):
+    """Such as maps that do not fit on the disk."""
+    save = one_file.save_overlay
+
+    def fill(overlay, path, folder):
+        if path == "c.png":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+        return save(overlay, path, folder)
+
+    monkeypatch.setattr(one_file, "save_overlay", fill)
+    assert main([*order, "--map", "maps", *(grey(name, 40) for name in ("a.png", "b.png", "c.png"))]) == 1
+    out, err = capsys.readouterr()
+    assert sorted(re.findall(r"[abc]\.png", out.replace("-map.png", ""))) == ["a.png", "b.png"]
+    assert err.endswith("qfm-metric: cannot write maps: No space left on device\n")
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])

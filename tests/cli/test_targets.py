@@ -27,6 +27,10 @@ def pictures(tmp_path, monkeypatch):
     Path("notes.txt").write_text("my notes\n")
     Path("about.txt").write_text("what I think of qfm_metric\n")
     Path("mine.csv").write_text("name,age\nAnn,40\n")
+    Path("remarks.csv").write_text("path,score,remark\na.png,0.5,for the wall\n")
+    heading = "decision,path,score,std,why,width,height,error,note,name,mine\n"
+    Path("plan.csv").write_text(f"{heading}keep,a.png,0.5,,,,,,,a.png,for the wall\n")
+    Path("captions.jsonl").write_text('{"path": "a.png", "score": 0.5, "caption": "a cat"}\n')
     Path("mine.html").write_text("<!doctype html><title>my page</title>")
     sqlite3.connect("mine.db").execute("create table x (y)").connection.close()
     main(["a.png", "--sqlite", "-o", "both.sqlite"])
@@ -43,6 +47,8 @@ def pictures(tmp_path, monkeypatch):
         "a.png -o notes.txt",
         "a.png --csv -o mine.csv",
         "a.png --jsonl -o mine.csv",
+        "a.png --csv -o remarks.csv",  # scores, and what somebody says of them
+        "a.png --jsonl -o captions.jsonl",
         "a.png --parquet -o mine.db",
         "a.png --sqlite -o mine.db",
         "a.png --sqlite -o notes.txt",
@@ -68,6 +74,7 @@ def pictures(tmp_path, monkeypatch):
         "export --onnx new.onnx --pt2 new.onnx",
         "compare s.csv t.csv -o new.html --html new.html",
         "cull s.csv -o new.html --html new.html",
+        "cull s.csv -o plan.csv",  # with a column of somebody's own
         "a.mp4 --csv -o new.html --html new.html",
     ],
 )

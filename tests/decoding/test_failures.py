@@ -1,6 +1,7 @@
 """What a message says of files that are no pictures, and of pictures that cannot be read."""
 
 import errno
+import io
 import os
 import re
 import zipfile
@@ -105,6 +106,21 @@ def test_each_error_of_the_system_has_its_own_advice(tmp_path, monkeypatch, numb
 
 def loop(path):
     path.symlink_to(path)
+
+
+@pytest.mark.parametrize("suffix", [".jp2", ".png", ".tif", ".bmp"])
+def test_a_disk_that_fails_in_the_middle_of_a_file_is_not_called_damage(tmp_path, monkeypatch, suffix):
+    class Failing(io.FileIO):
+        def readinto(self, buffer):
+            if self.tell() >= 20_000:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().readinto(memoryview(buffer)[:1000])
+
+    pixels = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / f"a{suffix}")
+    monkeypatch.setattr(files, "open", lambda path, mode: io.BufferedReader(Failing(path)), raising=False)
+    with pytest.raises(ImageError, match="the disk or the network could not deliver it"):
+        load_image(tmp_path / f"a{suffix}")
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,35 @@ def test_a_table_as_a_spreadsheet_or_pandas_writes_it():
         assert read_table(name)[0] == expected
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("begin", ["", BOM])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_table_as_an_editor_of_another_system_writes_it(name, begin, end):
+    if end == "\r" and name.endswith(".jsonl"):
+        pytest.skip("no editor saves JSON lines so")
+    Path(name).write_text(NAMES[name])
+    expected = read_table(name)
+    Path(name).write_text(begin + NAMES[name].rstrip("\n"), encoding="utf-8", newline=end)
+    assert read_table(name) == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_table_in_utf_16_is_told(name):
+    """As > of PowerShell writes."""
+    Path(name).write_text(NAMES[name], encoding="utf-16")
+    with pytest.raises(ValueError, match="expected text in UTF-8, got UTF-16"):
+        read_table(name)
+
+
+@pytest.mark.parametrize("parted", [";", "\t"])
+def test_columns_that_are_parted_otherwise_are_told(parted):
+    Path("a.csv").write_text(parted.join(["path", "score"]) + "\n" + parted.join(["x.png", "0,5"]) + "\n")
+    with pytest.raises(
+        ValueError, match=r"expected a heading with the column path, parted by commas, got 'path.{1,2}score"
+    ):
+        read_table("a.csv")
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -157,7 +186,7 @@ def test_a_row_of_what_its_columns_cannot_hold_is_refused_by_name(values, kind, 
     [
         ("a.csv", "path,score,score\nx.png,0.5,0.6\n", "expected one column of each name, got path,"),
         ("a.txt", "", r"expected a file of scores \(\.json, \.jsonl, \.csv"),
-        ("a.csv", "name,score\nx,0.5\n", "row 1: .*no 'path'"),
+        ("a.csv", "name,score\nx,0.5\n", "row 1: .*expected a heading with the column path"),
         ("a.csv", "path,score\nx,high\n", "row 1: .*high"),
         ("a.csv", "path,score\nx,0.5\ny,7\n", r"row 2: .*got 7"),
         ("a.csv", "path,score\nx,0.5\ny\n", "row 2: .*expected 2 fields, got 1"),

@@ -23,7 +23,9 @@ from qfm_metric.atomic import whole_file
 from qfm_metric.cli import main
 from qfm_metric.folder import pool
 from qfm_metric.folder.cores import WorkersError
-from qfm_metric.folder.pool import Room
+from qfm_metric.folder.one_file import OneFile
+from qfm_metric.folder.pool import Room, on_gpu
+from qfm_metric.folder.stream import _rows_first
 
 UNGUARDED = """
 from qfm_metric import score_files
@@ -129,6 +131,23 @@ def test_an_image_that_cannot_be_handed_to_a_worker_costs_its_own_row(tmp_path):
     for row in rows[:2]:
         assert "a function that can be pickled for a worker process" in row.error
     assert rows[2].score == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("way", ["processes", "beside a GPU"])
+def test_a_list_that_breaks_off_loses_no_row_before(tmp_path, way):
+    paths = [grey(tmp_path / f"{i}.png") for i in range(3)]
+
+    def listed():
+        yield from paths
+        raise ConnectionError("the bucket is gone")
+
+    if way == "processes":
+        rows = score_files(listed(), Mean(), workers=2)
+    else:  # walked on the CPU
+        rows = _rows_first(listed(), lambda given: on_gpu(given, OneFile(Mean()), 2, 64, 2**20))
+    assert [next(rows).path for _ in paths] == paths
+    with pytest.raises(ConnectionError, match="the bucket is gone"):
+        next(rows)
 
 
 def test_a_metric_that_cannot_be_handed_to_workers_is_told(tmp_path):

@@ -277,6 +277,7 @@ def test_nothing_makes_a_page(out):
 def test_common_folder():
     assert common_folder([]) == common_folder(["a"]) == common_folder(["a/x", "b/y"]) == ""
     assert common_folder([os.path.join("a", "x"), os.path.join("a", "b", "y")]) == os.path.join("a", "")
+    assert common_folder(["./a//x", "./a//b/x"]) == "./a//"  # as it is written
     assert common_folder(["a/x", "/a/y"]) == common_folder(["./a/x", "a/y"]) == ""
 
 

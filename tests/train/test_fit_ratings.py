@@ -94,7 +94,7 @@ def test_too_few_ratings_are_refused_before_a_picture_is_read(weights, tmp_path,
         (tmp_path / f"{i}.png").write_bytes(b"no picture")
     ratings = table(tmp_path, "few.csv", np.linspace(0, 1, 22))
     assert run(monkeypatch, ratings, "-o", tmp_path / "mine.safetensors", "--weights", weights) == 1
-    assert "at least 20 pictures in 4 groups, got 17 in 17" in capsys.readouterr().err
+    assert "of 22 ratings, 5 are left out to measure with; of the rest: expected" in capsys.readouterr().err
 
 
 def test_a_scale_is_read_and_groups_are_kept(tmp_path):

@@ -6,6 +6,7 @@ from concurrent.futures import BrokenExecutor
 
 import torch
 
+from ...cli.parser import reason
 from ...folder.options import check_options
 from . import heads, options, student, weights
 
@@ -38,7 +39,7 @@ def main() -> int:
         options.check_outputs(args)
         args.run(args)
     except (ValueError, OSError) as error:
-        options.say(f"error: {error}")
+        options.say(f"error: {reason(error)}")
         return 1
     except BrokenExecutor:
         options.say("error: a worker process ended, for want of memory perhaps; try again with fewer --workers")

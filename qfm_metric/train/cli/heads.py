@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .. import defect_head, pseudo_reference
 from ..distorted import store_distorted
-from ..fit_ratings import FEWEST, fit_ratings
+from ..fit_ratings import fit_ratings
 from ..photograph import train_photograph
 from ..photograph_check import check_folder
 from ..probe import COUNTS, markdown, probe
@@ -118,7 +118,7 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--seed", type=int, default=0, help="of the draws")
 
     sub = command("fit", fit)
-    sub.add_argument("table", type=Path, help=f"CSV image,mos and, if there is one, group; {FEWEST} pictures or more")
+    sub.add_argument("table", type=Path, help="CSV image,mos and, if there is one, group; 50 pictures or more")
     options.add_output(sub, "-o", "weights", "--out", required=True, help=".safetensors file to write")
     options.add(sub, "--weights", "--workers")
     sub.add_argument("--scale", type=float, nargs=2, default=[0, 1], metavar=("LOW", "HIGH"), help="of the ratings")

@@ -184,9 +184,11 @@ def test_other_maps_are_other_settings(capsys):
 def test_a_folder_that_cannot_be_written_costs_nothing(mean, monkeypatch, capsys):
     monkeypatch.setattr(mean, "rate", None)
     Path("out").write_text("path,score\n")
-    for folder in ("a/cat.png", "a/cat.png/maps"):
-        assert main(["b", "--map", folder, "--csv", "-o", "out"]) == 1
-        assert capsys.readouterr().err.startswith(f"qfm-metric: cannot write {folder}: ")
+    with pytest.raises(SystemExit, match="2"):
+        main(["b", "--map", "a/cat.png", "--csv", "-o", "out"])
+    assert "--map: expected a folder, got a file: a/cat.png" in capsys.readouterr().err
+    assert main(["b", "--map", "a/cat.png/maps", "--csv", "-o", "out"]) == 1
+    assert capsys.readouterr().err.startswith("qfm-metric: cannot write a/cat.png/maps: ")
     assert Path("out").read_text() == "path,score\n"
 
 

@@ -101,12 +101,13 @@ def test_a_table_as_a_spreadsheet_or_pandas_writes_it():
         assert read_table(name)[0] == expected
 
 
-@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("begin", ["", BOM])
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("name", "end"),
+    # Excel's CSV for the Macintosh ends lines by \r; no editor saves JSON lines so.
+    [(name, end) for name in NAMES for end in ("\n", "\r\n", "\r") if (Path(name).suffix, end) != (".jsonl", "\r")],
+)
 def test_a_table_as_an_editor_of_another_system_writes_it(name, begin, end):
-    if end == "\r" and name.endswith(".jsonl"):
-        pytest.skip("no editor saves JSON lines so")
     Path(name).write_text(NAMES[name])
     expected = read_table(name)
     Path(name).write_text(begin + NAMES[name].rstrip("\n"), encoding="utf-8", newline=end)

@@ -173,7 +173,9 @@ def read_row(values: Mapping[str, Any]) -> Row:
         KeyError: no path or no score.
         TypeError, ValueError: a value that its column cannot hold, a score outside [0, 1].
     """
-    path, _ = values["path"], values["score"]
+    path = values["path"]
+    if "score" not in values:
+        raise KeyError("score")
     if not isinstance(path, str):
         raise TypeError(f"expected a path, got {path!r}")
     found = {name: _read(name, values.get(name)) for name in (*COLUMNS, *EXTRA_COLUMNS)}

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.processes import handling
 
 from qfm_metric.cli import interrupts, main
 from qfm_metric.cli import run as cli
@@ -45,12 +46,9 @@ def test_a_run_that_is_ended_leaves_what_an_interrupt_leaves(mean, monkeypatch, 
         yield from (Row("late.png", 0.05) for _ in range(100_000))
 
     monkeypatch.setattr(cli, "score_files", ended)
-    before = signal.signal(number, signal.SIG_DFL)
-    try:
+    with handling(number, signal.SIG_DFL):
         assert main(["--sort", "best", "x", "--top", "9", "--html", "page.html", "--json", "-o", "out.json"]) == 130
         assert signal.getsignal(number) is signal.SIG_DFL
-    finally:
-        signal.signal(number, before)
     assert json.loads(Path("out.json").read_text())["results"][0]["path"] == "a.png"
     assert sorted(path.name for path in Path().iterdir()) == ["out.json", "page.html"]
     assert capsys.readouterr().err.startswith("qfm-metric: interrupted; the rows so far are written")
@@ -73,11 +71,8 @@ def test_a_signal_that_is_sent_twice_disturbs_no_writing(mean, monkeypatch, caps
     monkeypatch.setattr(cli, "score_files", scored)
     monkeypatch.setattr(RowFile, "write", write)
     monkeypatch.setattr(interrupts, "SAME", 600)  # however slow this machine is
-    handler = signal.signal(number, signal.default_int_handler)
-    try:
+    with handling(number, signal.default_int_handler):
         assert main(["--sort", "best", "x", "--json", "-o", "out.json"]) == 130
-    finally:
-        signal.signal(number, handler)
     assert [row["score"] for row in json.loads(Path("out.json").read_text())["results"]] == [0.4, 0.3, 0.2, 0.1, 0.0]
 
 
@@ -95,11 +90,8 @@ def test_an_interrupt_that_python_drops_comes_again(mean, monkeypatch, capsys):
             time.sleep(0.02)
 
     monkeypatch.setattr(cli, "score_files", scored)
-    handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    try:
+    with handling(signal.SIGTERM, signal.SIG_DFL):
         assert main(["x"]) == 130
-    finally:
-        signal.signal(signal.SIGTERM, handler)
     assert capsys.readouterr().err == "qfm-metric: interrupted; the rows so far are written\n"
 
 
@@ -113,10 +105,7 @@ def test_an_interrupt_waits_for_the_end_of_an_import(mean, monkeypatch, capsys):
 
     monkeypatch.syspath_prepend(".")
     monkeypatch.setattr(cli, "score_files", scored)
-    handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    try:
+    with handling(signal.SIGTERM, signal.SIG_DFL):
         assert main(["x"]) == 130
-    finally:
-        signal.signal(signal.SIGTERM, handler)
     out, err = capsys.readouterr()
     assert (out, err) == ("1.0000\ta.png\n", "qfm-metric: interrupted; the rows so far are written\n")

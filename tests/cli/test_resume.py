@@ -251,7 +251,6 @@ def size_of(path):
 def test_a_terminal_ends_a_run_with_workers(tiny_files, written, number):
     """By Ctrl-C, or as it is closed: at the heading, when the first worker is being started, and among the rows."""
     generate("f", 60, [(64, 64)], broken=0.02)
-    before = signal.signal(number, signal.SIG_DFL)  # of tests under nohup the command would inherit that it is ignored
     process = command(
         *["f"] * 120,  # long enough not to end by itself first, on a busy machine either
         *["--weights", str(tiny_files[0]), "--csv", "-o", "out", "--workers", "2"],
@@ -259,7 +258,6 @@ def test_a_terminal_ends_a_run_with_workers(tiny_files, written, number):
         text=True,
         start_new_session=True,
     )
-    signal.signal(number, before)
     while size_of("out") < written:
         assert process.poll() is None
         time.sleep(0.001)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import qfm_metric
@@ -17,11 +18,19 @@ def environment(*folders):
     return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
+@contextmanager
+def handling(number, handler):
+    """Inside, a signal has this handler."""
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 def command(*args, env=None, **options):
     """The command with these arguments, as a process of its own: takes seconds, to import torch."""
     words = [sys.executable, "-m", "qfm_metric", *args]
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background are begun ignoring it
-    try:
+    # Tests in the background are begun ignoring the one, tests under nohup the other, and what they begin inherits it.
+    with handling(signal.SIGINT, signal.default_int_handler), handling(signal.SIGHUP, signal.SIG_DFL):
         return subprocess.Popen(words, env=environment() | (env or {}), **options)
-    finally:
-        signal.signal(signal.SIGINT, before)

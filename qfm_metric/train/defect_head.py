@@ -7,9 +7,8 @@ tells two losses of equal size apart. The backbone stays as it is, and no score 
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +22,7 @@ from .datasets.table import DataError
 from .defects import CLEAN, TYPES
 from .descent import descend
 from .distorted import Seen, head_features, read_distorted
-from .material import Batch
+from .material import LENGTH, Batch
 from .material.stored import leave_out, read_batch
 from .reference import cell_files
 
@@ -31,6 +30,21 @@ WIDTH = 256
 STEPS, RATE, DECAY, DRAWN = 5000, 1e-3, 0.05, 256  # DRAWN pictures a step
 SHARES = (0.3, 0.45, 0.25)  # of a step's pictures: of one type, of several defects, clean
 OWN = 2.0  # how often one of our kinds is drawn beside one of the data sets' types; most names have several of those
+MIXED = 0.3  # share of a step's pictures over which another distortion is laid, in what the head sees
+
+
+class Changes(NamedTuple):
+    """What distortions of one type change in what the head sees, of M versions of clean pictures.
+
+    Attributes:
+        differences: `(M, F)`, what is seen of the version less what is seen of the clean picture.
+        costs: `(M, K)`, of the version, as in `Seen`.
+        types: `(M,)`, place in `TYPES`.
+    """
+
+    differences: Tensor
+    costs: Tensor
+    types: Tensor
 
 
 def train_defect_head(
@@ -63,14 +77,15 @@ def train_defect_head(
     if not metric.net.config.mean_tokens:
         raise WeightsError(f"{metric.weights_id}: expected weights whose views have mean tokens, these have none")
     net = with_head(metric.net, WIDTH)
-    read = (see(net, leave_out(read_batch(path), without)) for path in cell_files(metric.net, cells, backbone))
-    seen = Seen(*(torch.cat(parts) for parts in zip(*read, strict=True)))
+    read = [see(net, leave_out(read_batch(path), without)) for path in cell_files(metric.net, cells, backbone)]
+    seen = Seen(*map(torch.cat, zip(*(pictures for pictures, _ in read), strict=True)))
+    changes = Changes(*map(torch.cat, zip(*(of_series for _, of_series in read), strict=True)))
     if not len(seen.types):
         raise DataError(f"{cells}: expected cells of series, got none; store with --severity")
     if drawn is not None:
         seen = seen.joined(read_distorted(drawn, metric.net, without))
     say(f"{len(seen.types)} pictures")
-    fit_head(net.defects, seen, steps=steps, seed=seed, say=say)
+    fit_head(net.defects, seen, changes, steps=steps, seed=seed, say=say)
     write_weights(net, out)
 
 
@@ -84,18 +99,32 @@ def with_head(net: QFMNet, width: int) -> QFMNet:
     return found.eval().requires_grad_(False)
 
 
-def see(net: QFMNet, batch: Batch) -> Seen:
-    """The pictures of a stored batch of which the defects are known."""
+def see(net: QFMNet, batch: Batch) -> tuple[Seen, Changes]:
+    """The pictures of a stored batch of which the defects are known, and what they changed in its clean pictures."""
     assert batch.cells is not None  # of what is stored
-    known = ~np.isnan(batch.defects[:, 0])
-    cells = batch.cells.reshape(len(known), -1, *batch.cells.shape[1:])[known]
-    costs, types = torch.from_numpy(batch.defects[known]), torch.from_numpy(batch.types[known])
-    return Seen(head_features(net, torch.from_numpy(cells)), costs, types)
+    cells = torch.from_numpy(batch.cells)
+    features = head_features(net, cells.view(len(batch.types), -1, *cells.shape[1:]))
+    costs, types = torch.from_numpy(batch.defects), torch.from_numpy(batch.types)
+    known = ~torch.isnan(costs[:, 0])
+    of_series = [each[batch.photos :].view(-1, LENGTH, *each.shape[1:]) for each in (features, costs, types)]
+    return Seen(features[known], costs[known], types[known]), changes_of(*of_series)
+
+
+def changes_of(features: Tensor, costs: Tensor, types: Tensor) -> Changes:
+    """What each version of one type changed in the clean picture that its series begins with.
+
+    Args:
+        features, costs, types: `(series, LENGTH, F)`, `(series, LENGTH, K)` and `(series, LENGTH)`, as in `Seen`.
+    """
+    told = (types[:, :1] == CLEAN) & (types[:, 1:] >= 0) & (types[:, 1:] != CLEAN)
+    differences = features[:, 1:].float() - features[:, :1].float()
+    return Changes(differences[told].half(), costs[:, 1:][told], types[:, 1:][told])
 
 
 def fit_head(
     head: nn.Sequential,
     seen: Seen,
+    changes: Changes | None = None,
     *,
     steps: int = STEPS,
     seed: int = 0,
@@ -106,6 +135,7 @@ def fit_head(
     Args:
         head: `QFMNet.defects` of a `config.defect_width` above 0.
         seen: What it learns from.
+        changes: What is laid over some of that, see `mix`; None: nothing.
         seed: Of the draws and of the dropout.
         say: See `descend`.
     """
@@ -119,12 +149,31 @@ def fit_head(
 
     def loss(step: int) -> Tensor:
         drawn = torch.multinomial(often, DRAWN, replacement=True)
-        return losses.named_defects(head(features[drawn]).view(DRAWN, -1, 2), seen.costs[drawn])
+        shown, costs = features[drawn], seen.costs[drawn]
+        if changes is not None and len(changes.types):
+            shown, costs = mix(shown, costs, changes)
+        return losses.named_defects(head(shown).view(DRAWN, -1, 2), costs)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         descend(optimizer, loss, steps, say)
     head.eval().requires_grad_(False)
+
+
+def mix(features: Tensor, costs: Tensor, changes: Changes) -> tuple[Tensor, Tensor]:
+    """Lay what another distortion changes over a share of `MIXED` of the pictures; each type is drawn as often.
+
+    As far as what the head sees adds up, these are pictures of two distortions that were never rendered together. A
+    defect costs what the worse of both takes.
+
+    Args:
+        features, costs: `(N, F)` and `(N, K)`.
+    """
+    often = 1 / torch.bincount(changes.types)[changes.types]
+    laid = torch.multinomial(often, len(features), replacement=True)
+    over = (torch.rand(len(features)) < MIXED)[:, None]
+    both = torch.maximum(costs, changes.costs[laid])
+    return torch.where(over, features + changes.differences[laid].float(), features), torch.where(over, both, costs)
 
 
 def how_often(seen: Seen) -> Tensor:

@@ -11,7 +11,20 @@ from qfm_metric import QFMScore
 from qfm_metric.defects import NAMES
 from qfm_metric.train import cli
 from qfm_metric.train.calibrate import write_weights
-from qfm_metric.train.defect_head import OWN, SHARES, WIDTH, Seen, fit_head, how_often, see, with_head
+from qfm_metric.train.defect_head import (
+    MIXED,
+    OWN,
+    SHARES,
+    WIDTH,
+    Changes,
+    Seen,
+    changes_of,
+    fit_head,
+    how_often,
+    mix,
+    see,
+    with_head,
+)
 from qfm_metric.train.defects import CLEAN, type_of
 from qfm_metric.train.material.stored import SINGLE, read_batch, store
 
@@ -19,26 +32,26 @@ from qfm_metric.train.material.stored import SINGLE, read_batch, store
 @pytest.fixture(scope="module")
 def seen(cells):
     net = with_head(fresh_net(), 16)
-    return Seen(
-        *map(torch.cat, zip(*(see(net, read_batch(path)) for path in sorted(cells.glob("*.npz"))), strict=True))
-    )
+    read = [see(net, read_batch(path))[0] for path in sorted(cells.glob("*.npz"))]
+    return Seen(*map(torch.cat, zip(*read, strict=True)))
 
 
 def test_the_head_sees_what_inference_sees(world, cells):
     net, drawn = with_head(fresh_net(), 16), open_material(world).draw((1, 0), 0, joint=True)
     known = ~np.isnan(drawn.defects[:, 0])
     views = torch.from_numpy(drawn.views).permute(0, 1, 4, 2, 3) / 255
-    found = see(net, read_batch(cells / "000000.npz"))
+    found, changes = see(net, read_batch(cells / "000000.npz"))
     with torch.inference_mode():
         expected = net.judge_views((views - net.mean) / net.std).defects[known]
         told = net.tell_defects(found.features.float())
     torch.testing.assert_close(told, expected, rtol=0, atol=2e-3)  # half precision
     np.testing.assert_array_equal(found.costs, drawn.defects[known])
     np.testing.assert_array_equal(found.types, drawn.types[known])
+    assert len(changes.types) == ((drawn.types >= 0) & (drawn.types != CLEAN)).sum() > 0
 
 
 def test_a_batch_of_single_views_repeats_them(cells):
-    found = see(with_head(fresh_net(), 16), read_batch(cells / f"{SINGLE - 1:06d}.npz")).features
+    found = see(with_head(fresh_net(), 16), read_batch(cells / f"{SINGLE - 1:06d}.npz"))[0].features
     one, two = found.chunk(2, dim=1)
     assert torch.equal(one, two)
 
@@ -56,6 +69,32 @@ def test_types_are_shown_alike_often_and_rare_defects_of_several_more_often():
     assert often[8].item() == pytest.approx(3 * often[6].item())
     shares = often[:6].sum(), often[6:9].sum(), often[9:].sum()
     assert [share.item() for share in shares] == pytest.approx(SHARES)
+
+
+def test_what_versions_of_one_type_change_is_taken_from_their_clean_picture():
+    jpeg = type_of("KADID-10k", 10)
+    features = torch.tensor([[5.0], [6.0], [8.0], [1.0]]).repeat(3, 1, 2)
+    costs = torch.arange(12.0).view(3, 4, 1)
+    types = torch.tensor([[CLEAN, jpeg, -1, jpeg], [CLEAN, CLEAN, CLEAN, CLEAN], [-1, jpeg, jpeg, jpeg]])
+    found = changes_of(features, costs, types)
+    assert found.differences.tolist() == [[1, 1], [-4, -4]]
+    assert found.costs.tolist() == [[1], [3]]
+    assert found.types.tolist() == [jpeg, jpeg]
+
+
+def test_a_share_of_the_pictures_gets_another_distortion_and_what_the_worse_costs():
+    torch.manual_seed(0)
+    changes = Changes(
+        torch.tensor([[1.0, 0.0]] * 9 + [[0.0, 1.0]]),
+        torch.tensor([[0.5, 0.0]] * 9 + [[0.0, 0.7]]),
+        torch.tensor([3] * 9 + [4]),
+    )
+    features, costs = mix(torch.zeros(4000, 2), torch.tensor([[0.6, 0.1]]).repeat(4000, 1), changes)
+    first, second = features.unbind(1)
+    assert (first + second).mean().item() == pytest.approx(MIXED, abs=0.03)
+    assert second.sum().item() == pytest.approx(first.sum().item(), rel=0.2)  # each type as often
+    assert torch.equal(costs[second == 0].unique(dim=0), torch.tensor([[0.6, 0.1]]))
+    assert torch.equal(costs[second > 0].unique(dim=0), torch.tensor([[0.6, 0.7]]))
 
 
 def test_a_fit_tells_the_defects_it_was_shown(seen):

@@ -105,7 +105,7 @@ def check(
 
 
 def fit_deviations(
-    table: Path, data: Path, metric: QFMScore, pictures: int = 6, workers: int = 2
+    table: Path, data: Path, metric: QFMScore, pictures: int = 12, workers: int = 2
 ) -> NDArray[np.float64]:
     """What to add to the log-odds of each defect's deviation so that one deviation holds 68 % of the errors, `(K,)`.
 

@@ -54,8 +54,8 @@ def checked(cells: Tensor, rows: Sequence[Row]) -> Check:
 
     @torch.inference_mode()
     def check(net: QFMNet) -> dict[str, float]:
-        tokens = (net.embed(part.flatten(0, 1).float(), len(part)) for part in cells.split(64))
-        scores = torch.cat([net.calibration(net.forward_head(found)) for found in tokens])
+        logits = (net.forward_cells(part.flatten(0, 1).float(), len(part)) for part in cells.split(64))
+        scores = net.calibration(torch.cat([*logits]))
         return figures_to_choose_by(scores.numpy(), rows)
 
     return check

@@ -61,7 +61,7 @@ def look(metric: QFMScore, make: Callable[[int], Pixels], count: int) -> Looked:
             views = metric.look(make(number))
             maps = net.pyramid(views)
             cells = net.cells(maps)
-            score = net.calibration(net.forward_head(net.embed(cells, 1))).item()
+            score = net.calibration(net.forward_cells(cells, 1)).item()
             means = net.standardize(cells.mean((-2, -1))).expand(1 + net.config.native_views, -1).flatten()
             found.append((score, means.double().numpy(), semantic_descriptor(maps[-1][:1])[0].double().numpy()))
             if number % 100 == 0:

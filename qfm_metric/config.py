@@ -26,10 +26,12 @@ class QFMConfig:
         context: Width of a layer through which every token also sees its view's mean cell; 0: none.
         mixers: Layers in which tokens attend to each other before the queries do.
         mean_tokens: Each view has a token of its mean cell, too, and a second reader takes a linear map of those alone.
+        spread_width: Width of a third reader, which takes the mean and the spread of the cells over each view; 0: none.
         uncertainty: Also predict how far the MOS may be from the score.
         defects: Names of defects whose cost is predicted from the views' mean cells.
         defect_width: Width of the layer that tells them from the cells themselves, by mean and spread over each view.
             0: they are told from the views' mean tokens.
+        worst_defect: How much what the worst of the defects leaves counts in the score, in logits; 0: nothing.
         photograph: Also tell photographs from other pictures, by the views' mean cells.
         reference: Also say what a picture keeps of the quality of a reference, by the differences of their cells.
     """
@@ -47,9 +49,11 @@ class QFMConfig:
     context: int = 0
     mixers: int = 0
     mean_tokens: bool = False
+    spread_width: int = 0
     uncertainty: bool = False
     defects: tuple[str, ...] = ()
     defect_width: int = 0
+    worst_defect: float = 0.0
     photograph: bool = False
     reference: bool = False
 
@@ -66,19 +70,26 @@ class QFMConfig:
             "heads": (1, 64),
             "context": (0, 4096),
             "mixers": (0, 64),
+            "spread_width": (0, 4096),
             "defect_width": (0, 4096),
         }
         for name, (least, largest) in bounds.items():
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= largest:
                 raise ValueError(f"{name}: expected an integer from {least} to {largest}, got {value!r}")
+        if not _is_finite(self.worst_defect) or not 0 <= self.worst_defect <= (10 if self.defects else 0):
+            raise ValueError(
+                f"worst_defect: expected a number from 0 to 10, and 0 without defects, got {self.worst_defect!r}"
+            )
         for name in ("mean_tokens", "uncertainty", "photograph", "reference"):
             if type(getattr(self, name)) is not bool:
                 raise ValueError(f"{name}: expected true or false, got {getattr(self, name)!r}")
         if not isinstance(self.defects, tuple) or not all(isinstance(name, str) for name in self.defects):
             raise ValueError(f"defects: expected names, got {self.defects!r}")
-        if (self.defects or self.photograph) and not self.mean_tokens:
-            raise ValueError("mean_tokens: expected true, since defects and photograph are told by them; got false")
+        if (self.defects or self.photograph or self.spread_width) and not self.mean_tokens:
+            raise ValueError(
+                "mean_tokens: expected true, since spread_width, defects and photograph go with them; got false"
+            )
         if self.dim % self.heads:
             raise ValueError(f"heads: expected a divisor of dim {self.dim}, got {self.heads}")
         depths = self.depths

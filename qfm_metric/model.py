@@ -6,7 +6,7 @@
       -> tokens            one per 32 x 32 px cell, and one per view's mean cell (N, L, D)
       == the seam: training adds a matched image's tokens here ==
       -> decoder           learned queries attend to the tokens                  (N, Q, D)
-      -> head              two readers' logits, averaged                         (N,)
+      -> head              the readers' logits, averaged                         (N,)
       -> calibration       monotone map to the MOS scale                         (N,) in (0, 1)
       (-> uncertainty      how far the MOS may be from the score, if trained     (N,) in units of the MOS)
       (-> defects          what each named defect costs, if trained              (N, K) in [0, 1])
@@ -16,7 +16,9 @@
 What is unusual: besides the reduced picture the network sees a crop of it with more detail, where focus, noise and
 compression show; views are never upscaled; a token holds the mean and the spread of each depth inside its cell, so that
 fine-grained loss (noise, blocking, blur) reaches the decoder without passing through the deep layers; beside the
-decoder a second reader, a plain linear map of the views' mean cells, has half a say, because it memorises less.
+decoder two other readers have a say: a plain linear map of the views' mean cells, because it memorises less, and two
+layers that see the mean and the spread over each view, because a mean forgets contrast and damage in one place. What
+the worst named defect leaves counts, too: the head that names defects knows best how people mind each of them.
 
 Source: features -> seam -> transformer decoder follow QFM-IQM (arXiv 2312.06158) and its baseline DEIQT; the backbone,
 the tokens, the views and the calibration are ours. Tensors in, tensors out: nothing here checks its input.
@@ -32,9 +34,11 @@ from torch import Tensor, nn
 from .backbone import build_backbone
 from .cells import Standardize, around, pool_cells, statistics
 from .config import QFMConfig
-from .defect_head import defect_head
 from .geometry import native_pieces, resize, view_size, working_size
 from .reference_head import ReferenceHead
+from .statistics_head import statistics_head
+
+SAY = {1: (1.0,), 2: (0.5, 0.5), 3: (0.25, 0.25, 0.5)}  # of each of so many readers
 
 
 def semantic_descriptor(deepest: Tensor) -> Tensor:
@@ -135,6 +139,7 @@ class QFMNet(nn.Module):
     project_means: nn.Sequential
     kinds: nn.Parameter
     means: nn.Linear
+    spread: nn.Sequential
     defects: nn.Sequential
     photograph: nn.Linear
     reference: ReferenceHead
@@ -165,8 +170,17 @@ class QFMNet(nn.Module):
         self.calibration = Calibration()
         if config.uncertainty:
             self.uncertainty = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, 1))
-        if config.defects:
-            self.defects = defect_head(config, channels, views)
+        if config.spread_width:
+            self.spread = statistics_head(2 * views * channels, config.spread_width, 1)
+        if config.defects and config.defect_width:
+            self.defects = statistics_head(2 * views * channels, config.defect_width, 2 * len(config.defects))
+        elif config.defects:
+            layers = (
+                nn.Linear(views * config.dim, config.dim),
+                nn.GELU(),
+                nn.Linear(config.dim, 2 * len(config.defects)),
+            )
+            self.defects = nn.Sequential(*layers)
         if config.photograph:
             self.photograph = nn.Linear(views * config.dim, 1)
         if config.reference:
@@ -179,7 +193,7 @@ class QFMNet(nn.Module):
 
     def score_views(self, views: Tensor) -> Tensor:
         """`(N, V, 3, h, w)` views to calibrated scores `(N,)`."""
-        return self.calibration(self.forward_head(self.forward_features(views)))  # type: ignore[no-any-return]
+        return self.calibration(self.forward_cells(self.cells(self.pyramid(views)), len(views)))  # type: ignore[no-any-return]
 
     def judge_views(self, views: Tensor, maps: bool = False, descriptors: bool = False) -> Judgement:
         """All that is known of `(N, V, 3, h, w)` views from one pass; the scores are `score_views`'s.
@@ -190,14 +204,14 @@ class QFMNet(nn.Module):
         """
         pyramid = self.pyramid(views)
         cells = self.cells(pyramid)
-        tokens = self.embed(cells, n=len(views))
+        tokens, seen = self.embed(cells, n=len(views)), self.statistics(cells, n=len(views))
         answers = self.decoder(tokens)
-        logits = self.forward_logits(answers, tokens)
+        logits = self.forward_logits(answers, tokens, seen)
         whole = torch.unflatten(cells, 0, views.shape[:2])[:, 0]  # the first view
         return Judgement(
             self.calibration(logits),
             self.forward_std(answers) if self.config.uncertainty else None,
-            self.forward_defects(tokens, cells) if self.config.defects else None,
+            self.forward_defects(tokens, seen) if self.config.defects else None,
             self.forward_photograph(tokens) if self.config.photograph else None,
             self.calibration(self.forward_local(whole, logits)) if maps else None,
             self.forward_local_defects(whole) if maps and self.config.defects else None,
@@ -253,35 +267,53 @@ class QFMNet(nn.Module):
         seen = seen[:, kinds] + self.kinds[:, None]
         return torch.cat([seen[:, :, :-1].flatten(1, 2), seen[:, :, -1]], dim=1)
 
-    def forward_head(self, tokens: Tensor) -> Tensor:
-        """Tokens `(N, L, D)` to logits `(N,)`."""
-        return self.forward_logits(self.decoder(tokens), tokens)
+    def statistics(self, cells: Tensor, n: int) -> Tensor:
+        """Cell statistics of `n` pictures to their mean and spread over each view, `(n, (1 + native_views) * 2C)`."""
+        # No unflatten: tracers would take its number of views as fixed.
+        return self.of_all_views(statistics(cells).reshape(n, -1, 2 * cells.shape[1]))
 
-    def forward_logits(self, answers: Tensor, tokens: Tensor) -> Tensor:
-        """The mean over the readers, `(N,)`."""
-        return self.forward_readers(answers, tokens).mean(dim=1)
+    def forward_cells(self, cells: Tensor, n: int) -> Tensor:
+        """Cell statistics of `n` pictures to logits `(n,)`."""
+        return self.forward_head(self.embed(cells, n), self.statistics(cells, n))
 
-    def forward_readers(self, answers: Tensor, tokens: Tensor) -> Tensor:
-        """Logits `(N, 1 or 2)`: of the decoder's answers `(N, Q, D)`, and of the mean tokens if there are any. Ours."""
-        logits = self.head(answers).mean(dim=1)
-        return torch.cat([logits, self.means(self.view_means(tokens))], dim=1) if self.config.mean_tokens else logits
+    def forward_head(self, tokens: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Tokens `(N, L, D)` to logits `(N,)`; a third reader needs `statistics` `(N, F)`, too."""
+        return self.forward_logits(self.decoder(tokens), tokens, seen)
 
-    def forward_defects(self, tokens: Tensor, cells: Tensor) -> Tensor:
-        """What each of `config.defects` costs, and its deviation: `(N, K, 2)` in (0, 1).
+    def forward_logits(self, answers: Tensor, tokens: Tensor, seen: Tensor | None = None) -> Tensor:
+        """What the readers say together, and what the worst defect leaves, `(N,)`."""
+        readers = self.forward_readers(answers, tokens, seen)
+        logits = readers @ readers.new_tensor(SAY[readers.shape[1]])
+        if not self.config.worst_defect:
+            return logits
+        worst = self.name_defects(tokens, seen)[..., 0].amax(dim=1)
+        return logits - self.config.worst_defect * F.softplus(worst)  # log(1 - sigmoid(x)) is -softplus(x)
+
+    def forward_readers(self, answers: Tensor, tokens: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Logits of each reader that the config has, `(N, 1 to 3)`. Ours.
+
+        The first reads the decoder's answers `(N, Q, D)`, the second the mean tokens, the third `statistics` `(N, F)`.
+        """
+        logits = [self.head(answers).mean(dim=1)]
+        if self.config.mean_tokens:
+            logits.append(self.means(self.view_means(tokens)))
+        if self.config.spread_width:
+            logits.append(self.spread(seen))
+        return torch.cat(logits, dim=1)
+
+    def forward_defects(self, tokens: Tensor, seen: Tensor) -> Tensor:
+        """What each of `config.defects` costs, and its deviation: `(N, K, 2)` in (0, 1), see `name_defects`."""
+        return torch.sigmoid(self.name_defects(tokens, seen))
+
+    def name_defects(self, tokens: Tensor, seen: Tensor | None) -> Tensor:
+        """Logits of what each of `config.defects` costs, and of its deviation, `(N, K, 2)`.
 
         Args:
             tokens: `(N, L, D)`; what is told from if `config.defect_width` is 0.
-            cells: `(N * V, C, rows, columns)`, of which the tokens were made.
+            seen: `statistics` `(N, F)`; what is told from otherwise.
         """
-        if not self.config.defect_width:
-            return self.tell_defects(self.view_means(tokens))
-        # No unflatten: tracers would take its number of views as fixed.
-        seen = statistics(cells).reshape(len(tokens), -1, 2 * cells.shape[1])
-        return self.tell_defects(self.of_all_views(seen))
-
-    def tell_defects(self, seen: Tensor) -> Tensor:
-        """What the head of defects sees, `(N, F)`, to costs and deviations `(N, K, 2)` in (0, 1)."""
-        return torch.sigmoid(self.defects(seen)).view(len(seen), -1, 2)
+        told: Tensor = self.defects(seen if self.config.defect_width else self.view_means(tokens))
+        return told.view(len(told), -1, 2)
 
     def of_all_views(self, known: Tensor) -> Tensor:
         """What is known of V views, `(N, V, F)`, side by side, `(N, (1 + native_views) * F)`.
@@ -305,23 +337,22 @@ class QFMNet(nn.Module):
         `(N, 1, rows, columns)`, whose mean is `logits`. A cell counts as a picture that is everywhere like its
         neighbourhood of 3 x 3 cells. Ours.
         """
-        alone = self.forward_head(self.local_tokens(cells)).view(-1, 1, *cells.shape[-2:])
+        alone = self.forward_head(*self.local(cells)).view(-1, 1, *cells.shape[-2:])
         return alone + (logits.view(-1, 1, 1, 1) - alone.mean(dim=(-2, -1), keepdim=True))
 
     def forward_local_defects(self, cells: Tensor) -> Tensor:
         """Cells `(N, C, rows, columns)` of whole views to what each defect costs where, `(N, K, rows, columns)`."""
-        if self.config.defect_width:
-            costs = self.tell_defects(self.of_all_views(around(cells)[:, None]))[..., 0]
-        else:
-            tokens = self.local_tokens(cells)
-            costs = self.forward_defects(tokens, cells)[..., 0]
+        costs = self.forward_defects(*self.local(cells))[..., 0]
         return costs.view(len(cells), *cells.shape[-2:], -1).permute(0, 3, 1, 2)
 
-    def local_tokens(self, cells: Tensor) -> Tensor:
-        """Tokens `(N * rows * columns, L, D)` of pictures that are everywhere like the 3 x 3 cells about each cell."""
-        around = F.avg_pool2d(cells, 3, stride=1, padding=1, count_include_pad=False)
-        lone = around.permute(0, 2, 3, 1).reshape(-1, cells.shape[1], 1, 1)
-        return self.embed(lone, len(lone))
+    def local(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """Of pictures that are everywhere like the 3 x 3 cells about each cell of `(N, C, rows, columns)`.
+
+        Tokens `(N * rows * columns, L, D)` and `statistics` `(N * rows * columns, F)`.
+        """
+        seen = around(cells)
+        tokens = self.embed(seen[:, : cells.shape[1], None, None], len(seen))
+        return tokens, self.of_all_views(seen[:, None])
 
     def compare_views(self, views: Tensor, references: Tensor) -> Tensor:
         """Views `(N, V, 3, h, w)` of pictures and of their references to what is kept, `(N,)` in (0, 1]. Ours.

@@ -7,6 +7,7 @@ from helpers.published import TINY
 from PIL import Image
 
 from qfm_metric import QFMScore, load_image
+from qfm_metric.cells import statistics
 from qfm_metric.config import QFMConfig
 from qfm_metric.model import QFMNet
 from qfm_metric.overlay import LONGEST_SIDE, draw_overlay, save_overlay
@@ -128,7 +129,8 @@ def test_deleting_the_worst_cells_raises_the_score_and_the_best_lowers_it(metric
         for kept in (order, order[quarter:], order[:-quarter]):  # of the whole view; the native view stays
             some = cells[:1].flatten(2)[..., kept].unsqueeze(-1)
             tokens = torch.cat([net.embed(some, n=1), net.embed(cells[1:], n=1)], dim=1)
-            logits.append(net.forward_head(tokens).item())
+            seen = torch.cat([statistics(some), statistics(cells[1:])], dim=1)
+            logits.append(net.forward_head(tokens, seen).item())
         changes.append((logits[1] - logits[0], logits[0] - logits[2]))
     gains = torch.tensor(changes)
     assert (gains.mean(dim=0) > 0).all()

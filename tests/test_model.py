@@ -273,13 +273,13 @@ def test_defects_told_from_the_cells_see_both_views_and_the_spread():
     net = naming_net(defects=("blur", "dark"), defect_width=8)
     views = net.preprocess(torch.rand(1, 3, 128, 160, generator=torch.Generator().manual_seed(1)))
     cells = net.cells(net.pyramid(views))
-    tokens = net.embed(cells, 1)
     turned = cells.clone()
     turned[1] = 2 * cells[1].mean(dim=(-2, -1), keepdim=True) - cells[1]  # as large a mean and a spread
     flat = cells.clone()
     flat[1] = cells[1].mean(dim=(-2, -1), keepdim=True)
     with torch.no_grad():
-        found, same, calmer = (net.forward_defects(tokens, some) for some in (cells, turned, flat))
+        seen = [net.statistics(some, 1) for some in (cells, turned, flat)]
+        found, same, calmer = (net.forward_defects(net.embed(cells, 1), each) for each in seen)
     assert found.shape == (1, 2, 2)
     torch.testing.assert_close(same, found, rtol=0, atol=1e-5)  # sums in another order
     assert (calmer - found).abs().max() > 1e-4
@@ -293,9 +293,55 @@ def test_defects_told_from_the_cells_are_the_same_of_one_view_and_of_its_copy():
     torch.testing.assert_close(one, two, rtol=0, atol=1e-5)  # sums in another order
 
 
-def test_the_width_of_the_head_of_defects_is_a_number():
-    with pytest.raises(ValueError, match="defect_width: expected an integer from 0 to 4096, got -1"):
-        QFMConfig(defect_width=-1)
+def test_a_third_reader_has_half_a_say():
+    net = naming_net(spread_width=8)
+    views = net.preprocess(torch.rand(2, 3, 128, 160, generator=torch.Generator().manual_seed(1)))
+    cells = net.cells(net.pyramid(views))
+    tokens, seen = net.embed(cells, 2), net.statistics(cells, 2)
+    with torch.no_grad():
+        readers = net.forward_readers(net.decoder(tokens), tokens, seen)
+        assert readers.shape == (2, 3)
+        torch.testing.assert_close(readers[:, 2:], net.spread(seen))
+        torch.testing.assert_close(net.forward_head(tokens, seen), readers @ torch.tensor([0.25, 0.25, 0.5]))
+        assert torch.equal(net.score_views(views), net.judge_views(views).scores)
+
+
+@pytest.mark.parametrize("width", [0, 8])
+def test_what_the_worst_defect_leaves_counts(width):
+    plain, counting = (naming_net(defects=("blur", "dark"), defect_width=width, worst_defect=w) for w in (0.0, 0.5))
+    views = plain.preprocess(torch.rand(3, 3, 128, 160, generator=torch.Generator().manual_seed(1)))
+    with torch.no_grad():
+        worst = plain.judge_views(views).defects[..., 0].amax(dim=1)
+        expected = torch.logit(plain.score_views(views)) + 0.5 * torch.log(1 - worst)
+        torch.testing.assert_close(torch.logit(counting.score_views(views)), expected)
+        found = counting.judge_views(views, maps=True)
+        assert torch.equal(found.scores, counting.score_views(views))
+        assert torch.equal(found.defects, plain.judge_views(views).defects)
+        torch.testing.assert_close(
+            torch.logit(found.maps).mean((1, 2, 3)), torch.logit(found.scores), atol=1e-4, rtol=0
+        )
+
+
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), 11, "much"])
+def test_how_much_the_worst_defect_counts_is_a_number(wrong):
+    with pytest.raises(ValueError, match="worst_defect: expected a number from 0 to 10"):
+        QFMConfig(mean_tokens=True, defects=("blur",), worst_defect=wrong)
+
+
+def test_without_defects_none_counts():
+    with pytest.raises(ValueError, match="0 without defects"):
+        QFMConfig(worst_defect=0.25)
+
+
+def test_a_third_reader_goes_with_a_second():
+    with pytest.raises(ValueError, match="mean_tokens: expected true, since spread_width"):
+        QFMConfig(spread_width=8)
+
+
+@pytest.mark.parametrize("name", ["defect_width", "spread_width"])
+def test_the_width_of_a_head_is_a_number(name):
+    with pytest.raises(ValueError, match=f"{name}: expected an integer from 0 to 4096, got -1"):
+        QFMConfig(**{name: -1})
 
 
 @pytest.mark.parametrize("pixels", [64 * 64, 96 * 96, 100 * 100, 384 * 384])

@@ -104,10 +104,10 @@ def see(net: QFMNet, batch: Batch) -> tuple[Seen, Changes]:
     assert batch.cells is not None  # of what is stored
     cells = torch.from_numpy(batch.cells)
     features = head_features(net, cells.view(len(batch.types), -1, *cells.shape[1:]))
-    costs, types = torch.from_numpy(batch.defects), torch.from_numpy(batch.types)
+    costs, types, sources = (torch.from_numpy(values) for values in (batch.defects, batch.types, batch.sources))
     known = ~torch.isnan(costs[:, 0])
     of_series = [each[batch.photos :].view(-1, LENGTH, *each.shape[1:]) for each in (features, costs, types)]
-    return Seen(features[known], costs[known], types[known]), changes_of(*of_series)
+    return Seen(features[known], costs[known], types[known], sources[known]), changes_of(*of_series)
 
 
 def changes_of(features: Tensor, costs: Tensor, types: Tensor) -> Changes:

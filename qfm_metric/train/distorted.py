@@ -18,7 +18,6 @@ from PIL import Image
 from torch import Tensor
 
 from ..atomic import whole_file
-from ..cells import statistics
 from ..defects import NAMES
 from ..model import QFMNet
 from ..score import QFMScore
@@ -44,11 +43,13 @@ class Seen(NamedTuple):
         features: `(N, F)`, see `head_features`.
         costs: `(N, K)` quality that each of `NAMES` takes, in [0, 1].
         types: `(N,)` place in `TYPES`, or `CLEAN`; -1: several.
+        sources: `(N,)` index of the decoded picture.
     """
 
     features: Tensor
     costs: Tensor
     types: Tensor
+    sources: Tensor
 
     def joined(self, other: "Seen") -> "Seen":
         """Both, one after the other."""
@@ -57,8 +58,7 @@ class Seen(NamedTuple):
 
 def head_features(net: QFMNet, cells: Tensor) -> Tensor:
     """What the head sees of the cells of N pictures, `(N, V, C, rows, columns)`: `(N, F)` in half precision."""
-    found = statistics(cells.flatten(0, 1).float()).view(*cells.shape[:2], 2 * cells.shape[2])
-    return net.of_all_views(found).half()
+    return net.statistics(cells.flatten(0, 1).float(), len(cells)).half()
 
 
 class Drawing(NamedTuple):
@@ -178,7 +178,8 @@ def _store_piece(piece: int) -> None:
     for row, drawing in zip(types, drawings, strict=True):
         row[: len(drawing.levels)] = [type_of(level.data_set, level.type) for level in drawing.levels]
     with whole_file(_piece(out, piece), "wb") as file:
-        np.savez(file, features=seen, costs=[drawing.costs() for drawing in drawings], types=types)
+        costs, sources = zip(*((drawing.costs(), drawing.source) for drawing in drawings), strict=True)
+        np.savez(file, features=seen, costs=costs, types=types, sources=sources)
 
 
 def read_distorted(folder: Path, net: QFMNet, without: Collection[str] = ()) -> Seen:
@@ -194,12 +195,12 @@ def read_distorted(folder: Path, net: QFMNet, without: Collection[str] = ()) -> 
     parts = []
     for path in stored_files(folder, net, "distorted"):
         with reading(path), np.load(path) as stored:
-            parts.append([stored[name] for name in ("features", "costs", "types")])
-    seen, costs, types = (np.concatenate(values) for values in zip(*parts, strict=True))
+            parts.append([stored[name] for name in ("features", "costs", "types", "sources")])
+    seen, costs, types, sources = (np.concatenate(values) for values in zip(*parts, strict=True))
     kept = ~np.isin(types, [type_of(*type) for type in read_types(without)]).any(axis=1)
     several = types[:, 1] != CLEAN
     found = np.where(several, -1, types[:, 0])
-    return Seen(*(torch.from_numpy(values[kept]) for values in (seen, costs, found)))
+    return Seen(*(torch.from_numpy(values[kept]) for values in (seen, costs, found, sources)))
 
 
 def _piece(folder: Path, number: int) -> Path:

@@ -73,8 +73,9 @@ def need_mean_tokens(metric: QFMScore) -> None:
 def _look(metric: QFMScore, pixels: Pixels) -> tuple[Scores, Scores, Scores]:
     net = metric.net
     with torch.inference_mode():
-        tokens = net.forward_features(metric.look(pixels))
+        cells = net.cells(net.pyramid(metric.look(pixels)))
+        tokens = net.embed(cells, 1)
         answers = net.decoder(tokens)
-        logit = net.forward_logits(answers, tokens)[0].double()
+        logit = net.forward_logits(answers, tokens, net.statistics(cells, 1))[0].double()
         std = net.forward_std(answers)[0].double() if net.config.uncertainty else torch.tensor(torch.nan)
         return net.view_means(tokens)[0].double().numpy(), logit.numpy(), std.numpy()

@@ -85,16 +85,20 @@ class LoopConfig:
 
 @torch.inference_mode()
 def measure_statistics(net: QFMNet, material: Material, seed: int, batches: int = 12) -> None:
-    """Set the standardisation of cells and of mean cells to the mean and spread of each channel over some batches."""
-    student, cells, means = Student(net.eval(), 1), [], []
+    """Set each standardisation of what the backbone makes of pictures to mean and spread over some batches."""
+    student, cells, means, seen = Student(net.eval(), 1), [], [], []
     for i in range(batches):
         views = torch.from_numpy(material.draw((seed, 10**6 + i), 0).views).to(net.mean.device)
-        found = student.cells((views.permute(0, 1, 4, 2, 3) / 255 - net.mean) / net.std).flatten(2).transpose(1, 2)
+        maps = student.cells((views.permute(0, 1, 4, 2, 3) / 255 - net.mean) / net.std)
+        found = maps.flatten(2).transpose(1, 2)
+        seen.append(net.statistics(maps, len(views)))
         cells.append(found.flatten(0, 1)[::4])
         means.append(found.mean(dim=1))
     known = [(net.standardize, torch.cat(cells))]
     if net.config.mean_tokens:
         known.append((net.standardize_means, torch.cat(means)))
+    heads = {"spread": net.config.spread_width, "defects": net.config.defect_width}
+    known += [(getattr(net, name)[0], torch.cat(seen)) for name, width in heads.items() if width]
     for layer, rows in known:
         layer.mean.copy_(rows.mean(dim=0))
         layer.std.copy_(rows.std(dim=0) + 1e-4)

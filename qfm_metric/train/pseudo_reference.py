@@ -274,14 +274,14 @@ def ask(net: QFMNet, guess: PseudoReference, series: Series) -> Answers:
     damaged, inside = exchange(series.cells)
     looked = net.reference_cells(damaged, 1)
     lost = gap_map(net.reference, looked, guess(looked), damaged.shape[-2:])[0].flatten().numpy()
-    logits = net.forward_head(net.embed(damaged, 1))
+    logits = net.forward_cells(damaged, 1)
     quality = net.forward_local(damaged[:1], logits)[0, 0].flatten().numpy()
     return Answers(
         (guessed - clean)[versions].square().sum().item(),
         (seen - clean)[versions].square().sum().item(),
         net.reference(seen, guessed)[versions].double().numpy(),
         net.reference(seen, clean)[versions].double().numpy(),
-        net.forward_head(net.embed(series.cells, LENGTH))[versions].double().numpy(),
+        net.forward_cells(series.cells, LENGTH)[versions].double().numpy(),
         series.targets[versions],
         auc(lost, inside),
         auc(-quality, inside),

@@ -54,9 +54,10 @@ def golden_stages(net: QFMNet, image: Tensor) -> dict[str, Tensor]:
     """What every stage answers to one `(3, H, W)` image, in the order of the data flow, small enough to keep."""
     views = net.preprocess(image[None])
     maps = net.pyramid(views)
-    tokens = net.embed(net.cells(maps), n=1)
+    cells = net.cells(maps)
+    tokens = net.embed(cells, n=1)
     answers = net.decoder(tokens)
-    logits = net.forward_logits(answers, tokens)
+    logits = net.forward_logits(answers, tokens, net.statistics(cells, n=1))
     stages = {"1 views": F.adaptive_avg_pool2d(views[0], 8)}
     stages |= {f"2 map {i}": features[0].mean(dim=(-2, -1)) for i, features in enumerate(maps)}
     stages |= {"3 tokens": tokens[0, ::12], "4 logit": logits, "5 score": net.calibration(logits)}

@@ -36,7 +36,7 @@ class Objective:
         tolerance: Largest gap in quality between matched pictures, in units of the score.
         among: A partner is drawn among this many of the best candidates.
         memory: Capacity of the temporary memory, per shape of picture.
-        second_reader: Share of the second reader's losses beside the decoder's; each reader learns on its own.
+        second_reader: Share of each other reader's losses beside the decoder's; each reader learns on its own.
         attack: Largest change of a pixel by a one-step attack on the views, in [0, 1]; 0: none.
         weights: Per term; 0: it is not computed.
     """
@@ -74,14 +74,16 @@ class Outputs(NamedTuple):
     """What one forward pass gives a training step of N pictures, P of them photographs.
 
     Attributes:
+        scores: `(N,)`.
         readers: `(N, R)` scores, of each reader on its own.
-        stds: `(N,)` about their mean, or None if the network predicts none.
+        stds: `(N,)` about the scores, or None if the network predicts none.
         defects: `(N, K, 2)` costs and deviations, or None if the network names none.
         types: `(N, T)` logits of the types of distortion; the last is "none".
         tokens, semantics: Of the photographs, `(P, L, D)` and `(P, C)`.
         noisy, attacked: Scores `(P,)` of the photographs with noise at the seam, and of their attacked views, or None.
     """
 
+    scores: Tensor
     readers: Tensor
     stds: Tensor | None
     defects: Tensor | None
@@ -138,7 +140,7 @@ class Student(Learner):
     def judge(self, cells: Tensor, pictures: int, photos: int, noise: Any = None) -> Outputs:
         """As `forward`, from cells `(N * V, C, rows, columns)` of N `pictures`."""
         net = self.net
-        tokens = net.embed(cells, pictures)
+        tokens, seen = net.embed(cells, pictures), net.statistics(cells, pictures)
         answers = net.decoder(tokens)
         # What is learned of deviations must not change what is scored.
         stds = net.forward_std(answers.detach()) if net.config.uncertainty else None
@@ -146,19 +148,20 @@ class Student(Learner):
         semantics = semantic_descriptor(deepest[:photos].detach())
         noisy = noise(tokens[:photos], semantics) if noise else None
         return Outputs(
-            net.calibration(net.forward_readers(answers, tokens)),
+            net.calibration(net.forward_logits(answers, tokens, seen)),
+            net.calibration(net.forward_readers(answers, tokens, seen)),
             stds,
-            net.forward_defects(tokens, cells) if net.config.defects else None,
+            net.forward_defects(tokens, seen) if net.config.defects else None,
             self.types(tokens.mean(dim=1)),
             tokens[:photos],
             semantics,
-            None if noisy is None else net.calibration(net.forward_head(noisy)),
+            None if noisy is None else net.calibration(net.forward_head(noisy, seen[:photos])),
             None,
         )
 
     def score(self, views: Tensor) -> Tensor:
         """`(N, V, 3, h, w)` to scores `(N,)`."""
-        return self.net.calibration(self.net.forward_head(self.net.embed(self.cells(views), len(views))))
+        return self.net.calibration(self.net.forward_cells(self.cells(views), len(views)))
 
 
 def one_step_attack(net: QFMNet, score: Callable[[Tensor], Tensor], views: Tensor, size: float) -> Tensor:
@@ -203,21 +206,20 @@ def step_losses(
     if config.noise != "none":
         memory.push(*share(out.tokens, out.semantics, mos, ids))
     terms: dict[str, Tensor] = {}
-    for scores, counts in zip(out.readers.unbind(1), (1.0, config.second_reader), strict=False):
+    for scores, counts in zip(out.readers.unbind(1), (1.0, *2 * [config.second_reader]), strict=False):
         found = _photo_terms(scores[:photos], mos, teacher, weight[:photos], batch.subsets[:photos])
         if photos < len(target):
             found |= _series_terms(scores[photos:], target[photos:])
         terms = {name: terms.get(name, 0) + counts * value for name, value in found.items()}
-    score = out.readers.mean(dim=1)
     if out.noisy is not None:
         terms["perturbed"] = losses.regression(out.noisy, mos)
-        terms["consistency"] = losses.consistency(out.noisy, score[:photos])
+        terms["consistency"] = losses.consistency(out.noisy, out.scores[:photos])
     if out.attacked is not None:
         terms["attacked"] = losses.regression(out.attacked, (mos + teacher) / 2)
-        terms["adversarial"] = losses.consistency(out.attacked, score[:photos])
+        terms["adversarial"] = losses.consistency(out.attacked, out.scores[:photos])
     if out.stds is not None:
         disagreement = F.pad(spread, (0, len(target) - photos))  # nobody disagrees about a series' targets
-        terms["uncertainty"] = losses.uncertainty(score, target, disagreement, out.stds)
+        terms["uncertainty"] = losses.uncertainty(out.scores, target, disagreement, out.stds)
     if out.defects is not None:
         costs = torch.from_numpy(batch.defects).to(student.device)
         known = ~torch.isnan(costs[:, 0])

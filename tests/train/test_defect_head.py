@@ -43,7 +43,7 @@ def test_the_head_sees_what_inference_sees(world, cells):
     found, changes = see(net, read_batch(cells / "000000.npz"))
     with torch.inference_mode():
         expected = net.judge_views((views - net.mean) / net.std).defects[known]
-        told = net.tell_defects(found.features.float())
+        told = net.forward_defects(torch.empty(0), found.features.float())
     torch.testing.assert_close(told, expected, rtol=0, atol=2e-3)  # half precision
     np.testing.assert_array_equal(found.costs, drawn.defects[known])
     np.testing.assert_array_equal(found.types, drawn.types[known])
@@ -63,7 +63,7 @@ def test_types_are_shown_alike_often_and_rare_defects_of_several_more_often():
     costs[types >= 0, 3] = 0.2
     costs[types < 0] = torch.eye(len(NAMES))[[1, 1, 1]]
     costs[8, 2] = 0.1  # the third of those has a defect that no other has
-    often = how_often(Seen(torch.zeros(len(types), 1), costs, types))
+    often = how_often(Seen(torch.zeros(len(types), 1), costs, types, torch.zeros(len(types))))
     assert often[:4].sum().item() == pytest.approx(often[4].item())
     assert often[5].item() == pytest.approx(OWN * often[4].item())
     assert often[8].item() == pytest.approx(3 * often[6].item())

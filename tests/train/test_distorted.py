@@ -90,7 +90,7 @@ def test_what_is_kept_is_what_inference_sees(world, weights, drawn, levels):
         with torch.inference_mode():
             pixels = drawing.render(np.asarray(decoded.pixels[drawing.source]))
             expected = told.judge_views(metric.look(pixels)).defects[0]
-            found = told.tell_defects(seen.features[number : number + 1].float())[0]
+            found = told.forward_defects(torch.empty(0), seen.features[number : number + 1].float())[0]
         torch.testing.assert_close(found, expected, rtol=0, atol=2e-3)  # half precision
         np.testing.assert_array_equal(seen.costs[number], drawing.costs())
         types = [type_of(level.data_set, level.type) for level in drawing.levels]

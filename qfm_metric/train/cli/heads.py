@@ -1,10 +1,11 @@
-"""Commands that fit a head to what a frozen network sees: photograph, defect-head, reference, fit and others."""
+"""Commands that fit a head to what a frozen network sees: photograph, defect-head, spread-reader, reference, fit
+and others."""
 
 import argparse
 import json
 from pathlib import Path
 
-from .. import defect_head, pseudo_reference
+from .. import defect_head, pseudo_reference, spread_reader
 from ..distorted import store_distorted
 from ..fit_ratings import fit_ratings
 from ..photograph import train_photograph
@@ -38,8 +39,16 @@ def defect_head_command(args: argparse.Namespace) -> None:
     print_weights(args.out)
 
 
+def spread_reader_command(args: argparse.Namespace) -> None:
+    """Fit the reader of the mean and the spread over each view behind finished weights; writes a file."""
+    names = ("drawn", "backbone", "members", "steps", "seed", "workers")
+    known = {name: getattr(args, name) for name in names}
+    spread_reader.train_spread_reader(args.weights, args.data, args.cells, args.out, **known, say=say)
+    print_weights(args.out)
+
+
 def distorted_command(args: argparse.Namespace) -> None:
-    """Distort training photographs and keep what weights see of them, for `defect-head`; writes a folder."""
+    """Distort training photographs and keep what weights see of them, for `defect-head` and `spread-reader`."""
     drawn = {name: getattr(args, name) for name in ("count", "seed", "workers")}
     store_distorted(args.weights, args.data, args.severity, args.out, **drawn, say=say)
 
@@ -99,6 +108,14 @@ def add_commands(command: Command) -> None:
     options.add_output(sub, "--out", "weights", required=True, help=".safetensors file to write")
     sub.add_argument("--without", nargs="+", default=(), metavar="TYPE", help="such as KADID-10k/10, to leave out")
     sub.add_argument("--steps", type=int, default=defect_head.STEPS, help="of the fit")
+    sub.add_argument("--seed", type=int, default=0, help="of the draws")
+
+    sub = command("spread-reader", spread_reader_command)
+    options.add(sub, "--weights", "--backbone", "--data", "--members", "--workers")
+    sub.add_argument("--cells", type=Path, required=True, help="what `cells` wrote of these weights' backbone")
+    sub.add_argument("--drawn", type=Path, help="what `distorted` wrote with these weights, to learn from too")
+    options.add_output(sub, "--out", "weights", required=True, help=".safetensors file to write")
+    sub.add_argument("--steps", type=int, default=spread_reader.STEPS, help="of the fit")
     sub.add_argument("--seed", type=int, default=0, help="of the draws")
 
     sub = command("reference", reference)

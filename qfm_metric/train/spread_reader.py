@@ -1,0 +1,232 @@
+"""The third reader, which sees the mean and the spread over each view, fitted behind a finished network.
+
+It learns from whole training photographs, as inference sees them; from the photographs and series of stored cells; and
+from photographs that `distorted` distorted anew. The other readers stay as they are. From then on what the worst named
+defect leaves counts in the score, too; so defects are named first. Ours.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..cells import Standardize
+from ..model import QFMNet
+from ..score import QFMScore
+from . import losses
+from .calibrate import write_weights
+from .datasets.table import DataError, Decoded
+from .descent import descend
+from .distorted import Seen, head_features, read_distorted
+from .frozen import need_mean_tokens
+from .material.samples import Pool
+from .material.stored import read_batch
+from .pseudo_labels import Labels, read_labels
+from .reference import cell_files
+from .scoring import each_picture
+from .severity import target
+
+WIDTH = 256
+WORST_DEFECT = 0.25  # `QFMConfig.worst_defect` of what is written, if defects are named
+STEPS, RATE, DECAY = 4000, 1e-3, 0.05
+WHOLE, PARTS, SERIES = 128, 64, 192  # pictures a step: whole photographs, parts of some, and versions of series
+SUBSETS = {"ss01": 0.3, "ss02": 0.2, "ss03": 0.5}  # of BIQ2021, as the recipes draw them
+WEIGHTS = {"regression": 10.0, "distillation": 5.0, "ranking": 1.0, "severity": 40.0}
+
+
+class Known(NamedTuple):
+    """Of N pictures.
+
+    Attributes:
+        features: `(N, F)`, `QFMNet.statistics` in half precision.
+        targets: `(N,)` what people said, or would say, as an MOS in [0, 1].
+        teacher: `(N,)` what the teacher says; of what is no photograph as it is, `targets`.
+        weights: `(N,)` how much a picture counts.
+        subsets: `(N,)` number of the subset of the data set.
+        chances: `(N,)` how often it is drawn.
+    """
+
+    features: Tensor
+    targets: Tensor
+    teacher: Tensor
+    weights: Tensor
+    subsets: Tensor
+    chances: Tensor
+
+    def draw(self, count: int) -> "Known":
+        """So many of them, some of them perhaps twice."""
+        drawn = torch.multinomial(self.chances, count, replacement=True)
+        return Known(*(values[drawn] for values in self))
+
+
+def train_spread_reader(
+    weights: str | None,
+    data: Path,
+    cells: Path,
+    out: Path,
+    *,
+    drawn: Path | None = None,
+    backbone: str | None = None,
+    members: Sequence[Path] = (),
+    steps: int = STEPS,
+    seed: int = 0,
+    workers: int = 2,
+    say: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Fit the third reader of a network with mean tokens, and write its weights with it; `calibrate` them afterwards.
+
+    Args:
+        weights: Id or file; None: the shipped weights. A third reader that they have is replaced.
+        data: What `prepare` wrote.
+        cells, backbone: See `reference.cell_files`.
+        out: Weights file to write.
+        drawn: What `distorted` wrote with these weights, to learn from too.
+        members: The teacher's pseudo-labels, see `read_labels`.
+        steps, seed, say: See `fit_reader`.
+        workers: Processes that look at photographs.
+
+    Raises:
+        DataError: no cells of this backbone, or no series among them; see also `read_distorted` and `read_labels`.
+        WeightsError: no such weights, or the network has no mean tokens.
+    """
+    metric = QFMScore.from_pretrained(weights)
+    need_mean_tokens(metric)
+    decoded = Decoded.open(data / "decoded")
+    labels = read_labels(decoded, members)
+    net = with_reader(metric.net, WIDTH)
+    parts, series = stored(net, cell_files(metric.net, cells, backbone), labels)
+    if drawn is not None:
+        series.append(distorted(read_distorted(drawn, metric.net), labels))
+    versions = [some for some in series if len(some.targets)]
+    if not versions:
+        raise DataError(f"{cells}: expected cells of series, got none; store with --severity")
+    say(f"{sum(len(some.targets) for some in versions)} versions of pictures")
+    photographs = whole(metric, decoded, labels, workers, say)
+    fit_reader(net, photographs, parts, versions, steps=steps, seed=seed, say=say)
+    write_weights(net, out)
+
+
+def with_reader(net: QFMNet, width: int) -> QFMNet:
+    """A network that is `net` with a new third reader of this width, in whose score the worst defect counts."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        worst = WORST_DEFECT if net.config.defects else 0.0
+        found = QFMNet(replace(net.config, spread_width=width, worst_defect=worst))
+    kept = {name: tensor for name, tensor in net.state_dict().items() if not name.startswith("spread.")}
+    found.load_state_dict(kept, strict=False)
+    return found.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def whole(metric: QFMScore, decoded: Decoded, labels: Labels, workers: int, say: Callable[[str], None]) -> Known:
+    """The training photographs as inference sees them; those of a subset with a rare MOS are drawn more often."""
+    train, net = decoded.select("train"), metric.net
+
+    def look(number: int) -> np.ndarray:
+        cells = net.cells(net.pyramid(metric.look(np.asarray(decoded.pixels[train[number]]))))
+        return head_features(net, cells[None])[0].numpy()
+
+    def progress(done: int) -> None:
+        if done % 1000 == 0:
+            say(f"{done}/{len(train)} photographs")
+
+    features = torch.from_numpy(np.stack(each_picture(look, len(train), workers, progress)))
+    subsets = np.array([decoded.rows[i].subset for i in train])
+    chances = np.zeros(len(train))
+    for name in np.unique(subsets).tolist():
+        chances[subsets == name] = SUBSETS.get(name, 1.0) * Pool.of(train[subsets == name], labels.mos).chances
+    return known(features, labels.mos[train], labels.teacher[train], subsets=subsets, chances=chances)
+
+
+def stored(net: QFMNet, files: Sequence[Path], labels: Labels) -> tuple[Known, list[Known]]:
+    """The photographs of stored batches; and their series, of which each version is one picture."""
+    photographs, series = [], []
+    for path in files:
+        batch = read_batch(path)
+        assert batch.cells is not None  # of what is stored
+        cells = torch.from_numpy(batch.cells)
+        features, n = head_features(net, cells.view(len(batch.targets), -1, *cells.shape[1:])), batch.photos
+        teacher = labels.teacher[batch.sources[:n]]
+        photographs.append((features[:n], batch.targets[:n], teacher, batch.weights[:n], batch.subsets[:n]))
+        series.append((features[n:], batch.targets[n:]))
+    seen, *others = zip(*photographs, strict=True)
+    of_series = [known(torch.cat(some), np.concatenate(targets)) for some, targets in [zip(*series, strict=True)]]
+    return known(torch.cat(seen), *map(np.concatenate, others)), of_series
+
+
+def distorted(seen: Seen, labels: Labels) -> Known:
+    """What was distorted anew: of two distortions a picture keeps what each of them keeps alone, multiplied."""
+    kept = np.prod(1 - seen.costs.numpy(), axis=1)
+    return known(seen.features, target(labels.clean[seen.sources.numpy()], kept))
+
+
+def known(
+    features: Tensor,
+    targets: np.ndarray,
+    teacher: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+    subsets: np.ndarray | None = None,
+    chances: np.ndarray | None = None,
+) -> Known:
+    """`Known` of arrays; without a teacher he says what people say, and without the others all are alike."""
+    alike = np.ones(len(targets))
+    numbers = np.unique(alike if subsets is None else subsets, return_inverse=True)[1]
+    return Known(
+        features,
+        torch.as_tensor(targets).float(),
+        torch.as_tensor(targets if teacher is None else teacher).float(),
+        torch.as_tensor(alike if weights is None else weights).float(),
+        torch.as_tensor(numbers),
+        torch.as_tensor(alike if chances is None else chances),
+    )
+
+
+def fit_reader(
+    net: QFMNet,
+    photographs: Known,
+    parts: Known,
+    series: Sequence[Known],
+    *,
+    steps: int = STEPS,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Fit `net.spread` in place, by AdamW with a rate that falls to nothing along half a cosine.
+
+    Its logits are read on the scale of the network's calibration, as the other readers' are.
+
+    Args:
+        net: Of a `config.spread_width` above 0.
+        photographs, parts: What is compared with people and teacher, and within a subset in pairs.
+        series: What is compared with what people said that each version keeps; each drawn from as often as any other.
+        seed: Of the draws and of the dropout.
+        say: See `descend`.
+    """
+    reader, standardize = net.spread, cast(Standardize, net.spread[0])
+    shown = torch.cat([some.features.float() for some in (photographs, parts, *series)])
+    standardize.mean.copy_(shown.mean(dim=0))
+    standardize.std.copy_(shown.std(dim=0) + 1e-3)
+    reader.train().requires_grad_(True)
+    optimizer = torch.optim.AdamW(reader.parameters(), lr=RATE, weight_decay=DECAY)
+
+    def loss(step: int) -> Tensor:
+        drawn = [photographs.draw(WHOLE), parts.draw(PARTS), *(some.draw(SERIES // len(series)) for some in series)]
+        seen, wanted, teacher, weights, subsets, _ = (torch.cat(values) for values in zip(*drawn, strict=True))
+        scores = net.calibration(reader(seen.float())).squeeze(1)
+        photos = slice(WHOLE + PARTS)
+        terms = {
+            "regression": losses.regression(scores[photos], wanted[photos], weight=weights[photos]),
+            "distillation": losses.regression(scores[photos], teacher[photos], weight=weights[photos]),
+            "ranking": losses.ranking(scores[photos], wanted[photos], subsets[photos]),
+            "severity": losses.regression(scores[WHOLE + PARTS :], wanted[WHOLE + PARTS :], knee=0.5),
+        }
+        return losses.total(WEIGHTS, terms)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        descend(optimizer, loss, steps, say)
+    reader.eval().requires_grad_(False)

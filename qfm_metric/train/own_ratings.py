@@ -7,14 +7,14 @@ ours.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..model import QFMNet
+from ..model import SAY, QFMNet
 from .agreement import Scores
 from .calibrate import calibrate_std, fit_calibration
 from .frozen import Frozen
@@ -113,7 +113,7 @@ def folds(groups: Sequence[str], seed: int) -> Iterator[tuple[NDArray[np.int64],
 
 
 def apply(net: QFMNet, found: Fit, frozen: Frozen, mos: Scores, held_out: Scores) -> None:
-    """Make the fit a network's own: its decoder's share and second reader, its calibration and its deviations.
+    """Make the fit a network's own: its readers' share, the second one's map, its calibration and its deviations.
 
     Args:
         net: Changed in place.
@@ -124,11 +124,14 @@ def apply(net: QFMNet, found: Fit, frozen: Frozen, mos: Scores, held_out: Scores
     slope, offset = found.line
     share = found.settings.share * slope
     with torch.no_grad():
-        # The mean over the two readers is the logit: what is added to it counts twice in one of them.
-        for parameter in net.head[1].parameters():
+        readers = [net.head[-1], net.means, *([net.spread[-1]] if net.config.spread_width else [])]
+        for parameter in (parameter for reader in readers for parameter in reader.parameters()):
             parameter.mul_(share)
-        net.means.weight.mul_(share).add_(2 * torch.from_numpy(found.weight).to(net.means.weight))
-        net.means.bias.mul_(share).add_(2 * (found.settings.share * offset + found.bias))
+        net.config = replace(net.config, worst_defect=float(share * net.config.worst_defect))
+        # What is added to the logit is added to one reader, who has a part of the say.
+        say = SAY[len(readers)][1]
+        net.means.weight.add_(torch.from_numpy(found.weight).to(net.means.weight) / say)
+        net.means.bias.add_((found.settings.share * offset + found.bias) / say)
         net.calibration.slope.fill_(found.calibration[0])
         net.calibration.offset.fill_(found.calibration[1])
     if net.config.uncertainty:

@@ -31,11 +31,13 @@ from .scoring import each_picture
 from .severity import target
 
 WIDTH = 256
-WORST_DEFECT = 0.25  # `QFMConfig.worst_defect` of what is written, if defects are named
-STEPS, RATE, DECAY = 4000, 1e-3, 0.05
-WHOLE, PARTS, SERIES = 128, 64, 192  # pictures a step: whole photographs, parts of some, and versions of series
+WORST_DEFECT = 0.35  # `QFMConfig.worst_defect` of what is written, if defects are named
+STEPS, RATE, DECAY = 1500, 1e-3, 0.05
+# Pictures a step: whole photographs, parts of some, versions of stored series, and what was distorted anew. Of stored
+# series there are few: the kinds and prices that are ours cost the large pictures.
+WHOLE, PARTS, SERIES, DRAWN = 128, 64, 48, 144
 SUBSETS = {"ss01": 0.3, "ss02": 0.2, "ss03": 0.5}  # of BIQ2021, as the recipes draw them
-WEIGHTS = {"regression": 10.0, "distillation": 5.0, "ranking": 1.0, "severity": 40.0}
+WEIGHTS = {"regression": 10.0, "distillation": 5.0, "ranking": 1.0, "severity": 20.0}
 
 
 class Known(NamedTuple):
@@ -67,9 +69,9 @@ def train_spread_reader(
     weights: str | None,
     data: Path,
     cells: Path,
+    drawn: Path,
     out: Path,
     *,
-    drawn: Path | None = None,
     backbone: str | None = None,
     members: Sequence[Path] = (),
     steps: int = STEPS,
@@ -83,8 +85,8 @@ def train_spread_reader(
         weights: Id or file; None: the shipped weights. A third reader that they have is replaced.
         data: What `prepare` wrote.
         cells, backbone: See `reference.cell_files`.
+        drawn: What `distorted` wrote with these weights.
         out: Weights file to write.
-        drawn: What `distorted` wrote with these weights, to learn from too.
         members: The teacher's pseudo-labels, see `read_labels`.
         steps, seed, say: See `fit_reader`.
         workers: Processes that look at photographs.
@@ -99,14 +101,12 @@ def train_spread_reader(
     labels = read_labels(decoded, members)
     net = with_reader(metric.net, WIDTH)
     parts, series = stored(net, cell_files(metric.net, cells, backbone), labels)
-    if drawn is not None:
-        series.append(distorted(read_distorted(drawn, metric.net), labels))
-    versions = [some for some in series if len(some.targets)]
-    if not versions:
+    if not len(series.targets):
         raise DataError(f"{cells}: expected cells of series, got none; store with --severity")
-    say(f"{sum(len(some.targets) for some in versions)} versions of pictures")
-    photographs = whole(metric, decoded, labels, workers, say)
-    fit_reader(net, photographs, parts, versions, steps=steps, seed=seed, say=say)
+    anew = distorted(read_distorted(drawn, metric.net), labels)
+    say(f"{len(series.targets) + len(anew.targets)} versions of pictures")
+    shown = [(whole(metric, decoded, labels, workers, say), WHOLE), (parts, PARTS), (series, SERIES), (anew, DRAWN)]
+    fit_reader(net, shown, steps=steps, seed=seed, say=say)
     write_weights(net, out)
 
 
@@ -142,7 +142,7 @@ def whole(metric: QFMScore, decoded: Decoded, labels: Labels, workers: int, say:
     return known(features, labels.mos[train], labels.teacher[train], subsets=subsets, chances=chances)
 
 
-def stored(net: QFMNet, files: Sequence[Path], labels: Labels) -> tuple[Known, list[Known]]:
+def stored(net: QFMNet, files: Sequence[Path], labels: Labels) -> tuple[Known, Known]:
     """The photographs of stored batches; and their series, of which each version is one picture."""
     photographs, series = [], []
     for path in files:
@@ -154,8 +154,8 @@ def stored(net: QFMNet, files: Sequence[Path], labels: Labels) -> tuple[Known, l
         photographs.append((features[:n], batch.targets[:n], teacher, batch.weights[:n], batch.subsets[:n]))
         series.append((features[n:], batch.targets[n:]))
     seen, *others = zip(*photographs, strict=True)
-    of_series = [known(torch.cat(some), np.concatenate(targets)) for some, targets in [zip(*series, strict=True)]]
-    return known(torch.cat(seen), *map(np.concatenate, others)), of_series
+    versions, targets = zip(*series, strict=True)
+    return known(torch.cat(seen), *map(np.concatenate, others)), known(torch.cat(versions), np.concatenate(targets))
 
 
 def distorted(seen: Seen, labels: Labels) -> Known:
@@ -187,9 +187,7 @@ def known(
 
 def fit_reader(
     net: QFMNet,
-    photographs: Known,
-    parts: Known,
-    series: Sequence[Known],
+    shown: Sequence[tuple[Known, int]],
     *,
     steps: int = STEPS,
     seed: int = 0,
@@ -201,28 +199,29 @@ def fit_reader(
 
     Args:
         net: Of a `config.spread_width` above 0.
-        photographs, parts: What is compared with people and teacher, and within a subset in pairs.
-        series: What is compared with what people said that each version keeps; each drawn from as often as any other.
+        shown: What it learns from, and how many of those a step shows. The first two are photographs: they are compared
+            with people and teacher, and within a subset in pairs. The others are versions: they are compared with what
+            people said that each keeps.
         seed: Of the draws and of the dropout.
         say: See `descend`.
     """
     reader, standardize = net.spread, cast(Standardize, net.spread[0])
-    shown = torch.cat([some.features.float() for some in (photographs, parts, *series)])
-    standardize.mean.copy_(shown.mean(dim=0))
-    standardize.std.copy_(shown.std(dim=0) + 1e-3)
+    features = torch.cat([some.features.float() for some, _ in shown])
+    standardize.mean.copy_(features.mean(dim=0))
+    standardize.std.copy_(features.std(dim=0) + 1e-3)
+    photos, versions = slice(sum(count for _, count in shown[:2])), slice(sum(count for _, count in shown[:2]), None)
     reader.train().requires_grad_(True)
     optimizer = torch.optim.AdamW(reader.parameters(), lr=RATE, weight_decay=DECAY)
 
     def loss(step: int) -> Tensor:
-        drawn = [photographs.draw(WHOLE), parts.draw(PARTS), *(some.draw(SERIES // len(series)) for some in series)]
+        drawn = [some.draw(count) for some, count in shown]
         seen, wanted, teacher, weights, subsets, _ = (torch.cat(values) for values in zip(*drawn, strict=True))
         scores = net.calibration(reader(seen.float())).squeeze(1)
-        photos = slice(WHOLE + PARTS)
         terms = {
             "regression": losses.regression(scores[photos], wanted[photos], weight=weights[photos]),
             "distillation": losses.regression(scores[photos], teacher[photos], weight=weights[photos]),
             "ranking": losses.ranking(scores[photos], wanted[photos], subsets[photos]),
-            "severity": losses.regression(scores[WHOLE + PARTS :], wanted[WHOLE + PARTS :], knee=0.5),
+            "severity": losses.regression(scores[versions], wanted[versions], knee=0.5),
         }
         return losses.total(WEIGHTS, terms)
 

@@ -1,9 +1,11 @@
 """A head from a few ratings: what is chosen, that it is the network's own afterwards, and that folds keep groups."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from helpers.small_world import fresh_net
+from helpers.small_world import CONFIG, fresh_net
 
 from qfm_metric import QFMScore
 from qfm_metric.train.agreement import srcc
@@ -52,9 +54,11 @@ def test_ratings_that_follow_what_the_released_score_misses_are_learned():
     assert srcc(fresh.logits, wanted) < 0.4
 
 
-def test_the_fit_becomes_the_networks_own():
+@pytest.mark.parametrize("more", [{}, {"spread_width": 8, "worst_defect": 0.25}])
+def test_the_fit_becomes_the_networks_own(more):
     """Scores of the changed network are the fit's, its order of the released ones is not, and deviations are fitted."""
-    net = fresh_net()
+    config = replace(CONFIG, **more)
+    net = fresh_net(config)
     pictures = [np.random.default_rng(i).integers(0, 4 + 6 * i, (96, 128, 3)).astype(np.uint8) for i in range(40)]
     metric = QFMScore(net)
     frozen = look(metric, lambda i: pictures[i], len(pictures), workers=0)
@@ -64,7 +68,7 @@ def test_the_fit_becomes_the_networks_own():
     mos = 0.5 * mos + 0.5 * sigmoid(3 * frozen.means[:, 0] / frozen.means[:, 0].std())
     found = fit(frozen, mos, [str(i) for i in range(40)])
     for settings in (found.settings, found.settings._replace(share=0.5)):
-        changed = QFMScore(fresh_net())
+        changed = QFMScore(fresh_net(config))
         head = found.__class__(settings, (1.3, -0.2), np.linspace(-1, 1, frozen.means.shape[1]), 0.4, (0.9, 0.1))
         wanted = head.scores(frozen)
         apply(changed.net, head, frozen, mos, wanted)

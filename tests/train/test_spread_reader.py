@@ -9,9 +9,10 @@ from helpers.small_world import CONFIG, fresh_net, open_decoded, open_material
 
 from qfm_metric import QFMScore
 from qfm_metric.train import cli
+from qfm_metric.train import distorted as distorted_module
 from qfm_metric.train.calibrate import write_weights
 from qfm_metric.train.defects import CLEAN
-from qfm_metric.train.distorted import Seen
+from qfm_metric.train.distorted import Seen, store_distorted
 from qfm_metric.train.material.stored import read_batch, store
 from qfm_metric.train.pseudo_labels import Labels
 from qfm_metric.train.severity import target
@@ -50,7 +51,7 @@ def _seen(net, image):
 def test_stored_batches_are_parts_of_photographs_and_versions(cells, labels):
     files = sorted(cells.glob("*.npz"))[:3]
     batches = [read_batch(path) for path in files]
-    parts, (series,) = stored(fresh_net(), files, labels)
+    parts, series = stored(fresh_net(), files, labels)
     photos, versions = (
         np.concatenate([batch.targets[some(batch)] for batch in batches])
         for some in (lambda b: slice(b.photos), lambda b: slice(b.photos, None))
@@ -78,15 +79,26 @@ def test_a_fit_orders_what_it_was_shown_and_leaves_the_others_as_they_are():
     mos = torch.sigmoid(features[:, 0] + features[:, 1]).numpy()
     some = known(features.half(), mos)
     said = []
-    fit_reader(net, some, some, [some], steps=300, say=said.append)
+    shown = [(some, 32)] * 3
+    fit_reader(net, shown, steps=300, say=said.append)
     with torch.no_grad():
         told = net.spread(features).squeeze(1).numpy()
     assert np.corrcoef(told, np.log(mos / (1 - mos)))[0, 1] > 0.9
     assert said[-1].startswith("step 300/300: loss ")
     assert all(torch.equal(net.state_dict()[name], tensor) for name, tensor in before.items())
     again = with_reader(fresh_net(), 8)
-    fit_reader(again, some, some, [some], steps=300)
+    fit_reader(again, shown, steps=300)
     assert torch.equal(again.spread[-1].weight, net.spread[-1].weight)
+
+
+@pytest.fixture(scope="module")
+def drawn(world, weights, tmp_path_factory):
+    """What `distorted` writes with those weights."""
+    folder = tmp_path_factory.mktemp("drawn")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distorted_module, "PIECE", 4)
+        store_distorted(str(weights), world, world / "severity.csv", folder, count=4, workers=1)
+    return folder
 
 
 def run(monkeypatch, *args):
@@ -94,9 +106,9 @@ def run(monkeypatch, *args):
     return cli.main()
 
 
-def test_the_command_adds_a_reader(world, cells, weights, tmp_path, monkeypatch, capsys):
+def test_the_command_adds_a_reader(world, cells, drawn, weights, tmp_path, monkeypatch, capsys):
     out = tmp_path / "reading.safetensors"
-    given = "--data", world, "--cells", cells, "--workers", 1, "--steps", 3
+    given = "--data", world, "--cells", cells, "--drawn", drawn, "--workers", 1, "--steps", 3
     assert run(monkeypatch, "--weights", weights, *given, "--out", out) == 0
     assert "versions of pictures" in capsys.readouterr().err
     before, after = QFMScore.from_pretrained(weights), QFMScore.from_pretrained(out)
@@ -110,13 +122,13 @@ def test_the_command_adds_a_reader(world, cells, weights, tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize(("what", "says"), [("plain", "no mean tokens"), ("series", "cells of series")])
-def test_what_cannot_be_fitted_is_said(what, says, world, cells, tmp_path, monkeypatch, capsys):
+def test_what_cannot_be_fitted_is_said(what, says, world, cells, drawn, tmp_path, monkeypatch, capsys):
     net = fresh_net(replace(CONFIG, mean_tokens=False, defects=())) if what == "plain" else fresh_net()
     if what == "series":
         cells = tmp_path / "cells"
         store(net, replace(open_material(world), series=None), cells, 1, seed=0, workers=1)
     write_weights(net, tmp_path / "some.safetensors")
     given = "--weights", tmp_path / "some.safetensors", "--cells", cells, "--out", tmp_path / "out.safetensors"
-    assert run(monkeypatch, "--data", world, *given) == 1
+    assert run(monkeypatch, "--data", world, "--drawn", drawn, *given) == 1
     assert says in capsys.readouterr().err
     assert not (tmp_path / "out.safetensors").exists()

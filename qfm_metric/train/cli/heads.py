@@ -41,9 +41,9 @@ def defect_head_command(args: argparse.Namespace) -> None:
 
 def spread_reader_command(args: argparse.Namespace) -> None:
     """Fit the reader of the mean and the spread over each view behind finished weights; writes a file."""
-    names = ("drawn", "backbone", "members", "steps", "seed", "workers")
+    names = ("backbone", "members", "steps", "seed", "workers")
     known = {name: getattr(args, name) for name in names}
-    spread_reader.train_spread_reader(args.weights, args.data, args.cells, args.out, **known, say=say)
+    spread_reader.train_spread_reader(args.weights, args.data, args.cells, args.drawn, args.out, **known, say=say)
     print_weights(args.out)
 
 
@@ -113,7 +113,7 @@ def add_commands(command: Command) -> None:
     sub = command("spread-reader", spread_reader_command)
     options.add(sub, "--weights", "--backbone", "--data", "--members", "--workers")
     sub.add_argument("--cells", type=Path, required=True, help="what `cells` wrote of these weights' backbone")
-    sub.add_argument("--drawn", type=Path, help="what `distorted` wrote with these weights, to learn from too")
+    sub.add_argument("--drawn", type=Path, required=True, help="what `distorted` wrote with these weights")
     options.add_output(sub, "--out", "weights", required=True, help=".safetensors file to write")
     sub.add_argument("--steps", type=int, default=spread_reader.STEPS, help="of the fit")
     sub.add_argument("--seed", type=int, default=0, help="of the draws")

@@ -86,6 +86,14 @@ def test_a_variable_rate_is_followed_by_its_times():
     assert times("a.mkv") == [0, 2.5, 3.55, 9]
 
 
+def test_recordings_that_were_joined_are_seen_as_one_film():
+    """Cameras write MPEG-TS in pieces, which people join with `cat`: the times of each begin anew."""
+    for name in ("a.ts", "b.ts"):
+        film(name, [grey(100 + i % 3) for i in range(30)])
+    Path("joined.ts").write_bytes(Path("a.ts").read_bytes() + Path("b.ts").read_bytes())
+    assert [round(frame.time) for frame in Frames("joined.ts")] == [0, 1, 2, 3, 4, 5]
+
+
 def test_colours_come_back_with_and_without_a_label():
     picture = halves((255, 0, 0), (0, 0, 255))
     film("small.mp4", [picture])  # BT.601, as of a film without a label

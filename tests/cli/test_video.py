@@ -139,7 +139,7 @@ def test_a_low_mean_has_its_status():
         (["clip.mkv", "--fail-under", "2"], "--fail-under: expected a score from 0 to 1"),
         (["clip.mkv", "clip.mkv", "--best-frame", "x.png"], "--best-frame: expected one film"),
         (["clip.mkv", "--best-frame", "x.jpg"], "--best-frame: expected a name that ends with .png"),
-        (["clip.mkv", "--best-frame", "a.png"], "a.png: it is there and is no file of this kind"),
+        (["clip.mkv", "--best-frame", "a.png"], "a.png: it is there, and pictures are never replaced"),
         (["clip.mkv", "--sqlite"], "--sqlite: expected -o FILE"),
         (["clip.mkv", "--csv", "-o", "clip.mkv"], "-o: expected another file than what is read or written"),
     ],

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers.films import film, grey, turn
 from helpers.mean import Mean
+from helpers.torch_state import STATES
 
 from qfm_metric import VideoError, score_video
 from qfm_metric.folder.row import Row
@@ -54,6 +55,14 @@ def test_the_summary_is_that_of_the_scores():
     assert found.deviation == pytest.approx(np.std(scores))
     assert found.best == 19
     assert VideoScore([Row("a", 0.4)], [0.0]).lowest_tenth == 0.4
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_film_is_the_same_in_every_state_of_torch(small_metric, state):
+    path = film("clip.mkv", [np.random.default_rng(0).integers(0, 256, (72, 128, 3), dtype=np.uint8)])
+    expected = score_video(path, small_metric).scores
+    with STATES[state]():
+        assert score_video(path, small_metric).scores == expected
 
 
 @pytest.mark.parametrize(("fps", "wanted"), [(2, [0, 0.5, 1, 1.5]), (0.5, [0]), (100, [i / 10 for i in range(20)])])

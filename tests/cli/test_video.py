@@ -1,5 +1,6 @@
 """`qfm-metric CLIP`: frames of films."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -60,6 +61,16 @@ def test_the_best_frame_is_written():
     with Image.open("out.png") as image:
         assert image.size == (128, 72)
         assert np.abs(np.asarray(image).astype(int) - 153).max() <= 1
+
+
+def test_the_page_is_written_where_the_best_frame_cannot_be(monkeypatch, capsys):
+    def full(path, mode):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    monkeypatch.setattr(films, "whole_file", full)
+    assert main(["clip.mkv", "--html", "page.html", "--best-frame", "best.png"]) == 1
+    assert "cannot write best.png: No space left on device" in capsys.readouterr().err
+    assert read_page(Path("page.html"))[1]["total"] == 3
 
 
 def test_a_page_with_a_strip_in_time():

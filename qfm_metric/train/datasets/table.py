@@ -214,6 +214,12 @@ class Decoded:
         return [self.pixels[i] for i in chosen]
 
     @property
+    def digest(self) -> str:
+        """Of names, MOS, parts and size, wherever the pictures lie: who goes on with a run learns from the same."""
+        told = [(Path(row.image).name, row.mos, row.split) for row in self.rows]
+        return hashlib.sha256(repr((told, self.pixels.shape)).encode()).hexdigest()
+
+    @property
     def mos(self) -> NDArray[np.float32]:
         return np.array([row.mos for row in self.rows], dtype=np.float32)
 

@@ -23,7 +23,7 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from starlette.requests import ClientDisconnect
 
-from qfm_metric import ImageError, QFMScore
+from qfm_metric import ImageError, QFMScore, WeightsError
 from qfm_metric.images import open_image, read_pixels
 from qfm_metric.overlay import draw_overlay
 from qfm_metric.rating import Views
@@ -67,8 +67,12 @@ class Service:
         """Read a request's picture and do the work on it.
 
         Raises:
-            HTTPException: 408 too slow, 413 too large, 422 no picture, 503 no place or no time.
+            HTTPException: 408 too slow, 413 too large, 415 a form, 422 no picture, 503 no place or no time.
         """
+        if request.headers.get("content-type", "").lower().startswith("multipart/"):
+            raise HTTPException(
+                415, "expected the file itself as the request's body, got a form; curl: --data-binary @FILE"
+            )
         if self.requests >= self.limits.waiting:
             raise HTTPException(503, "all places are taken; come back later", {"Retry-After": RETRY})
         self.requests += 1
@@ -183,10 +187,15 @@ def main() -> None:
     args = parser.parse_args()
 
     limits = Limits(**{name: getattr(args, name) for name in vars(Limits())})
-    if min(vars(limits).values()) <= 0:
+    if not all(0 < value < float("inf") for value in vars(limits).values()):
         parser.error("expected limits above 0")
+    if not 0 <= args.port <= 65535:
+        parser.error(f"--port: expected 0 to 65535, got {args.port}")
     torch.set_num_threads(1 if limits.workers > 1 else torch.get_num_threads())
-    metric = QFMScore.from_pretrained(args.weights).to(args.device)
+    try:
+        metric = QFMScore.from_pretrained(args.weights).to(args.device)
+    except (WeightsError, RuntimeError, AssertionError) as error:  # the last two: no such device here
+        parser.error(str(error).partition("\n")[0])
     uvicorn.run(build(metric, limits), host=args.host, port=args.port, log_level="warning", timeout_keep_alive=5)
 
 

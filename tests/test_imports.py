@@ -38,13 +38,13 @@ MAY_IMPORT = {
         {"atomic", "compare", "cull", "decoding", "defects", "folder", "own_files", "scale"},
         {"images", "overlay"},
     ),
-    "video": ({"decoding", "folder", "images", "rating", "score"}, set()),
+    "video": ({"decoding", "folder", "images", "rating", "score", "torch_defaults"}, set()),
     "folder": (
         {"atomic", "decoding", "defects", "facts", "images", "overlay", "panorama", "rating", "score"}
         | {"torch_defaults"},
         set(),
     ),
-    "panorama": ({"decoding", "images", "inputs", "rating", "score", "xmp_packet"}, set()),
+    "panorama": ({"decoding", "images", "inputs", "rating", "score", "torch_defaults", "xmp_packet"}, set()),
     "facts": ({"decoding"}, {"images"}),
     "compiled": (
         {"atomic", "backbone", "export", "folder", "geometry", "images", "model", "rating", "score"}

@@ -66,14 +66,16 @@ class Films:
         return 1 if self.failed else 3 if self.below else 0
 
     def write_pictures(self) -> None:
-        """Write the best frame, and the page, of what was seen."""
+        """Write the best frame, and the page, of what was seen; where one cannot be written, the other is."""
         args = self.args
-        if self.best:
-            with whole_file(args.best_frame, "wb") as file:
-                Image.fromarray(self.best[1]).save(file, "PNG")
-        if self.page:
-            title = os.path.basename(args.paths[0]) if len(args.paths) == 1 else f"{len(args.paths)} films"
-            self.page.write(args.html, title=title, signature=self.metric.signature)
+        try:
+            if self.best:
+                with whole_file(args.best_frame, "wb") as file:
+                    Image.fromarray(self.best[1]).save(file, "PNG")
+        finally:
+            if self.page:
+                title = os.path.basename(args.paths[0]) if len(args.paths) == 1 else f"{len(args.paths)} films"
+                self.page.write(args.html, title=title, signature=self.metric.signature)
 
     def rows(self) -> Generator[Row, None, None]:
         """Of all films, one after the other; one that cannot be read has a row with its error."""

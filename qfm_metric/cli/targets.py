@@ -19,6 +19,7 @@ from ..own_files import head
 
 STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 OURS = {*COLUMNS, *EXTRA_COLUMNS}
+KEPT = "it is there, and pictures are never replaced; name another, or delete it first"
 TEXT = re.compile(rb"(?:[01]\.\d{4}\t|error\t)")
 
 
@@ -63,7 +64,7 @@ def check_target(
         if file.is_file():
             check_replaceable(path, is_ours)
     except FileExistsError as error:
-        refuse(f"{option}: {path}: {error.strerror}")
+        refuse(f"{option}: {path}: {KEPT if picture else error.strerror}")
 
 
 def check_table(

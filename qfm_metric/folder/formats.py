@@ -195,9 +195,14 @@ def read_json(file: BinaryIO) -> Iterator[Record]:
     """Records of one JSON document: what scored the rows, then the rows of its list `results`."""
     try:
         document = json.loads(decoded(file.read()))
-        signature, results = document.get("signature", ""), list(document["results"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"expected a JSON object with a list `results`: {error!r}; was it cut off?") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"expected a JSON object with a list `results`: {error}; was it cut off?") from error
+    results = document.get("results") if isinstance(document, dict) else None
+    if not isinstance(results, list):
+        raise ValueError(
+            "expected a JSON object with a list `results`, got other JSON; rows alone are .jsonl, a row a line"
+        )
+    signature = document.get("signature", "")
     yield b"", {"signature": signature}
     yield from ((b"", values) for values in results)
 

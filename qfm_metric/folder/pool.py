@@ -6,6 +6,7 @@ import multiprocessing.connection
 import os
 import pickle
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -129,9 +130,12 @@ def _starting() -> Iterator[None]:
     except WorkersError:  # said already
         raise
     except BrokenExecutor as error:
+        program = getattr(sys.modules["__main__"], "__file__", None)
+        advice = "call score_files under `if __name__ == '__main__':`"
+        if program and not os.path.exists(program):  # what comes from standard input, which they cannot read again
+            advice = "save the program, which they read, in a file"
         raise WorkersError(
-            "worker processes end before they have begun (see above); call score_files under "
-            "`if __name__ == '__main__':`, or with workers=1 (--workers 1)"
+            f"worker processes end before they have begun (see above); {advice}, or score with workers=1 (--workers 1)"
         ) from error
     except (OSError, ImportError, RuntimeError, AssertionError) as error:  # by what is missing, and what says so
         why = str(error).strip().partition("\n")[0]

@@ -17,6 +17,7 @@ from ..images import Pixels, check_array, naming, open_image, read_pixels
 from ..inputs import Picture, as_batch, check_range
 from ..rating import Metric, Views, check_is_metric, common_note
 from ..score import QFMScore
+from ..torch_defaults import no_autocast
 from .gpano import check_placement, place, projection_of
 from .sphere import SIDE, Placement, Sphere, middles
 from .viewports import Viewport, entropy_viewports, first_yaw, fixed_viewports, held_viewports
@@ -125,7 +126,7 @@ def score_360(
         raise ValueError(f"side: expected at least {SMALLEST_SIDE} px, got {side}")
     metric = QFMScore() if metric is None else metric
     check_is_metric(metric)
-    with torch.inference_mode():
+    with torch.inference_mode(), no_autocast(metric.device):
         sphere = _to_sphere(image, placement, float(fov), int(side))
         return rate_around(metric, look_around(metric, sphere, viewports), maps=metric.runtime == "torch")
 
@@ -202,7 +203,7 @@ def map_back(looked: Surroundings, maps: Sequence[Tensor | None]) -> Tensor:
         right, up, forward = _from_camera(yaws - viewport.yaw, pitches, viewport.pitch)
         across, down = right / forward / half, -up / forward / half
         inside = (forward > 0) & (across.abs() <= 1) & (down.abs() <= 1)
-        weight = viewport.weight * inside * ((1 - across.abs()) * (1 - down.abs())).clamp(min=_EPS)
+        weight = viewport.weight * inside.double() * ((1 - across.abs()) * (1 - down.abs())).clamp(min=_EPS)
         grid = torch.stack([across, down], dim=-1)[None].clamp(-2, 2).float()
         log_odds = torch.logit(of_viewport.detach().cpu().float(), _EPS)[None]
         seen = F.grid_sample(log_odds, grid, padding_mode="border", align_corners=False)[0, 0]

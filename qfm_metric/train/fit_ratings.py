@@ -60,7 +60,7 @@ def read_ratings(path: Path, low: float = 0.0, high: float = 1.0) -> list[Row]:
     scale, folder = Scale(low, high), path.parent.resolve()
     rows = [
         Row(str(folder / record["image"]), scale.mos(record["mos"], where), record.get("group") or record["image"])
-        for where, record in csv_records(path, ("image", "mos"))
+        for where, record in csv_records(path, ("image", "mos"), optional=("group",))
     ]
     return complete(rows, path)
 

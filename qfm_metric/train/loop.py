@@ -127,7 +127,7 @@ def train(
     def check(average: Learner) -> dict[str, float]:
         return validate(average.net, material.decoded, config.validated)
 
-    return run(student, compare, check, config, folder, say, objective.weights, memory)
+    return run(student, compare, check, config, folder, say, objective.weights, memory, material.decoded.digest)
 
 
 def run(
@@ -139,6 +139,7 @@ def run(
     say: Callable[[str], None],
     weights: Mapping[str, float] | None = None,
     memory: Memory | None = None,
+    data: str = "",
 ) -> QFMNet:
     """Take the steps of a run, or those that are left after the last checkpoint in `folder`.
 
@@ -148,6 +149,7 @@ def run(
         check: A copy of the learner with the average weights to figures, at every checkpoint, on all ranks.
         weights: Of the terms.
         memory: That `compare` keeps between steps; part of the checkpoint.
+        data: What is learned from (`Decoded.digest`); a run on something else is not gone on with.
 
     Returns:
         As `train`.
@@ -157,7 +159,7 @@ def run(
     _drop_paths(net, config.drop_path)
     net.backbone.requires_grad_(config.backbone_rate > 0)
     learner.to(net.mean.device)
-    state = _State(learner, deepcopy(learner), _optimizer(learner, config), memory)
+    state = _State(learner, deepcopy(learner), _optimizer(learner, config), memory, data)
     for network in (net, state.average.net):
         run_folded(network.backbone)
     state.resume(folder / "checkpoint.pt")
@@ -241,6 +243,7 @@ class _State:
     average: Learner
     optimizer: torch.optim.Optimizer
     memory: Memory | None
+    data: str
     step: int = 0
 
     PARTS = ("student", "average", "optimizer")
@@ -260,7 +263,7 @@ class _State:
         parts = {name: getattr(self, name).state_dict() for name in self.PARTS}
         parts["memory"] = self.memory.state_dict() if self.memory is not None else None
         with whole_file(folder / "checkpoint.pt", "wb") as file:
-            torch.save({**parts, "step": self.step}, file)
+            torch.save({**parts, "step": self.step, "data": self.data}, file)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint if there is one."""
@@ -275,6 +278,10 @@ class _State:
             self.step = stored["step"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise DataError(f"{path}: a checkpoint of another recipe; delete it to start the run anew") from error
+        if stored.get("data", self.data) != self.data:
+            raise DataError(
+                f"{path}: a checkpoint of a run on other pictures, ratings or parts; name another --out, or delete it"
+            )
 
 
 def load_checkpoint(path: Path) -> Any:

@@ -63,7 +63,7 @@ def pretrain(
             return {"contrast": round(sum(found) / len(found), 4)}
 
         out.mkdir(parents=True, exist_ok=True)
-        net = run(learner, compare, check, recipe.loop, out, say)
+        net = run(learner, compare, check, recipe.loop, out, say, data=material.decoded.digest)
         measure_statistics(net, material, seed)  # the backbone's maps are others now
         path = out / f"{name}.safetensors"
         if not dist.is_initialized() or dist.get_rank() == 0:

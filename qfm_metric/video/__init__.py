@@ -11,6 +11,7 @@ from ..folder.row import Row
 from ..images import Pixels, naming
 from ..rating import Metric, check_is_metric, errors_of
 from ..score import QFMScore
+from ..torch_defaults import no_autocast
 from .frames import Frames
 from .frames import VideoError as VideoError
 
@@ -103,7 +104,7 @@ def score_frames(frames: Frames, metric: Metric) -> Iterator[tuple[Row, float, P
     """Rows, times and pixels of a film's frames, as they come. The errors are those of `score_video`."""
     for frame in frames:
         name = f"{frames.path}#t={frame.time:.3f}"
-        with naming(name), errors_of(metric), torch.inference_mode():
+        with naming(name), errors_of(metric), torch.inference_mode(), no_autocast(metric.device):
             rating = metric.rate([metric.look(frame.pixels)])[0]
             height, width = frame.pixels.shape[:2]
             row = Row(name, rating.score, rating.std, width, height, note=frame.note or rating.note)

@@ -28,6 +28,7 @@ THUMBNAIL = {"width": 64, "height": 36}
 # have differed lately: the thresholds of PySceneDetect's content and adaptive detectors.
 CUT, LATELY, SHARE = 27 / 255, 3.0, 0.2
 SHORTEST_SCENE = 0.5  # s; flashes and stroboscopes are no scenes
+RESTART = 1.0  # s by which time falls where another recording begins; less is careless writing
 HD = 720  # rows from which on colours without a label are BT.709's, as players have it
 BT601, BT709, UNLABELLED, RGB = 5, 1, 2, 0  # as FFmpeg numbers colour spaces
 ATTACHED_PICTURE = 1024  # FFmpeg's mark of a cover in a file of music
@@ -100,10 +101,13 @@ class Frames:
             self.damaged += lacks_end(self.path)
 
     def _decode(self, container: Any, stream: Any) -> "Iterator[tuple[av.VideoFrame, float]]":
-        """All frames with their times; what is damaged is passed over."""
+        """All frames with their times, which go on where those of recordings that were joined begin again.
+
+        What is damaged is passed over.
+        """
         import av
 
-        first, last = None, 0.0
+        first, last, before = None, 0.0, 0.0
         step = float(1 / stream.average_rate) if stream.average_rate else 0.04
         packets = container.demux(stream)
         while True:
@@ -121,7 +125,10 @@ class Frames:
                 if frame.is_corrupt:
                     self.damaged += 1
                     continue
-                time = last + step if frame.time is None else float(frame.time)  # some containers have no times
+                time = last + step if frame.time is None else float(frame.time) + before  # some containers have none
+                if first is not None and time < last - RESTART:
+                    before += last + step - time
+                    time = last + step
                 first = time if first is None else first
                 last = time
                 yield frame, max(0.0, time - first)

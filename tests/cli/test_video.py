@@ -1,5 +1,6 @@
 """`qfm-metric CLIP`: frames of films."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -60,6 +61,16 @@ def test_the_best_frame_is_written():
     with Image.open("out.png") as image:
         assert image.size == (128, 72)
         assert np.abs(np.asarray(image).astype(int) - 153).max() <= 1
+
+
+def test_the_page_is_written_where_the_best_frame_cannot_be(monkeypatch, capsys):
+    def full(path, mode):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    monkeypatch.setattr(films, "whole_file", full)
+    assert main(["clip.mkv", "--html", "page.html", "--best-frame", "best.png"]) == 1
+    assert "cannot write best.png: No space left on device" in capsys.readouterr().err
+    assert read_page(Path("page.html"))[1]["total"] == 3
 
 
 def test_a_page_with_a_strip_in_time():
@@ -139,7 +150,7 @@ def test_a_low_mean_has_its_status():
         (["clip.mkv", "--fail-under", "2"], "--fail-under: expected a score from 0 to 1"),
         (["clip.mkv", "clip.mkv", "--best-frame", "x.png"], "--best-frame: expected one film"),
         (["clip.mkv", "--best-frame", "x.jpg"], "--best-frame: expected a name that ends with .png"),
-        (["clip.mkv", "--best-frame", "a.png"], "a.png: it is there and is no file of this kind"),
+        (["clip.mkv", "--best-frame", "a.png"], "a.png: it is there, and pictures are never replaced"),
         (["clip.mkv", "--sqlite"], "--sqlite: expected -o FILE"),
         (["clip.mkv", "--csv", "-o", "clip.mkv"], "-o: expected another file than what is read or written"),
     ],

@@ -115,6 +115,31 @@ def test_what_is_no_picture_or_too_large_a_one_is_refused(port, path, body, says
     is_well(port)
 
 
+def test_a_form_is_told_how_to_send_the_file(port):
+    """As `curl -F file=@photo.jpg` and browsers send it: to decoders a damaged picture."""
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    status, said = detail(ask(port, "POST", "/score", b"--x\r\n\r\n" + picture() + b"\r\n--x--\r\n", kind))
+    assert status == 415
+    assert "got a form; curl: --data-binary @FILE" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--weights", "nope"], "unknown weights 'nope'"),
+        (["--device", "warp"], "warp"),
+        (["--port", "99999"], "--port: expected 0 to 65535"),
+        (["--megabytes", "nan"], "expected limits above 0"),
+    ],
+)
+def test_what_cannot_start_says_why_in_a_line(words, says):
+    found = subprocess.run(
+        [sys.executable, str(SERVE), *words], env=environment(), capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert found.returncode == 2
+    assert says in found.stderr.splitlines()[-1]
+
+
 def test_a_huge_upload_is_refused_before_it_is_sent(port):
     status, said = detail(ask(port, "POST", "/score", None, {"Content-Length": str(10**12)}))
     assert (status, said) == (413, "expected at most 1,000,000 bytes")

@@ -91,7 +91,9 @@ def test_workers_that_cannot_import_the_script_end_the_run(tmp_path, monkeypatch
     done = ended("-", text=UNGUARDED) if way == "standard input" else ended("script.py")
     assert done.returncode == 1
     assert "WorkersError: worker processes end before they have begun" in done.stderr
-    assert "`if __name__ == '__main__':`, or with workers=1" in done.stderr
+    advice = "save the program" if way == "standard input" else "call score_files under `if __name__ == '__main__':`"
+    assert advice in done.stderr
+    assert "or score with workers=1" in done.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals")

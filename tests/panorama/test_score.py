@@ -7,6 +7,7 @@ from helpers.gpano import gpano
 from helpers.mean import Mean
 from helpers.panoramas import damaged, directions, make_panorama, turned
 from helpers.small import make_small_metric
+from helpers.torch_state import STATES
 from PIL import Image
 
 from qfm_metric import GuardedScore, ImageError, QFMScore, score_360
@@ -46,6 +47,16 @@ def test_the_map_is_bright_where_the_sphere_is(axis):
     # The metric's map has 2 x 2 cells a viewport, so it is smoother: .18 to .82 instead of .1 to .9.
     assert torch.corrcoef(torch.stack([found.flatten(), wanted.flatten()]))[0, 1] > 0.99
     assert found.max() - found.min() > 0.5
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_panorama_is_the_same_in_every_state_of_torch(small_metric, state):
+    image = torch.rand(3, 90, 180, generator=torch.Generator().manual_seed(0))
+    expected = score_360(image, small_metric)
+    with STATES[state]():
+        found = score_360(image, small_metric)
+    assert torch.equal(found.viewport_scores, expected.viewport_scores)
+    assert torch.equal(found.quality_map, expected.quality_map)
 
 
 def test_what_no_viewport_looks_at_has_no_quality():

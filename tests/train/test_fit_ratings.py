@@ -107,6 +107,9 @@ def test_a_scale_is_read_and_groups_are_kept(tmp_path):
     assert [row.group for row in rows] == ["x", "x", "c.png"]
     with pytest.raises(DataError, match=r"line 3: expected a score in \[0, 1\], got '3'"):
         read_ratings(path)
+    path.write_text("image,mos,Group\na.png,1,x\n")  # passed over, figures would be flattered
+    with pytest.raises(DataError, match="column 'Group': expected the name 'group'"):
+        read_ratings(path)
     for low, high in ((5, 1), (0, np.inf), (np.nan, 1)):
         with pytest.raises(ValueError, match=f"lowest and the highest rating, got {low:g} and {high:g}"):
             read_ratings(path, low, high)

@@ -4,6 +4,7 @@ import csv
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -208,6 +209,16 @@ def test_a_checkpoint_of_another_recipe_is_refused_by_name(whole, world):
     for other in ({"objective": replace(OBJECTIVE, memory=7)}, {"net": fresh_net(replace(CONFIG, uncertainty=False))}):
         with pytest.raises(DataError, match=r"checkpoint\.pt: a checkpoint of another recipe"):
             small_world.run(world, whole[0], **other)
+
+
+def test_a_run_on_other_ratings_is_not_gone_on_with(whole, world, tmp_path):
+    """Who prepares a longer table and trains again would get the old weights, and test on what they saw."""
+    shutil.copytree(world, tmp_path / "moved")
+    small_world.run(tmp_path / "moved", whole[0])  # the same, elsewhere
+    table = tmp_path / "moved/decoded/table.csv"
+    table.write_text(table.read_text().replace(",val", ",train", 1))
+    with pytest.raises(DataError, match=r"checkpoint\.pt: a checkpoint of a run on other pictures, ratings or parts"):
+        small_world.run(tmp_path / "moved", whole[0])
 
 
 def test_something_else_under_the_name_of_a_checkpoint_is_refused(world, tmp_path):

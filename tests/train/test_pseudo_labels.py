@@ -45,7 +45,7 @@ def test_what_is_written_is_read(decoded, tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("image,mos\na.png,0.5\n", r"member\.csv: column score is missing; found \['image', 'mos'\]"),
+        ("image,mos\na.png,0.5\n", r"member\.csv: column score is missing; found image, mos"),
         ("", r"member\.csv: column image, score is missing"),
         ("image,score\na.png,0.5\nb.png,good\n", r"member\.csv, line 3: expected a score"),
         ("image,score\na.png\n", r"member\.csv, line 2: the line ends before score"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers.films import film, grey, turn
 from helpers.mean import Mean
+from helpers.torch_state import STATES
 
 from qfm_metric import VideoError, score_video
 from qfm_metric.folder.row import Row
@@ -56,6 +57,14 @@ def test_the_summary_is_that_of_the_scores():
     assert VideoScore([Row("a", 0.4)], [0.0]).lowest_tenth == 0.4
 
 
+@pytest.mark.parametrize("state", STATES)
+def test_a_film_is_the_same_in_every_state_of_torch(small_metric, state):
+    path = film("clip.mkv", [np.random.default_rng(0).integers(0, 256, (72, 128, 3), dtype=np.uint8)])
+    expected = score_video(path, small_metric).scores
+    with STATES[state]():
+        assert score_video(path, small_metric).scores == expected
+
+
 @pytest.mark.parametrize(("fps", "wanted"), [(2, [0, 0.5, 1, 1.5]), (0.5, [0]), (100, [i / 10 for i in range(20)])])
 def test_the_rate_says_how_many(fps, wanted):
     film("a.mp4", [grey(51)] * 20)
@@ -84,6 +93,14 @@ def test_movement_short_flashes_and_fades_are_no_scenes():
 def test_a_variable_rate_is_followed_by_its_times():
     film("a.mkv", [grey(51)] * 7, times=[0, 100, 2500, 2600, 3550, 9000, 9100])
     assert times("a.mkv") == [0, 2.5, 3.55, 9]
+
+
+def test_recordings_that_were_joined_are_seen_as_one_film():
+    """Cameras write MPEG-TS in pieces, which people join with `cat`: the times of each begin anew."""
+    for name in ("a.ts", "b.ts"):
+        film(name, [grey(100 + i % 3) for i in range(30)])
+    Path("joined.ts").write_bytes(Path("a.ts").read_bytes() + Path("b.ts").read_bytes())
+    assert [round(frame.time) for frame in Frames("joined.ts")] == [0, 1, 2, 3, 4, 5]
 
 
 def test_colours_come_back_with_and_without_a_label():

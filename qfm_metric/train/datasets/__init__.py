@@ -89,7 +89,9 @@ def prepare(
     rows = regroup(rows, groups) if groups else rows
     rows = part_as(rows, parts) if parts else rows
     rows = split_by_group(rows, val_share, seed, test_share)
+    # The slow part first: cut off, it leaves the table of an earlier call beside the pictures that go with it.
+    left_out = decode([row for row in rows if row.split != "test"], out / "decoded", side, workers)
     write_table(rows, out / "all.csv")
     # What the scores were before they became an MOS in [0, 1].
     (out / "scale.json").write_text(json.dumps({"data_set": name, **asdict(data_set.scale)}, indent=2) + "\n")
-    return decode([row for row in rows if row.split != "test"], out / "decoded", side, workers)
+    return left_out

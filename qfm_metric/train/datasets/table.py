@@ -8,7 +8,7 @@ duplicates) are never split apart; `split` is `train`, `val` or `test`.
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
@@ -42,12 +42,15 @@ class Row:
     split: str = ""
 
 
-def csv_records(path: Path, columns: Iterable[str], layout: str = "") -> Iterator[tuple[str, dict[str, str]]]:
+def csv_records(
+    path: Path, columns: Sequence[str], layout: str = "", *, optional: Sequence[str] = ()
+) -> Iterator[tuple[str, dict[str, str]]]:
     """Per line of a CSV file with a header: where it stands ("FILE, line N"), and its fields by column.
 
     Raises:
         DataError: no such file, a column of `columns` is missing, or a line ends before it; says what was expected
-            (`layout`; default: a CSV file with the columns). Or it is no CSV in UTF-8.
+            (`layout`; default: a CSV file with the columns). One of `optional` that is there under nearly its name
+            would be passed over. Or it is no CSV in UTF-8.
     """
     if not path.is_file():
         raise DataError(
@@ -55,18 +58,24 @@ def csv_records(path: Path, columns: Iterable[str], layout: str = "") -> Iterato
         )
     with path.open(newline="", encoding="utf-8-sig") as file, _reading(path):
         reader = csv.DictReader(file)
-        missing = [column for column in columns if column not in (reader.fieldnames or [])]
-        if missing:
-            raise DataError(f"{path}: column {', '.join(missing)} is missing; found {reader.fieldnames}")
-        for column in columns:
-            if (reader.fieldnames or []).count(column) > 1:
-                raise DataError(f"{path}: column {column} is there more than once; rename the others")
+        _check_heading(path, reader.fieldnames or [], columns, optional)
         for record in reader:
             where = f"{path}, line {reader.line_num}"
             absent = [column for column in columns if record[column] is None]
             if absent:
                 raise DataError(f"{where}: the line ends before {', '.join(absent)}")
             yield where, record
+
+
+def _check_heading(path: Path, names: Sequence[str], columns: Sequence[str], optional: Sequence[str]) -> None:
+    for column in (*columns, *optional):
+        alike = [name for name in names if name.strip().lower() == column.lower()]
+        if column not in names and alike:
+            raise DataError(f"{path}: column {alike[0]!r}: expected the name {column!r}")
+        if names.count(column) > 1:
+            raise DataError(f"{path}: column {column} is there more than once; rename the others")
+    if missing := [column for column in columns if column not in names]:
+        raise DataError(f"{path}: column {', '.join(missing)} is missing; found {', '.join(names) or 'no heading'}")
 
 
 @contextmanager
@@ -88,7 +97,7 @@ def read_table(path: Path) -> list[Row]:
     """
     names = [field.name for field in fields(Row)]
     rows = []
-    for where, record in csv_records(path, ("image", "mos")):
+    for where, record in csv_records(path, names[:2], optional=names[2:]):
         extra = {name: record.get(name) or "" for name in names[2:]}
         if extra["split"] not in ("", *PARTS):
             raise DataError(f"{where}, column split: expected {', '.join(PARTS)} or nothing, got {extra['split']!r}")
@@ -203,6 +212,12 @@ class Decoded:
     def pictures(self, chosen: Iterable[int]) -> list[NDArray[np.uint8]]:
         """Some pictures, `(side, side, 3)` each, as parts of the map: read when they are looked at, not all at once."""
         return [self.pixels[i] for i in chosen]
+
+    @property
+    def digest(self) -> str:
+        """Of names, MOS, parts and size, wherever the pictures lie: who goes on with a run learns from the same."""
+        told = [(Path(row.image).name, row.mos, row.split) for row in self.rows]
+        return hashlib.sha256(repr((told, self.pixels.shape)).encode()).hexdigest()
 
     @property
     def mos(self) -> NDArray[np.float32]:

@@ -11,8 +11,9 @@ import pytest
 from helpers.layouts import BUILDERS, LINES, PARTS, text, workbook
 from scipy.io import savemat
 
+from qfm_metric.train import datasets
 from qfm_metric.train.cli import main
-from qfm_metric.train.datasets import DATA_SETS
+from qfm_metric.train.datasets import DATA_SETS, prepare
 from qfm_metric.train.datasets.labels import Scale
 from qfm_metric.train.datasets.table import DataError, read_table, split_by_group
 
@@ -188,3 +189,14 @@ def test_plain_table_without_groups_is_split_by_picture(tmp_path):
     assert [row.group for row in rows] == [f"pictures/{i}.png" for i in range(60)]
     parts = Counter(row.split for row in split_by_group(rows, 0.15, seed=0, test_share=0.2))
     assert parts["train"] > parts["test"] > 0 < parts["val"] < 30
+
+
+def test_a_table_stays_beside_its_pictures_if_the_next_ones_are_not_decoded(tmp_path, monkeypatch):
+    """Otherwise a part to test on, drawn anew, would hold pictures that are there to train on."""
+    BUILDERS["table"](tmp_path)
+    prepare("table", tmp_path / "table.csv", tmp_path / "out", side=1, workers=1)
+    before = (tmp_path / "out/all.csv").read_text()
+    monkeypatch.setattr(datasets, "decode", lambda *args: 1 / 0)  # as if it were interrupted there
+    with pytest.raises(ZeroDivisionError):
+        prepare("table", tmp_path / "table.csv", tmp_path / "out", seed=1, test_share=0.9, side=1, workers=1)
+    assert (tmp_path / "out/all.csv").read_text() == before

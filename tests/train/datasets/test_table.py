@@ -40,6 +40,11 @@ def test_table_paths_are_relative_to_the_table(tmp_path):
         ("image,mos\na.jpg\n", "line 2: the line ends before mos"),
         ("image,mos\n", "no rows"),
         ("image,mos,mos\na.jpg,0.5,0.6\n", "column mos is there more than once"),
+        ("image, mos\na.jpg,0.5\n", "column ' mos': expected the name 'mos'"),
+        ("image,mos, group\na.jpg,0.5,a\n", "column ' group': expected the name 'group'"),
+        ("image,mos,Split\na.jpg,0.5,val\n", "column 'Split': expected the name 'split'"),
+        ("image,mos,group,group\na.jpg,0.5,a,b\n", "column group is there more than once"),
+        ("", "column image, mos is missing; found no heading"),
         ("image,mos,split\na.jpg,0.5,val\nb.jpg,0.5,Train\n", "line 3, column split: expected train, .* got 'Train'"),
     ],
 )

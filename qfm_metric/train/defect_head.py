@@ -4,7 +4,7 @@ It reads the mean and the spread of the cells themselves: mean tokens are made f
 tells two losses of equal size apart. The backbone stays as it is, and no score moves. Ours.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,7 +52,7 @@ def train_defect_head(
     cells: Path,
     out: Path,
     *,
-    drawn: Path | None = None,
+    drawn: Sequence[Path] = (),
     backbone: str | None = None,
     without: Collection[str] = (),
     steps: int = STEPS,
@@ -65,7 +65,7 @@ def train_defect_head(
         weights: Id or file; None: the shipped weights.
         cells, backbone: See `reference.cell_files`.
         out: Weights file to write.
-        drawn: What `distorted` wrote with these weights, to learn from too.
+        drawn: Folders that `distorted` wrote with these weights, to learn from too.
         without: Types ("KADID-10k/10") whose series are left out.
         steps, seed, say: See `fit_head`.
 
@@ -82,7 +82,7 @@ def train_defect_head(
     changes = Changes(*map(torch.cat, zip(*(of_series for _, of_series in read), strict=True)))
     if not len(seen.types):
         raise DataError(f"{cells}: expected cells of series, got none; store with --severity")
-    if drawn is not None:
+    if drawn:
         seen = seen.joined(read_distorted(drawn, metric.net, without))
     say(f"{len(seen.types)} pictures")
     fit_head(net.defects, seen, changes, steps=steps, seed=seed, say=say)

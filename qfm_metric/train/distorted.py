@@ -6,7 +6,7 @@ distortions must have seen most pairs of types: here every picture has other one
 A store is a folder with a file for each `PIECE` pictures.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,6 +26,8 @@ from .datasets.table import DataError, Decoded
 from .defects import CLEAN, defect_of, read_types, type_of
 from .distortions import distort
 from .distortions.colour import Pixels
+from .invariances import grey
+from .material.samples import OF_COLOUR
 from .material.stored import begin_store, reading, stored_files
 from .severity import DistortionLevel, Levels, read_severity
 from .severity_check import CLEAN_MOS
@@ -62,25 +64,30 @@ def head_features(net: QFMNet, cells: Tensor) -> Tensor:
 
 
 class Drawing(NamedTuple):
-    """How a picture is made: a decoded photograph, the seed of its part and noise, and none to two levels."""
+    """How a picture is made: a photograph, the seed of its part and noise, none to two levels, and if it is grey."""
 
     source: int
     seed: int
     levels: tuple[DistortionLevel, ...]
+    grey: bool = False
 
     def render(self, photograph: Pixels) -> Pixels:
         """`(H, W, 3)` uint8."""
         found = cut(photograph, np.random.default_rng((self.seed, 1)))
         for level in self.levels:
             found = distort(found, level.data_set, level.type, level.level, seed=self.seed)
-        return found
+        return grey(found) if self.grey else found
 
     def costs(self) -> np.ndarray:
         """What each of `NAMES` takes, `(K,)`: of two distortions each what it takes alone."""
         found = np.zeros(len(NAMES), np.float32)
-        for level in self.levels:
+        for level in self.seen():
             found[NAMES.index(self.name(level))] = 1 - level.quality
         return found
+
+    def seen(self) -> list[DistortionLevel]:
+        """The levels of which there is something to see: where all is grey, none of colour."""
+        return [level for level in self.levels if not (self.grey and self.name(level) in OF_COLOUR)]
 
     def name(self, level: DistortionLevel) -> str:
         """That of a level's defect."""
@@ -124,6 +131,7 @@ def store_distorted(
     out: Path,
     *,
     count: int,
+    in_grey: bool = False,
     seed: int = 0,
     workers: int = 2,
     say: Callable[[str], None] = lambda text: None,
@@ -136,6 +144,7 @@ def store_distorted(
         severity: Human means, see `read_severity`.
         out: Folder to write.
         count: Pictures, rounded up to a multiple of `PIECE`.
+        in_grey: Make each black and white when it is distorted.
         seed: Of the draws.
         workers: Processes of one thread each.
         say: Gets lines of progress.
@@ -156,36 +165,37 @@ def store_distorted(
         raise DataError(f"{severity}: expected types of two names or more that people mind, got {len(minded)}")
     train = decoded.select("train")
     begin_store(out, net, seed)
-    _job = net, decoded, train[decoded.mos[train] >= CLEAN_MOS], levels, out, seed
+    _job = net, decoded, train[decoded.mos[train] >= CLEAN_MOS], levels, out, seed, in_grey
     missing = [number for number in range(-(-count // PIECE)) if not _piece(out, number).is_file()]
     with ProcessPoolExecutor(workers, get_context("fork"), torch.set_num_threads, (1,)) as pool:
         for done, _ in enumerate(pool.map(_store_piece, missing), start=1):
             say(f"{done * PIECE}/{len(missing) * PIECE} pictures")
 
 
-_job: tuple[QFMNet, Decoded, np.ndarray, Levels, Path, int]  # inherited by forked workers
+_job: tuple[QFMNet, Decoded, np.ndarray, Levels, Path, int, bool]  # inherited by forked workers
 
 
 @torch.inference_mode()
 def _store_piece(piece: int) -> None:
-    net, decoded, sources, levels, out, seed = _job
+    net, decoded, sources, levels, out, seed, in_grey = _job
     numbers = range(piece * PIECE, (piece + 1) * PIECE)
-    seen, drawings = [], [draw(number, seed, sources, levels) for number in numbers]
+    seen, drawings = [], [draw(number, seed, sources, levels)._replace(grey=in_grey) for number in numbers]
     for drawing in drawings:
         views = preprocess_pixels(net, drawing.render(np.asarray(decoded.pixels[drawing.source])))
         seen.append(head_features(net, net.cells(net.pyramid(views))[None])[0].numpy())
     types = np.full((PIECE, 2), CLEAN)
     for row, drawing in zip(types, drawings, strict=True):
-        row[: len(drawing.levels)] = [type_of(level.data_set, level.type) for level in drawing.levels]
+        row[: len(drawing.seen())] = [type_of(level.data_set, level.type) for level in drawing.seen()]
     with whole_file(_piece(out, piece), "wb") as file:
         costs, sources = zip(*((drawing.costs(), drawing.source) for drawing in drawings), strict=True)
         np.savez(file, features=seen, costs=costs, types=types, sources=sources)
 
 
-def read_distorted(folder: Path, net: QFMNet, without: Collection[str] = ()) -> Seen:
+def read_distorted(folders: Sequence[Path], net: QFMNet, without: Collection[str] = ()) -> Seen:
     """What `store_distorted` kept.
 
     Args:
+        folders: One or more.
         net: Of the same backbone.
         without: Types ("KADID-10k/10") whose pictures are left out.
 
@@ -193,7 +203,7 @@ def read_distorted(folder: Path, net: QFMNet, without: Collection[str] = ()) -> 
         DataError: nothing is there, or another backbone's.
     """
     parts = []
-    for path in stored_files(folder, net, "distorted"):
+    for path in (path for folder in folders for path in stored_files(folder, net, "distorted")):
         with reading(path), np.load(path) as stored:
             parts.append([stored[name] for name in ("features", "costs", "types", "sources")])
     seen, costs, types, sources = (np.concatenate(values) for values in zip(*parts, strict=True))

@@ -23,6 +23,7 @@ from .datasets.table import DataError, Decoded
 from .descent import descend
 from .distorted import Seen, head_features, read_distorted
 from .frozen import need_mean_tokens
+from .invariances import grey
 from .material.samples import Pool
 from .material.stored import read_batch
 from .pseudo_labels import Labels, read_labels
@@ -31,6 +32,7 @@ from .scoring import each_picture
 from .severity import target
 
 WIDTH = 256
+GREY = 5
 WORST_DEFECT = 0.35  # `QFMConfig.worst_defect` of what is written, if defects are named
 STEPS, RATE, DECAY = 1500, 1e-3, 0.05
 # Pictures a step: whole photographs, parts of some, versions of stored series, and what was distorted anew. Of stored
@@ -69,7 +71,7 @@ def train_spread_reader(
     weights: str | None,
     data: Path,
     cells: Path,
-    drawn: Path,
+    drawn: Sequence[Path],
     out: Path,
     *,
     backbone: str | None = None,
@@ -85,7 +87,7 @@ def train_spread_reader(
         weights: Id or file; None: the shipped weights. A third reader that they have is replaced.
         data: What `prepare` wrote.
         cells, backbone: See `reference.cell_files`.
-        drawn: What `distorted` wrote with these weights.
+        drawn: Folders that `distorted` wrote with these weights.
         out: Weights file to write.
         members: The teacher's pseudo-labels, see `read_labels`.
         steps, seed, say: See `fit_reader`.
@@ -123,11 +125,15 @@ def with_reader(net: QFMNet, width: int) -> QFMNet:
 
 @torch.inference_mode()
 def whole(metric: QFMScore, decoded: Decoded, labels: Labels, workers: int, say: Callable[[str], None]) -> Known:
-    """The training photographs as inference sees them; those of a subset with a rare MOS are drawn more often."""
+    """The training photographs as inference sees them; those of a subset with a rare MOS are drawn more often.
+
+    One in `GREY` is seen black and white, which people mind no more.
+    """
     train, net = decoded.select("train"), metric.net
 
     def look(number: int) -> np.ndarray:
-        cells = net.cells(net.pyramid(metric.look(np.asarray(decoded.pixels[train[number]]))))
+        pixels = np.asarray(decoded.pixels[train[number]])
+        cells = net.cells(net.pyramid(metric.look(pixels if (number + 1) % GREY else grey(pixels))))
         return head_features(net, cells[None])[0].numpy()
 
     def progress(done: int) -> None:

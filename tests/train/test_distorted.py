@@ -12,8 +12,9 @@ from qfm_metric.defects import NAMES
 from qfm_metric.train import cli, distorted
 from qfm_metric.train.defect_head import with_head
 from qfm_metric.train.defects import CLEAN, type_of
-from qfm_metric.train.distorted import MINDED, NONE, ONE, cut, draw, read_distorted, store_distorted
+from qfm_metric.train.distorted import MINDED, NONE, ONE, Drawing, cut, draw, read_distorted, store_distorted
 from qfm_metric.train.distortions import distort
+from qfm_metric.train.invariances import grey
 from qfm_metric.train.severity import read_severity
 
 SOURCES = np.array([3, 5, 8])
@@ -69,6 +70,21 @@ def test_distortions_follow_each_other_on_a_part_of_the_photograph(levels):
     np.testing.assert_array_equal(two.render(photograph), expected)
 
 
+def test_what_is_made_grey_has_lost_no_colour(levels):
+    photograph = np.random.default_rng(0).integers(0, 256, (400, 420, 3), dtype=np.uint8)
+    of = {level.type: level for level in levels if level.data_set == "KADID-10k" and level.level == 3}
+    drawing = Drawing(0, 5, (of[7], of[11]), grey=True)  # colour, noise
+    found = drawing.render(photograph)
+    assert (found == found[..., :1]).all()
+    coloured = drawing._replace(grey=False)
+    np.testing.assert_array_equal(found, grey(coloured.render(photograph)))
+    costs = coloured.costs()
+    costs[NAMES.index("colour")] = 0
+    np.testing.assert_array_equal(drawing.costs(), costs)
+    assert drawing.seen() == [of[11]]
+    assert not Drawing(0, 5, (of[7],), grey=True).costs().any()
+
+
 def test_parts_are_squares_of_the_photograph_or_all_of_it_and_small_ones_stay_whole():
     photograph, small = np.zeros((400, 420, 3), np.uint8), np.zeros((90, 120, 3), np.uint8)
     sides = {cut(photograph, np.random.default_rng(seed)).shape[:2] for seed in range(60)}
@@ -80,7 +96,7 @@ def test_parts_are_squares_of_the_photograph_or_all_of_it_and_small_ones_stay_wh
 
 def test_what_is_kept_is_what_inference_sees(world, weights, drawn, levels):
     net, decoded = fresh_net(), open_decoded(world)
-    metric, seen = QFMScore.from_pretrained(weights), read_distorted(drawn, net)
+    metric, seen = QFMScore.from_pretrained(weights), read_distorted([drawn], net)
     assert len(seen.types) == 12  # whole pieces
     train = decoded.select("train")
     sources = train[decoded.mos[train] >= distorted.CLEAN_MOS]
@@ -106,7 +122,7 @@ def test_a_type_is_left_out_alone_and_of_two(drawn, levels, world):
         for number in range(12)
     )
     assert with_noise
-    assert len(read_distorted(drawn, net, ["KADID-10k/11"]).types) == 12 - with_noise
+    assert len(read_distorted([drawn], net, ["KADID-10k/11"]).types) == 12 - with_noise
 
 
 def test_pieces_that_are_there_are_kept_and_others_refused(world, weights, drawn, tmp_path):
@@ -119,7 +135,7 @@ def test_pieces_that_are_there_are_kept_and_others_refused(world, weights, drawn
     with pytest.raises(ValueError, match="cells of another backbone or seed"):
         store_distorted(*given, count=4, seed=4, workers=1)
     with pytest.raises(ValueError, match=r"expected what `python -m qfm_metric\.train distorted`"):
-        read_distorted(tmp_path, fresh_net())
+        read_distorted([tmp_path], fresh_net())
     lines = (world / "severity.csv").read_text().splitlines()
     one = tmp_path / "one.csv"
     one.write_text("\n".join([lines[0], *(line for line in lines if line.startswith("KADID-10k,11"))]) + "\n")

@@ -13,10 +13,21 @@ from qfm_metric.train import distorted as distorted_module
 from qfm_metric.train.calibrate import write_weights
 from qfm_metric.train.defects import CLEAN
 from qfm_metric.train.distorted import Seen, store_distorted
+from qfm_metric.train.invariances import grey
 from qfm_metric.train.material.stored import read_batch, store
 from qfm_metric.train.pseudo_labels import Labels
 from qfm_metric.train.severity import target
-from qfm_metric.train.spread_reader import WIDTH, WORST_DEFECT, distorted, fit_reader, known, stored, whole, with_reader
+from qfm_metric.train.spread_reader import (
+    GREY,
+    WIDTH,
+    WORST_DEFECT,
+    distorted,
+    fit_reader,
+    known,
+    stored,
+    whole,
+    with_reader,
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +42,12 @@ def test_photographs_are_seen_as_inference_sees_them(world, weights, labels):
     found = whole(metric, decoded, labels, workers=0, say=said.append)
     train = decoded.select("train")
     net = with_reader(metric.net, 8)
-    image = torch.from_numpy(np.array(decoded.pixels[train[2]])).permute(2, 0, 1)[None] / 255
-    with torch.inference_mode():
-        readers = net.forward_readers(*_seen(net, image))
-        torch.testing.assert_close(net.spread(found.features[2:3].float()), readers[:, 2:], rtol=0, atol=2e-3)
+    for number, change in ((2, np.array), (GREY - 1, grey)):
+        image = torch.from_numpy(change(decoded.pixels[train[number]])).permute(2, 0, 1)[None] / 255
+        with torch.inference_mode():
+            readers = net.forward_readers(*_seen(net, image))
+            told = net.spread(found.features[number : number + 1].float())
+        torch.testing.assert_close(told, readers[:, 2:], rtol=0, atol=2e-3)
     torch.testing.assert_close(found.targets, torch.from_numpy(decoded.mos[train]))
     torch.testing.assert_close(found.teacher, found.targets + 0.05)
     assert found.subsets.tolist() == [int(decoded.rows[i].subset == "s1") for i in train]

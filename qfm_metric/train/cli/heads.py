@@ -49,7 +49,7 @@ def spread_reader_command(args: argparse.Namespace) -> None:
 
 def distorted_command(args: argparse.Namespace) -> None:
     """Distort training photographs and keep what weights see of them, for `defect-head` and `spread-reader`."""
-    drawn = {name: getattr(args, name) for name in ("count", "seed", "workers")}
+    drawn = {name: getattr(args, name) for name in ("count", "in_grey", "seed", "workers")}
     store_distorted(args.weights, args.data, args.severity, args.out, **drawn, say=say)
 
 
@@ -99,12 +99,13 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--severity", type=Path, required=True, help="CSV of human means per type and level")
     sub.add_argument("--out", type=Path, required=True, help="folder to write")
     sub.add_argument("--count", type=int, default=20000, help="pictures")
+    sub.add_argument("--in-grey", action="store_true", help="make each black and white when it is distorted")
     sub.add_argument("--seed", type=int, default=0, help="of the draws")
 
     sub = command("defect-head", defect_head_command)
     options.add(sub, "--weights", "--backbone")
     sub.add_argument("--cells", type=Path, required=True, help="what `cells` wrote of these weights' backbone")
-    sub.add_argument("--drawn", type=Path, help="what `distorted` wrote with these weights, to learn from too")
+    sub.add_argument("--drawn", type=Path, nargs="+", default=(), help="what `distorted` wrote with these weights")
     options.add_output(sub, "--out", "weights", required=True, help=".safetensors file to write")
     sub.add_argument("--without", nargs="+", default=(), metavar="TYPE", help="such as KADID-10k/10, to leave out")
     sub.add_argument("--steps", type=int, default=defect_head.STEPS, help="of the fit")
@@ -113,7 +114,7 @@ def add_commands(command: Command) -> None:
     sub = command("spread-reader", spread_reader_command)
     options.add(sub, "--weights", "--backbone", "--data", "--members", "--workers")
     sub.add_argument("--cells", type=Path, required=True, help="what `cells` wrote of these weights' backbone")
-    sub.add_argument("--drawn", type=Path, required=True, help="what `distorted` wrote with these weights")
+    sub.add_argument("--drawn", type=Path, nargs="+", required=True, help="what `distorted` wrote with these weights")
     options.add_output(sub, "--out", "weights", required=True, help=".safetensors file to write")
     sub.add_argument("--steps", type=int, default=spread_reader.STEPS, help="of the fit")
     sub.add_argument("--seed", type=int, default=0, help="of the draws")

@@ -193,7 +193,8 @@ class QFMNet(nn.Module):
 
     def score_views(self, views: Tensor) -> Tensor:
         """`(N, V, 3, h, w)` views to calibrated scores `(N,)`."""
-        return self.calibration(self.forward_cells(self.cells(self.pyramid(views)), len(views)))  # type: ignore[no-any-return]
+        logits = self.forward_cells(self.cells(self.pyramid(views)), views.shape[0])  # tracers take a len() as fixed
+        return self.calibration(logits)  # type: ignore[no-any-return]
 
     def judge_views(self, views: Tensor, maps: bool = False, descriptors: bool = False) -> Judgement:
         """All that is known of `(N, V, 3, h, w)` views from one pass; the scores are `score_views`'s.
@@ -313,7 +314,7 @@ class QFMNet(nn.Module):
             seen: `statistics` `(N, F)`; what is told from otherwise.
         """
         told: Tensor = self.defects(seen if self.config.defect_width else self.view_means(tokens))
-        return told.view(len(told), -1, 2)
+        return told.view(told.shape[0], -1, 2)
 
     def of_all_views(self, known: Tensor) -> Tensor:
         """What is known of V views, `(N, V, F)`, side by side, `(N, (1 + native_views) * F)`.

@@ -283,8 +283,9 @@ class QFMNet(nn.Module):
 
     def forward_logits(self, answers: Tensor, tokens: Tensor, seen: Tensor | None = None) -> Tensor:
         """What the readers say together, and what the worst defect leaves, `(N,)`."""
-        readers = self.forward_readers(answers, tokens, seen)
-        logits = readers @ readers.new_tensor(SAY[readers.shape[1]])
+        say = SAY[1 + self.config.mean_tokens + (self.config.spread_width > 0)]
+        readers = self.forward_readers(answers, tokens, seen).unbind(1)
+        logits = torch.stack([share * logit for share, logit in zip(say, readers, strict=True)]).sum(dim=0)
         if not self.config.worst_defect:
             return logits
         worst = self.name_defects(tokens, seen)[..., 0].amax(dim=1)

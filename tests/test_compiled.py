@@ -127,7 +127,8 @@ def test_defects_are_torchs(uncertainty, width, size):
     torch.manual_seed(0)
     names = ("blur", "noise", "dark")
     config = CONFIG | {"context": 0, "working_pixels": 2**18, "mean_tokens": True, "defects": names, "photograph": True}
-    small = QFMScore(QFMNet(QFMConfig(**config | {"uncertainty": uncertainty, "defect_width": width})))
+    wide = {"defect_width": width, "spread_width": width, "worst_defect": 0.3 if width else 0.0}
+    small = QFMScore(QFMNet(QFMConfig(**config | {"uncertainty": uncertainty} | wide)))
     compiled, pixels = CompiledScore(small), np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     assert compiled.defects == names
     (found,), (expected,) = (metric.rate([metric.look(pixels)]) for metric in (compiled, small))

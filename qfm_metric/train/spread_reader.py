@@ -32,7 +32,7 @@ from .scoring import each_picture
 from .severity import target
 
 WIDTH = 256
-GREY = 5
+GREY = 5  # one in so many whole photographs is seen black and white
 WORST_DEFECT = 0.35  # `QFMConfig.worst_defect` of what is written, if defects are named
 STEPS, RATE, DECAY = 1500, 1e-3, 0.05
 # Pictures a step: whole photographs, parts of some, versions of stored series, and what was distorted anew. Of stored
@@ -127,7 +127,7 @@ def with_reader(net: QFMNet, width: int) -> QFMNet:
 def whole(metric: QFMScore, decoded: Decoded, labels: Labels, workers: int, say: Callable[[str], None]) -> Known:
     """The training photographs as inference sees them; those of a subset with a rare MOS are drawn more often.
 
-    One in `GREY` is seen black and white, which people mind no more.
+    Some are seen black and white, which is no damage.
     """
     train, net = decoded.select("train"), metric.net
 

@@ -238,10 +238,6 @@ class QFMNet(nn.Module):
         pieces = native_pieces(working, size, self.config.native_views)
         return (torch.stack([resize(working, size), *pieces], dim=1) - self.mean) / self.std
 
-    def forward_features(self, views: Tensor) -> Tensor:
-        """`(N, V, 3, h, w)` views to tokens `(N, L, D)`, those of one view after those of another."""
-        return self.embed(self.cells(self.pyramid(views)), n=views.shape[0])
-
     def pyramid(self, views: Tensor) -> list[Tensor]:
         """`(N, V, 3, h, w)` views to backbone maps `(N * V, C_d, h_d, w_d)`, shallow to deep."""
         return self.backbone(views.flatten(0, 1))  # type: ignore[no-any-return]

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 from helpers.published import TINY
+from helpers.tokens import tokens_of
 from scipy.stats import t
 
 from qfm_metric import ImageError, QFMScore, WeightsError
@@ -56,7 +57,7 @@ def test_a_batch_is_its_pictures(sure, random_images):
 
 def test_deviation_is_the_networks(sure, random_images):
     net = sure.net
-    answers = net.decoder(net.forward_features(net.preprocess(random_images)))
+    answers = net.decoder(tokens_of(net, net.preprocess(random_images)))
     torch.testing.assert_close(sure.uncertainty(random_images), net.forward_std(answers))
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers.published import TINY
+from helpers.tokens import tokens_of
 
 from qfm_metric import QFMScore
 from qfm_metric.config import QFMConfig
@@ -87,7 +88,7 @@ def test_calibration_keeps_the_order_and_the_range():
 
 def test_forward_is_the_composition_of_its_stages(net):
     images = torch.rand(2, 3, 100, 140)
-    tokens = net.forward_features(net.preprocess(images))
+    tokens = tokens_of(net, net.preprocess(images))
     assert tokens.shape == (2, 3 * 4, 32)  # 96 x 128 px: a token per 32 x 32 px cell
     assert torch.equal(net.calibration(net.forward_head(tokens)), net(images))
     assert net(images).shape == (2,)
@@ -96,10 +97,10 @@ def test_forward_is_the_composition_of_its_stages(net):
 def test_the_seam_takes_tokens_of_several_views(net):
     views = net.preprocess(torch.rand(2, 3, 64, 96))
     doubled = torch.cat([views, views.flip(-1)], dim=1)
-    tokens = net.forward_features(doubled)
+    tokens = tokens_of(net, doubled)
     assert tokens.shape == (2, 2 * 2 * 3, 32)
-    torch.testing.assert_close(tokens[:, :6], net.forward_features(views))
-    torch.testing.assert_close(tokens[:, 6:], net.forward_features(views.flip(-1)))
+    torch.testing.assert_close(tokens[:, :6], tokens_of(net, views))
+    torch.testing.assert_close(tokens[:, 6:], tokens_of(net, views.flip(-1)))
     assert net.score_views(doubled).shape == (2,)
 
 
@@ -130,7 +131,7 @@ def test_a_shallower_network_ends_at_its_last_map(net):
     short = QFMNet(QFMConfig(depths=(0, 1, 2, 3), dim=32, heads=2)).eval()
     assert len(short.backbone.blocks) == 5
     assert len(net.backbone.blocks) == 7
-    tokens = short.forward_features(short.preprocess(torch.rand(1, 3, 64, 96)))
+    tokens = tokens_of(short, short.preprocess(torch.rand(1, 3, 64, 96)))
     assert tokens.shape == (1, 4 * 6, 32)  # a token per 16 x 16 px
 
 
@@ -191,7 +192,7 @@ def test_native_views_cost_the_same_whatever_the_picture(native, size):
 
 def test_the_gradient_reaches_through_both_views(native):
     image = torch.rand(1, 3, 256, 256, requires_grad=True)
-    tokens = native.forward_features(native.preprocess(image))
+    tokens = tokens_of(native, native.preprocess(image))
     for view, inside in ((tokens[:, :4], False), (tokens[:, 4:], True)):
         (gradient,) = torch.autograd.grad(view.square().sum(), image, retain_graph=True)
         assert torch.isfinite(gradient).all()
@@ -221,7 +222,7 @@ def test_uncertainty_is_a_positive_number_a_picture_and_changes_no_score():
     unsure = QFMNet(QFMConfig(view_pixels=64 * 64, dim=32, heads=2, uncertainty=True)).eval()
     images = torch.rand(2, 3, 64, 64)
     assert torch.equal(plain(images), unsure(images))
-    std = unsure.forward_std(unsure.decoder(unsure.forward_features(unsure.preprocess(images))))
+    std = unsure.forward_std(unsure.decoder(tokens_of(unsure, unsure.preprocess(images))))
     assert std.shape == (2,)
     assert ((std > 0.1 * math.exp(-3)) & (std < 0.1 * math.exp(3))).all()
 

@@ -1,13 +1,13 @@
 """The head that names defects, fitted last, to what a frozen backbone makes of stored series.
 
 It reads the mean and the spread of the cells themselves: mean tokens are made for the score, which may forget what
-tells two losses of equal size apart. The backbone stays as it is, and no score moves. Ours.
+tells two losses of equal size apart. The backbone stays as it is, and no score moves unless the worst defect counts in
+it (`QFMConfig.worst_defect`). Ours.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +20,12 @@ from . import losses
 from .calibrate import write_weights
 from .datasets.table import DataError
 from .defects import CLEAN, TYPES
-from .descent import descend
+from .descent import fit_statistics_head
 from .distorted import Seen, head_features, read_distorted
 from .material import LENGTH, Batch
 from .material.stored import leave_out, read_batch
 from .reference import cell_files
+from .start import with_new
 
 WIDTH = 256
 STEPS, RATE, DECAY, DRAWN = 5000, 1e-3, 0.05, 256  # DRAWN pictures a step
@@ -91,12 +92,7 @@ def train_defect_head(
 
 def with_head(net: QFMNet, width: int) -> QFMNet:
     """A network that is `net` with a new head of named defects, of this width."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        found = QFMNet(replace(net.config, defects=NAMES, defect_width=width))
-    kept = {name: tensor for name, tensor in net.state_dict().items() if not name.startswith("defects.")}
-    found.load_state_dict(kept, strict=False)
-    return found.eval().requires_grad_(False)
+    return with_new(net, "defects", defects=NAMES, defect_width=width)
 
 
 def see(net: QFMNet, batch: Batch) -> tuple[Seen, Changes]:
@@ -140,12 +136,7 @@ def fit_head(
         say: See `descend`.
     """
     features = seen.features.float()
-    standardize: Any = head[0]
-    standardize.mean.copy_(features.mean(dim=0))
-    standardize.std.copy_(features.std(dim=0) + 1e-3)
     often = how_often(seen)
-    head.train().requires_grad_(True)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=RATE, weight_decay=DECAY)
 
     def loss(step: int) -> Tensor:
         drawn = torch.multinomial(often, DRAWN, replacement=True)
@@ -154,10 +145,7 @@ def fit_head(
             shown, costs = mix(shown, costs, changes)
         return losses.named_defects(head(shown).view(DRAWN, -1, 2), costs)
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        descend(optimizer, loss, steps, say)
-    head.eval().requires_grad_(False)
+    fit_statistics_head(head, features, loss, rate=RATE, decay=DECAY, steps=steps, seed=seed, say=say)
 
 
 def mix(features: Tensor, costs: Tensor, changes: Changes) -> tuple[Tensor, Tensor]:

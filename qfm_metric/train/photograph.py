@@ -6,7 +6,6 @@ grey, reduced, JPEG-coded and distorted, so that a bad photograph remains one; t
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,6 @@ import torch
 from PIL import Image
 
 from ..images import Pixels
-from ..model import QFMNet
 from ..score import QFMScore
 from . import not_photographs
 from .agreement import Scores, auc
@@ -26,6 +24,7 @@ from .distortions import DATA_SETS, coding, distort
 from .frozen import look
 from .material import framing
 from .not_photographs.paint import draw_size
+from .start import with_new
 
 # Of the validation photographs that decide the threshold, those noted as none; half of the hundredth that others may
 # reach, because the share elsewhere differs by chance.
@@ -182,12 +181,10 @@ def photograph_means(metric: QFMScore, decoded: Decoded, places: Scores, as_grey
 
 def add_head(metric: QFMScore, weight: Scores, bias: float) -> None:
     """Give the metric's network the head that is `means @ weight + bias`, in the place of one that it may have."""
-    net = QFMNet(replace(metric.net.config, photograph=True))
-    net.load_state_dict(metric.net.state_dict(), strict=False)
-    with torch.no_grad():
-        net.photograph.weight.copy_(torch.from_numpy(weight)[None])
-        net.photograph.bias.fill_(bias)
-    metric.net = net.eval().requires_grad_(False)
+    net = with_new(metric.net, "photograph", photograph=True)
+    net.photograph.weight.copy_(torch.from_numpy(weight)[None])
+    net.photograph.bias.fill_(bias)
+    metric.net = net
 
 
 def _say_some(say: Callable[[str], None], done: int) -> None:

@@ -7,7 +7,7 @@ moves. Ours.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from .losses import ranking
 from .material import LENGTH, Batch
 from .material.stored import read_batch, stored_files
 from .severity import FLOOR
+from .start import with_new
 
 # How much series count, by whose scale they are on. Where people of both sets disagree about a type, the head must find
 # a compromise; with equal weights it was nearly KADID-10k's.
@@ -271,10 +272,9 @@ def attach_head(weights: str | None, source: str, out: Path) -> None:
 
 def with_head(net: QFMNet, head: ReferenceHead) -> QFMNet:
     """A network that is `net` with this head, in the place of one that it may have."""
-    found = QFMNet(replace(net.config, reference=True))
-    found.load_state_dict(net.state_dict(), strict=False)
+    found = with_new(net, "reference", reference=True)
     found.reference.load_state_dict(head.state_dict())
-    return found.eval().requires_grad_(False)
+    return found
 
 
 def _gaps(kept: Tensor) -> Tensor:

@@ -6,21 +6,19 @@ defect leaves counts in the score, too; so defects are named first. Ours.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..cells import Standardize
 from ..model import QFMNet
 from ..score import QFMScore
 from . import losses
 from .calibrate import write_weights
 from .datasets.table import DataError, Decoded
-from .descent import descend
+from .descent import fit_statistics_head
 from .distorted import Seen, head_features, read_distorted
 from .frozen import need_mean_tokens
 from .invariances import grey
@@ -30,6 +28,7 @@ from .pseudo_labels import Labels, read_labels
 from .reference import cell_files
 from .scoring import each_picture
 from .severity import target
+from .start import with_new
 
 WIDTH = 256
 GREY = 5  # one in so many whole photographs is seen black and white
@@ -114,13 +113,8 @@ def train_spread_reader(
 
 def with_reader(net: QFMNet, width: int) -> QFMNet:
     """A network that is `net` with a new third reader of this width, in whose score the worst defect counts."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        worst = WORST_DEFECT if net.config.defects else 0.0
-        found = QFMNet(replace(net.config, spread_width=width, worst_defect=worst))
-    kept = {name: tensor for name, tensor in net.state_dict().items() if not name.startswith("spread.")}
-    found.load_state_dict(kept, strict=False)
-    return found.eval().requires_grad_(False)
+    worst = WORST_DEFECT if net.config.defects else 0.0
+    return with_new(net, "spread", spread_width=width, worst_defect=worst)
 
 
 @torch.inference_mode()
@@ -178,7 +172,7 @@ def known(
     subsets: np.ndarray | None = None,
     chances: np.ndarray | None = None,
 ) -> Known:
-    """`Known` of arrays; without a teacher he says what people say, and without the others all are alike."""
+    """`Known` of arrays; without a teacher the targets stand for it, and without the others all are alike."""
     alike = np.ones(len(targets))
     numbers = np.unique(alike if subsets is None else subsets, return_inverse=True)[1]
     return Known(
@@ -211,27 +205,19 @@ def fit_reader(
         seed: Of the draws and of the dropout.
         say: See `descend`.
     """
-    reader, standardize = net.spread, cast(Standardize, net.spread[0])
-    features = torch.cat([some.features.float() for some, _ in shown])
-    standardize.mean.copy_(features.mean(dim=0))
-    standardize.std.copy_(features.std(dim=0) + 1e-3)
-    photos, versions = slice(sum(count for _, count in shown[:2])), slice(sum(count for _, count in shown[:2]), None)
-    reader.train().requires_grad_(True)
-    optimizer = torch.optim.AdamW(reader.parameters(), lr=RATE, weight_decay=DECAY)
+    photos = sum(count for _, count in shown[:2])
 
     def loss(step: int) -> Tensor:
         drawn = [some.draw(count) for some, count in shown]
         seen, wanted, teacher, weights, subsets, _ = (torch.cat(values) for values in zip(*drawn, strict=True))
-        scores = net.calibration(reader(seen.float())).squeeze(1)
+        scores = net.calibration(net.spread(seen.float())).squeeze(1)
         terms = {
-            "regression": losses.regression(scores[photos], wanted[photos], weight=weights[photos]),
-            "distillation": losses.regression(scores[photos], teacher[photos], weight=weights[photos]),
-            "ranking": losses.ranking(scores[photos], wanted[photos], subsets[photos]),
-            "severity": losses.regression(scores[versions], wanted[versions], knee=0.5),
+            "regression": losses.regression(scores[:photos], wanted[:photos], weight=weights[:photos]),
+            "distillation": losses.regression(scores[:photos], teacher[:photos], weight=weights[:photos]),
+            "ranking": losses.ranking(scores[:photos], wanted[:photos], subsets[:photos]),
+            "severity": losses.regression(scores[photos:], wanted[photos:], knee=0.5),
         }
         return losses.total(WEIGHTS, terms)
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        descend(optimizer, loss, steps, say)
-    reader.eval().requires_grad_(False)
+    features = torch.cat([some.features.float() for some, _ in shown])
+    fit_statistics_head(net.spread, features, loss, rate=RATE, decay=DECAY, steps=steps, seed=seed, say=say)

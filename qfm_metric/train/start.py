@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -94,3 +96,19 @@ def start_from(net: QFMNet, source: str) -> None:
     later = [head for head in LATER if not any(name.startswith(head) for name in weights.tensors)]
     check_fit(weights, {name: tensor for name, tensor in ours.items() if not name.startswith(tuple(later))})
     net.load_state_dict(weights.tensors, strict=False)  # left out are BatchNorm's step counters, too
+
+
+def with_new(net: QFMNet, layers: str, **config: Any) -> QFMNet:
+    """A network that is `net` but for new layers of this name, in the place of those that it may have.
+
+    Args:
+        net: It stays as it is.
+        layers: Attribute of `QFMNet` that the new ones become.
+        config: What changes in its config.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        found = QFMNet(replace(net.config, **config))
+    kept = {name: tensor for name, tensor in net.state_dict().items() if not name.startswith(f"{layers}.")}
+    found.load_state_dict(kept, strict=False)
+    return found.eval().requires_grad_(False)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.small_world import fresh_net
+from helpers.tokens import tokens_of
 
 from qfm_metric.train.calibrate import write_weights
 from qfm_metric.train.datasets.table import DataError
@@ -138,5 +139,5 @@ def test_the_papers_network_scores_pictures_of_its_shape_and_others():
     with torch.inference_mode():
         for size, tokens in (((224, 224), 14 * 14), ((224, 320), 12 * 16)):
             images = torch.rand(1, 3, *size)
-            assert net.forward_features(net.preprocess(images)).shape == (1, tokens, 384)
+            assert tokens_of(net, net.preprocess(images)).shape == (1, tokens, 384)
             assert 0 < net(images).item() < 1

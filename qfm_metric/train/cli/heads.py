@@ -1,5 +1,4 @@
-"""Commands that fit a head to what a frozen network sees: photograph, defect-head, spread-reader, reference, fit
-and others."""
+"""Commands that fit a head to what a frozen network sees: photograph, defect-head, spread-reader and others."""
 
 import argparse
 import json

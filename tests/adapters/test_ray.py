@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from helpers.documents import ROOT, run_blocks
 from helpers.generated_files import generate
 from helpers.mean import FATAL, Fatal, Half, KilledOnce, Mean
+from helpers.processes import handling
 from helpers.published import TINY
 from PIL import Image
 
@@ -40,7 +42,8 @@ def cluster():
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_worker_niceness": "0",
     }
-    with pytest.MonkeyPatch.context() as patch:
+    # Ray puts a handler of its own in the place of the one there is, and leaves it there.
+    with pytest.MonkeyPatch.context() as patch, handling(signal.SIGTERM, signal.SIG_DFL):
         for name, value in settings.items():
             patch.setenv(name, value)
         import ray

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from helpers.mean import Mean
 from helpers.pictures import grey
-from helpers.processes import environment
+from helpers.processes import environment, handling
 
 from qfm_metric.cli import main
 from qfm_metric.cli.ray import ATTEMPTS
@@ -90,7 +90,8 @@ def test_a_signal_ends_a_run_on_a_cluster_as_any_other(tmp_path, monkeypatch, ca
     for name, instead in {"is_initialized": lambda: False, "init": init, "shutdown": lambda: None}.items():
         monkeypatch.setattr(ray, name, instead)
     monkeypatch.setattr("ray.data.from_arrow", lost)
-    assert main([grey(tmp_path / "a.png"), "--engine", "ray", "--quiet"]) == 130
+    with handling(signal.SIGTERM, signal.SIG_DFL):
+        assert main([grey(tmp_path / "a.png"), "--engine", "ray", "--quiet"]) == 130
     assert "interrupted; the rows so far are written" in capsys.readouterr().err
 
 

@@ -19,18 +19,18 @@ from ..weights import WeightsError
 from . import losses
 from .calibrate import write_weights
 from .datasets.table import DataError
-from .defects import CLEAN, TYPES
+from .defects import CLEAN
 from .descent import fit_statistics_head
-from .distorted import Seen, head_features, read_distorted
+from .distorted import Seen, clean, head_features, read_distorted
+from .falling import read_falling
 from .material import LENGTH, Batch
 from .material.stored import leave_out, read_batch
 from .reference import cell_files
 from .start import with_new
 
 WIDTH = 256
-STEPS, RATE, DECAY, DRAWN = 5000, 1e-3, 0.05, 256  # DRAWN pictures a step
-SHARES = (0.3, 0.45, 0.25)  # of a step's pictures: of one type, of several defects, clean
-OWN = 2.0  # how often one of our kinds is drawn beside one of the data sets' types; most names have several of those
+STEPS, RATE, DECAY, DRAWN = 4000, 1e-3, 0.05, 256  # DRAWN pictures a step
+SHARES = (0.4, 0.35, 0.25)  # of a step's pictures: of one type, of several defects, clean
 MIXED = 0.3  # share of a step's pictures over which another distortion is laid, in what the head sees
 
 
@@ -54,6 +54,7 @@ def train_defect_head(
     out: Path,
     *,
     drawn: Sequence[Path] = (),
+    falling: Path | None = None,
     backbone: str | None = None,
     without: Collection[str] = (),
     steps: int = STEPS,
@@ -67,11 +68,13 @@ def train_defect_head(
         cells, backbone: See `reference.cell_files`.
         out: Weights file to write.
         drawn: Folders that `distorted` wrote with these weights, to learn from too.
+        falling: Folder that `falling` wrote with these weights, whose clean pictures have no defect.
         without: Types ("KADID-10k/10") whose series are left out.
         steps, seed, say: See `fit_head`.
 
     Raises:
-        DataError: no cells of this backbone, or none of which the defects are known; see also `read_distorted`.
+        DataError: no cells of this backbone, or none of which the defects are known; see also `read_distorted` and
+            `read_falling`.
         WeightsError: no such weights, or the network has no mean tokens.
     """
     metric = QFMScore.from_pretrained(weights)
@@ -85,6 +88,8 @@ def train_defect_head(
         raise DataError(f"{cells}: expected cells of series, got none; store with --severity")
     if drawn:
         seen = seen.joined(read_distorted(drawn, metric.net, without))
+    if falling:
+        seen = seen.joined(clean(read_falling(falling, metric.net).sound()))
     say(f"{len(seen.types)} pictures")
     fit_head(net.defects, seen, changes, steps=steps, seed=seed, say=say)
     write_weights(net, out)
@@ -167,15 +172,14 @@ def mix(features: Tensor, costs: Tensor, changes: Changes) -> tuple[Tensor, Tens
 def how_often(seen: Seen) -> Tensor:
     """Share of the draws that each picture has, `(N,)`.
 
-    `SHARES` say how many are of one type, of several defects and clean. Of the first each type has as many, our own
-    kinds `OWN` times as many; of the second the rarer a picture's rarest defect, the more often it is drawn.
+    `SHARES` say how many are of one type, of several defects and clean. Of the first each type has as many; of the
+    second the rarer a picture's rarest defect, the more often it is drawn.
     """
     types, defective = seen.types, seen.costs > 0
     parts = (types >= 0) & (types != CLEAN), types < 0, types == CLEAN
     of_type = torch.bincount(types.clamp(min=0), minlength=CLEAN + 1).clamp(min=1)
-    own = torch.tensor([OWN if data_set == "own" else 1.0 for data_set, _ in [*TYPES, ("own", "")]])
     rarest = (defective / defective[parts[1]].sum(dim=0).clamp(min=1)).amax(dim=1)
-    chances = (own / of_type)[types.clamp(min=0)], rarest, torch.ones(len(types))
+    chances = (1 / of_type)[types.clamp(min=0)], rarest, torch.ones(len(types))
     found = torch.zeros(len(types))
     for part, share, chance in zip(parts, SHARES, chances, strict=True):
         if part.any():

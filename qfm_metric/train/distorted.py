@@ -58,6 +58,12 @@ class Seen(NamedTuple):
         return Seen(*(torch.cat(parts) for parts in zip(self, other, strict=True)))
 
 
+def clean(features: Tensor) -> Seen:
+    """Of pictures `(N, F)` with nothing wrong, whose photographs do not matter."""
+    n = len(features)
+    return Seen(features, torch.zeros(n, len(NAMES)), torch.full((n,), CLEAN), torch.full((n,), -1))
+
+
 def head_features(net: QFMNet, cells: Tensor) -> Tensor:
     """What the head sees of the cells of N pictures, `(N, V, C, rows, columns)`: `(N, F)` in half precision."""
     return net.statistics(cells.flatten(0, 1).float(), len(cells)).half()

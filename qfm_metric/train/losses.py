@@ -119,6 +119,17 @@ def difference(scores: Tensor, targets: Tensor) -> Tensor:
     return F.smooth_l1_loss(gaps, _pair_gaps(targets), beta=0.05, reduction="sum") / max(1, gaps.numel())
 
 
+def falling(scores: Tensor, margin: float = 0.01) -> Tensor:
+    """How far each picture of a series is from scoring `margin` less than the one before, where it does not (ours).
+
+    The mean over the steps; 0 where all fall so far.
+
+    Args:
+        scores: `(series, rungs)`, from the best picture to the worst.
+    """
+    return F.relu(scores.diff(dim=1) + margin).mean()
+
+
 def _pair_gaps(scores: Tensor) -> Tensor:
     """`(..., n)` scores to the gaps `s_i - s_j` of all pairs i < j, `(..., n * (n - 1) / 2)`."""
     i, j = torch.triu_indices(scores.shape[-1], scores.shape[-1], offset=1, device=scores.device)

@@ -1,8 +1,9 @@
 """The third reader, which sees the mean and the spread over each view, fitted behind a finished network.
 
 It learns from whole training photographs, as inference sees them; from the photographs and series of stored cells; and
-from photographs that `distorted` distorted anew. The other readers stay as they are. From then on what the worst named
-defect leaves counts in the score, too; so defects are named first. Ours.
+from photographs that `distorted` distorted anew. Along photographs that get worse step by step its scores must fall.
+The other readers stay as they are. From then on what the worst named defect leaves counts in the score, too; so defects
+are named first. Ours.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from .calibrate import write_weights
 from .datasets.table import DataError, Decoded
 from .descent import fit_statistics_head
 from .distorted import Seen, head_features, read_distorted
+from .falling import read_falling
 from .frozen import need_mean_tokens
 from .invariances import grey
 from .material.samples import Pool
@@ -37,8 +39,9 @@ STEPS, RATE, DECAY = 1500, 1e-3, 0.05
 # Pictures a step: whole photographs, parts of some, versions of stored series, and what was distorted anew. Of stored
 # series there are few: the kinds and prices that are ours cost the large pictures.
 WHOLE, PARTS, SERIES, DRAWN = 128, 64, 48, 144
+FALLING = 32  # series a step that must fall
 SUBSETS = {"ss01": 0.3, "ss02": 0.2, "ss03": 0.5}  # of BIQ2021, as the recipes draw them
-WEIGHTS = {"regression": 10.0, "distillation": 5.0, "ranking": 1.0, "severity": 20.0}
+WEIGHTS = {"regression": 10.0, "distillation": 5.0, "ranking": 1.0, "severity": 20.0, "falling": 10.0}
 
 
 class Known(NamedTuple):
@@ -71,6 +74,7 @@ def train_spread_reader(
     data: Path,
     cells: Path,
     drawn: Sequence[Path],
+    falling: Path,
     out: Path,
     *,
     backbone: str | None = None,
@@ -86,14 +90,15 @@ def train_spread_reader(
         weights: Id or file; None: the shipped weights. A third reader that they have is replaced.
         data: What `prepare` wrote.
         cells, backbone: See `reference.cell_files`.
-        drawn: Folders that `distorted` wrote with these weights.
+        drawn, falling: Folders that `distorted` and a folder that `falling` wrote with these weights.
         out: Weights file to write.
         members: The teacher's pseudo-labels, see `read_labels`.
         steps, seed, say: See `fit_reader`.
         workers: Processes that look at photographs.
 
     Raises:
-        DataError: no cells of this backbone, or no series among them; see also `read_distorted` and `read_labels`.
+        DataError: no cells of this backbone, or no series among them; see also `read_distorted`, `read_falling` and
+            `read_labels`.
         WeightsError: no such weights, or the network has no mean tokens.
     """
     metric = QFMScore.from_pretrained(weights)
@@ -107,7 +112,7 @@ def train_spread_reader(
     anew = distorted(read_distorted(drawn, metric.net), labels)
     say(f"{len(series.targets) + len(anew.targets)} versions of pictures")
     shown = [(whole(metric, decoded, labels, workers, say), WHOLE), (parts, PARTS), (series, SERIES), (anew, DRAWN)]
-    fit_reader(net, shown, steps=steps, seed=seed, say=say)
+    fit_reader(net, shown, read_falling(falling, metric.net).features, steps=steps, seed=seed, say=say)
     write_weights(net, out)
 
 
@@ -188,6 +193,7 @@ def known(
 def fit_reader(
     net: QFMNet,
     shown: Sequence[tuple[Known, int]],
+    worse: Tensor,
     *,
     steps: int = STEPS,
     seed: int = 0,
@@ -202,6 +208,7 @@ def fit_reader(
         shown: What it learns from, and how many of those a step shows. The first two are photographs: they are compared
             with people and teacher, and within a subset in pairs. The others are versions: they are compared with what
             people said that each keeps.
+        worse: `(S, rungs, F)`, what is seen of series that get worse by steps, along which scores must fall.
         seed: Of the draws and of the dropout.
         say: See `descend`.
     """
@@ -210,12 +217,15 @@ def fit_reader(
     def loss(step: int) -> Tensor:
         drawn = [some.draw(count) for some, count in shown]
         seen, wanted, teacher, weights, subsets, _ = (torch.cat(values) for values in zip(*drawn, strict=True))
-        scores = net.calibration(net.spread(seen.float())).squeeze(1)
+        series = worse[torch.randint(len(worse), (FALLING,))].flatten(0, 1)
+        told = net.calibration(net.spread(torch.cat([seen, series]).float())).squeeze(1)
+        scores, falling = told[: len(seen)], told[len(seen) :].view(FALLING, -1)
         terms = {
             "regression": losses.regression(scores[:photos], wanted[:photos], weight=weights[:photos]),
             "distillation": losses.regression(scores[:photos], teacher[:photos], weight=weights[:photos]),
             "ranking": losses.ranking(scores[:photos], wanted[:photos], subsets[:photos]),
             "severity": losses.regression(scores[photos:], wanted[photos:], knee=0.5),
+            "falling": losses.falling(falling),
         }
         return losses.total(WEIGHTS, terms)
 

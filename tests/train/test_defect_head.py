@@ -13,7 +13,6 @@ from qfm_metric.train import cli
 from qfm_metric.train.calibrate import write_weights
 from qfm_metric.train.defect_head import (
     MIXED,
-    OWN,
     SHARES,
     WIDTH,
     Changes,
@@ -65,7 +64,7 @@ def test_types_are_shown_alike_often_and_rare_defects_of_several_more_often():
     costs[8, 2] = 0.1  # the third of those has a defect that no other has
     often = how_often(Seen(torch.zeros(len(types), 1), costs, types, torch.zeros(len(types))))
     assert often[:4].sum().item() == pytest.approx(often[4].item())
-    assert often[5].item() == pytest.approx(OWN * often[4].item())
+    assert often[5].item() == pytest.approx(often[4].item())
     assert often[8].item() == pytest.approx(3 * often[6].item())
     shares = often[:6].sum(), often[6:9].sum(), often[9:].sum()
     assert [share.item() for share in shares] == pytest.approx(SHARES)

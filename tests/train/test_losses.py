@@ -9,6 +9,7 @@ from qfm_metric.train.losses import (
     consistency,
     defects,
     difference,
+    falling,
     named_defects,
     ranking,
     regression,
@@ -199,3 +200,9 @@ def test_contrast_of_classes_of_one_row_is_nothing(generator):
     loss.backward()
     assert loss.item() == 0
     assert (embeddings.grad == 0).all()
+
+
+def test_falling_counts_steps_that_fall_by_less_than_the_margin():
+    scores = torch.tensor([[0.9, 0.5, 0.4], [0.5, 0.495, 0.6]])
+    assert falling(scores).item() == pytest.approx((0.005 + 0.115) / 4, abs=1e-6)
+    assert falling(scores[:1]).item() == 0

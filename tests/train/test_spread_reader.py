@@ -13,6 +13,7 @@ from qfm_metric.train import distorted as distorted_module
 from qfm_metric.train.calibrate import write_weights
 from qfm_metric.train.defects import CLEAN
 from qfm_metric.train.distorted import Seen, store_distorted
+from qfm_metric.train.falling import store_falling
 from qfm_metric.train.invariances import grey
 from qfm_metric.train.material.stored import read_batch, store
 from qfm_metric.train.pseudo_labels import Labels
@@ -93,14 +94,18 @@ def test_a_fit_orders_what_it_was_shown_and_leaves_the_others_as_they_are():
     some = known(features.half(), mos)
     said = []
     shown = [(some, 32)] * 3
-    fit_reader(net, shown, steps=300, say=said.append)
+    worse = torch.zeros(5, 4, features.shape[1])
+    worse[..., 2] = torch.arange(4.0)  # of which the photographs say nothing
+    fit_reader(net, shown, worse, steps=300, say=said.append)
     with torch.no_grad():
         told = net.spread(features).squeeze(1).numpy()
     assert np.corrcoef(told, np.log(mos / (1 - mos)))[0, 1] > 0.9
     assert said[-1].startswith("step 300/300: loss ")
     assert all(torch.equal(net.state_dict()[name], tensor) for name, tensor in before.items())
+    with torch.no_grad():
+        assert (net.calibration(net.spread(worse[0])).diff(dim=0) < -0.003).all()
     again = with_reader(fresh_net(), 8)
-    fit_reader(again, shown, steps=300)
+    fit_reader(again, shown, worse, steps=300)
     assert torch.equal(again.spread[-1].weight, net.spread[-1].weight)
 
 
@@ -114,14 +119,22 @@ def drawn(world, weights, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def falling(world, weights, tmp_path_factory):
+    """What `falling` writes with those weights."""
+    folder = tmp_path_factory.mktemp("falling")
+    store_falling(str(weights), world, folder, count=3, workers=1)
+    return folder
+
+
 def run(monkeypatch, *args):
     monkeypatch.setattr("sys.argv", ["train", "spread-reader", *map(str, args)])
     return cli.main()
 
 
-def test_the_command_adds_a_reader(world, cells, drawn, weights, tmp_path, monkeypatch, capsys):
+def test_the_command_adds_a_reader(world, cells, drawn, falling, weights, tmp_path, monkeypatch, capsys):
     out = tmp_path / "reading.safetensors"
-    given = "--data", world, "--cells", cells, "--drawn", drawn, "--workers", 1, "--steps", 3
+    given = "--data", world, "--cells", cells, "--drawn", drawn, "--falling", falling, "--workers", 1, "--steps", 3
     assert run(monkeypatch, "--weights", weights, *given, "--out", out) == 0
     assert "versions of pictures" in capsys.readouterr().err
     before, after = QFMScore.from_pretrained(weights), QFMScore.from_pretrained(out)
@@ -135,13 +148,13 @@ def test_the_command_adds_a_reader(world, cells, drawn, weights, tmp_path, monke
 
 
 @pytest.mark.parametrize(("what", "says"), [("plain", "no mean tokens"), ("series", "cells of series")])
-def test_what_cannot_be_fitted_is_said(what, says, world, cells, drawn, tmp_path, monkeypatch, capsys):
+def test_what_cannot_be_fitted_is_said(what, says, world, cells, drawn, falling, tmp_path, monkeypatch, capsys):
     net = fresh_net(replace(CONFIG, mean_tokens=False, defects=())) if what == "plain" else fresh_net()
     if what == "series":
         cells = tmp_path / "cells"
         store(net, replace(open_material(world), series=None), cells, 1, seed=0, workers=1)
     write_weights(net, tmp_path / "some.safetensors")
     given = "--weights", tmp_path / "some.safetensors", "--cells", cells, "--out", tmp_path / "out.safetensors"
-    assert run(monkeypatch, "--data", world, "--drawn", drawn, *given) == 1
+    assert run(monkeypatch, "--data", world, "--drawn", drawn, "--falling", falling, *given) == 1
     assert says in capsys.readouterr().err
     assert not (tmp_path / "out.safetensors").exists()

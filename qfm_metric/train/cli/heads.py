@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .. import defect_head, pseudo_reference, spread_reader
 from ..distorted import store_distorted
+from ..falling import store_falling
 from ..fit_ratings import fit_ratings
 from ..photograph import train_photograph
 from ..photograph_check import check_folder
@@ -33,16 +34,16 @@ def photograph(args: argparse.Namespace) -> None:
 
 def defect_head_command(args: argparse.Namespace) -> None:
     """Teach weights to name defects, from cells that `cells` stored; writes a file."""
-    known = {name: getattr(args, name) for name in ("drawn", "backbone", "without", "steps", "seed")}
+    known = {name: getattr(args, name) for name in ("drawn", "falling", "backbone", "without", "steps", "seed")}
     defect_head.train_defect_head(args.weights, args.cells, args.out, **known, say=say)
     print_weights(args.out)
 
 
 def spread_reader_command(args: argparse.Namespace) -> None:
     """Fit the reader of the mean and the spread over each view behind finished weights; writes a file."""
-    names = ("backbone", "members", "steps", "seed", "workers")
-    known = {name: getattr(args, name) for name in names}
-    spread_reader.train_spread_reader(args.weights, args.data, args.cells, args.drawn, args.out, **known, say=say)
+    given = [getattr(args, name) for name in ("weights", "data", "cells", "drawn", "falling", "out")]
+    known = {name: getattr(args, name) for name in ("backbone", "members", "steps", "seed", "workers")}
+    spread_reader.train_spread_reader(*given, **known, say=say)
     print_weights(args.out)
 
 
@@ -50,6 +51,12 @@ def distorted_command(args: argparse.Namespace) -> None:
     """Distort training photographs and keep what weights see of them, for `defect-head` and `spread-reader`."""
     drawn = {name: getattr(args, name) for name in ("count", "in_grey", "seed", "workers")}
     store_distorted(args.weights, args.data, args.severity, args.out, **drawn, say=say)
+
+
+def falling_command(args: argparse.Namespace) -> None:
+    """Make training photographs worse step by step and keep what weights see, for `defect-head` and `spread-reader`."""
+    drawn = {name: getattr(args, name) for name in ("count", "seed", "workers")}
+    store_falling(args.weights, args.data, args.out, **drawn, say=say)
 
 
 def reference(args: argparse.Namespace) -> None:
@@ -101,10 +108,17 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--in-grey", action="store_true", help="make each black and white when it is distorted")
     sub.add_argument("--seed", type=int, default=0, help="of the draws")
 
+    sub = command("falling", falling_command)
+    options.add(sub, "--weights", "--data", "--workers")
+    sub.add_argument("--out", type=Path, required=True, help="folder to write")
+    sub.add_argument("--count", type=int, default=1000, help="series")
+    sub.add_argument("--seed", type=int, default=0, help="of the draws")
+
     sub = command("defect-head", defect_head_command)
     options.add(sub, "--weights", "--backbone")
     sub.add_argument("--cells", type=Path, required=True, help="what `cells` wrote of these weights' backbone")
     sub.add_argument("--drawn", type=Path, nargs="+", default=(), help="what `distorted` wrote with these weights")
+    sub.add_argument("--falling", type=Path, help="what `falling` wrote with these weights")
     options.add_output(sub, "--out", "weights", required=True, help=".safetensors file to write")
     sub.add_argument("--without", nargs="+", default=(), metavar="TYPE", help="such as KADID-10k/10, to leave out")
     sub.add_argument("--steps", type=int, default=defect_head.STEPS, help="of the fit")
@@ -114,6 +128,7 @@ def add_commands(command: Command) -> None:
     options.add(sub, "--weights", "--backbone", "--data", "--members", "--workers")
     sub.add_argument("--cells", type=Path, required=True, help="what `cells` wrote of these weights' backbone")
     sub.add_argument("--drawn", type=Path, nargs="+", required=True, help="what `distorted` wrote with these weights")
+    sub.add_argument("--falling", type=Path, required=True, help="what `falling` wrote with these weights")
     options.add_output(sub, "--out", "weights", required=True, help=".safetensors file to write")
     sub.add_argument("--steps", type=int, default=spread_reader.STEPS, help="of the fit")
     sub.add_argument("--seed", type=int, default=0, help="of the draws")

@@ -296,6 +296,13 @@ ARTEFACTS = (
         lambda args: what_is_bad.write_defects(ROOT / what_is_bad.DEFECTS, args),
         ("data", "severity"),
     ),
+    Artefact(
+        "looked at",
+        "studies",
+        (what_is_bad.DEFECTS,),
+        lambda args: what_is_bad.write_looked_at(ROOT / what_is_bad.DEFECTS, args),
+        ("data",),
+    ),
     Artefact("severity", "studies", ("docs/severity.md", "docs/severity.png"), remake_severity, ("data", "severity")),
     Artefact(
         "attack",

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import looked_at
+
 from qfm_metric.train import defects_check, evaluate, thresholds
 
 THRESHOLDS, DEFECTS = "docs/thresholds.md", "docs/defects.md"
@@ -29,6 +31,11 @@ def write_defects(page: Path, args: argparse.Namespace) -> None:
     """How right the named defects are, on held-out photographs."""
     found = defects_check.check(args.severity, args.data, workers=args.workers)
     _replace(page, "defects", of_defects(found))
+
+
+def write_looked_at(page: Path, args: argparse.Namespace) -> None:
+    """What is named on photographs that somebody looked at."""
+    _replace(page, "looked at", looked_at.of_default(args))
 
 
 def of_defects(found: dict[str, Any]) -> str:

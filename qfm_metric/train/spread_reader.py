@@ -34,7 +34,7 @@ from .start import with_new
 
 WIDTH = 256
 GREY = 5  # one in so many whole photographs is seen black and white
-WORST_DEFECT = 0.35  # `QFMConfig.worst_defect` of what is written, if defects are named
+WORST_DEFECT = 0.4  # `QFMConfig.worst_defect` of what is written, if defects are named
 STEPS, RATE, DECAY = 1500, 1e-3, 0.05
 # Pictures a step: whole photographs, parts of some, versions of stored series, and what was distorted anew. Of stored
 # series there are few: the kinds and prices that are ours cost the large pictures.

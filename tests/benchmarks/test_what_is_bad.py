@@ -29,6 +29,12 @@ def what_is_bad(monkeypatch):
 
 
 @pytest.fixture
+def looked_at(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("looked_at")
+
+
+@pytest.fixture
 def bad_pictures(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     return importlib.import_module("bad_pictures")
@@ -70,6 +76,42 @@ def test_the_page_gets_how_right_the_defects_are(what_is_bad, tmp_path, monkeypa
     assert "| pairs of two distortions of which the sentence names both | .50 |\n" in made
     assert "| TID2013 | 1 | x | noise |  |  | 1/2 |  |\n" in made
     assert "| noise | 21 | noise 0.90 |\n" in made  # less than one in twenty is left out
+
+
+def test_the_page_gets_what_an_observer_saw_beside_what_is_named(looked_at):
+    looks = [
+        looked_at.Look(*row)
+        for row in (
+            ("a", "none", ""),
+            ("b", "none", ""),
+            ("c", "blur", ""),
+            ("d", "blur", ""),  # called by another name of its kind
+            ("e", "dark", "noise"),  # what was seen second
+            ("f", "noise", ""),  # nothing
+            ("g", "noise", ""),  # as second most
+        )
+    ]
+    names = ["blur", "motion_blur", "noise", "dark"]
+    costs = np.zeros((7, 4))
+    costs[[1, 2, 3, 4, 6], [0, 0, 1, 2, 3]] = 0.5
+    costs[3, 2], costs[6, 2] = 0.2, 0.4
+    costs[5, 2] = 0.1
+    made = looked_at.agreement(looks, costs, names)
+    counts = [line.split("|")[2].strip() for line in made.splitlines()[2:8]]
+    assert counts == ["2 of 7", "1 of 2", "4 of 5", "1 of 5", "2 of 5", "3 of 5"]
+    assert made.splitlines()[-4:] == [
+        "| blur | 2 | blur 1, motion_blur 1 |",
+        "| noise | 2 | none 1, dark 1 |",
+        "| dark | 1 | noise 1 |",
+        "| none | 2 | none 1, blur 1 |",
+    ]
+
+
+def test_what_was_looked_at_has_names_that_there_are(looked_at):
+    looks = looked_at.read()
+    assert len({look.image for look in looks}) == len(looks) == 100
+    assert {look.seen for look in looks} <= {*NAMES, looked_at.NONE}
+    assert {look.second for look in looks} <= {*NAMES, ""}
 
 
 def test_there_is_an_example_of_every_defect_that_people_call_so(bad_pictures):

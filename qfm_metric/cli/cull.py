@@ -175,10 +175,13 @@ def _requirement(args: argparse.Namespace, refuse: Callable[[str], Any]) -> Requ
     if args.require is None:
         return None
     try:
-        return parse_requirement(args.require, NUMBERS)
+        requirement = parse_requirement(args.require, NUMBERS)
     except RequirementError as error:
         refuse(f"--require: {error}")
         raise
+    if os.path.isdir(args.source) and "lowest" in requirement.columns:
+        refuse("--require: lowest: expected scores of tiles: qfm-metric FOLDER --tile PX --csv -o FILE, and cull FILE")
+    return requirement
 
 
 def _rows(
@@ -230,7 +233,7 @@ def _decide(
     if requirement is None:
         return by_preset(args.keep)
     scored = [row for row in rows if row.score is not None]
-    for name in sorted(requirement.columns):
+    for name in () if os.path.isdir(args.source) else sorted(requirement.columns):  # of a folder, all was looked for
         if scored and all(row.value(name) is None for row in scored):
             refuse(f"--require: {name}: expected a column that is known of some picture; it is known of none")
     return by_requirement(requirement)

@@ -172,11 +172,21 @@ def test_scores_without_groups_are_refused_where_groups_are_asked_for(bursts, ca
     assert not os.path.exists("cull-plan.csv")
 
 
+def test_what_is_known_of_no_picture_is_for_a_person_to_look_at_and_no_score_is_lost(pictures, capsys):
+    assert main(["cull", "f", "--require", "jpeg_quality > 80"]) == 1  # one is broken
+    assert set(decisions().values()) == {"look"}
+    assert "not known: jpeg_quality" in Path("cull-plan.csv").read_text()
+    assert main(["f", "--csv", "-o", "s.csv"]) == 1  # one is broken
+    with pytest.raises(SystemExit):  # the table was made without
+        main(["cull", "s.csv", "--require", "jpeg_quality > 80"])
+    assert "jpeg_quality: expected a column that is known of some picture" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["f", "--require", "sharpness > .1"], "--require: expected one of banding, bits, blocks"),
-        (["f", "--require", "lowest > .1"], "--require: lowest: expected a column that is known of some picture"),
+        (["f", "--require", "lowest > .1"], "--require: lowest: expected scores of tiles"),
         (["f", "--require", "score"], "--require: expected conditions such as"),
         (["f", "--require", "score > .1", "--keep", "strict"], "not allowed with argument"),
         (["f/0.png"], "f/0.png: expected a folder or a file of scores"),

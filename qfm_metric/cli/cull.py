@@ -224,7 +224,10 @@ def _read(args: argparse.Namespace, refuse: Callable[[str], Any]) -> tuple[list[
             f"--group: expected the column group in {args.source}, which has no descriptors to find groups by; score "
             "again with qfm-metric PATH... --group, or cull the folder"
         )
-    return rows, signature
+    last = {os.path.abspath(row.path): row for row in rows}  # of two runs, written behind each other, the later one's
+    if len(last) < len(rows):
+        warn(f"{len(rows) - len(last):,} rows are of pictures that have another row further down, which is taken")
+    return list(last.values()), signature
 
 
 def _decide(

@@ -51,6 +51,8 @@ class Scan:
                 yield from self._folder(path)
         if passed := self._folder.companions:
             self._warn(f"{passed} files passed over that belong to others (such as ._IMG.JPG)")
+        if drawn := self._folder.maps:
+            self._warn(f"{drawn} maps passed over that --map drew")
 
     def _matches(self, pattern: str) -> list[str]:
         try:

@@ -83,7 +83,7 @@ def score_files(
     check_projection(projection, tile)
     metric, folder = QFMScore() if metric is None else metric, None if maps is None else os.fsdecode(maps)
     check_metric(metric, dtype, tile, folder)
-    if folder == "":  # maps would lie among the pictures, and be scored next time
+    if folder == "":  # maps would lie among the pictures, and be taken for some by *.png
         raise ValueError("maps: expected a folder, got an empty path; for the current one give '.'")
     if explain and tile is not None:
         raise ValueError("explain: expected whole pictures, got tiles; leave one of the two out")

@@ -52,6 +52,20 @@ def test_a_pipe_among_pictures_gets_an_error_row(capsys):
     assert "pipe" in rows[1][2]
 
 
+def test_maps_of_an_earlier_run_are_no_pictures_of_the_next(capsys):
+    grey("f/sub/a.png", 100)
+    grey("f/b-map.png", 100)  # somebody's picture, of a name as ours have
+    for _ in range(2):
+        assert main(["f", "-r", "--map", "f/maps"]) == 0
+        capsys.readouterr()
+    assert sorted(os.listdir("f/maps/f/sub")) == ["a-map-2.png", "a-map.png"]
+    assert main(["f", "-r"]) == 0
+    told = capsys.readouterr()
+    assert [line.split("\t")[1] for line in told.out.splitlines()] == ["f/b-map.png", "f/sub/a.png"]
+    assert told.err == "qfm-metric: 4 maps passed over that --map drew\n"
+    assert main(["f/maps/f/sub/a-map.png"]) == 0  # named, it is wanted
+
+
 def test_companions_are_passed_over_and_counted(capsys):
     for folder in ("f", "f/__MACOSX", "f/@eaDir"):
         Path(folder).mkdir()

@@ -24,7 +24,7 @@ from ..html.document import common_folder, shown
 from ..own_files import is_comparison, is_page
 from .options import SCORE_FIRST, add_metric_options, limit_threads, refusing
 from .parser import Parser, reason, warn
-from .paths import Scan
+from .paths import Scan, tell_missing
 from .progress import Progress
 from .targets import check_target, output_file
 
@@ -104,6 +104,7 @@ def main(argv: Sequence[str]) -> int:
         text = to_text(comparison, titles, args.top, defect_facts(a.rows, b.rows))
     _write(text, args.output)
     if args.html:
+        tell_missing(row.path for side in (a, b) for row in side.rows.values() if row.score is not None)
         write_comparison(comparison, a.rows, b.rows, args.html, titles=titles, signature=signature)
     if comparison.difference is None:
         warn("nothing to compare: one side has no scores, or no pair has two")

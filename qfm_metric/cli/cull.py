@@ -28,7 +28,7 @@ from ..own_files import is_page, is_plan
 from ..requirements import Requirement, RequirementError, parse_requirement
 from .options import SCORE_FIRST, add_metric_options, limit_threads, refusing
 from .parser import Parser, reason, warn
-from .paths import Scan
+from .paths import Scan, tell_missing
 from .progress import Progress
 from .targets import check_target
 
@@ -224,6 +224,7 @@ def _read(args: argparse.Namespace, refuse: Callable[[str], Any]) -> tuple[list[
             f"--group: expected the column group in {args.source}, which has no descriptors to find groups by; score "
             "again with qfm-metric PATH... --group, or cull the folder"
         )
+    tell_missing(row.path for row in rows if row.score is not None)
     last = {os.path.abspath(row.path): row for row in rows}  # of two runs, written behind each other, the later one's
     if len(last) < len(rows):
         warn(f"{len(rows) - len(last):,} rows are of pictures that have another row further down, which is taken")

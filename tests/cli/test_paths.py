@@ -52,6 +52,23 @@ def test_a_pipe_among_pictures_gets_an_error_row(capsys):
     assert "pipe" in rows[1][2]
 
 
+@pytest.mark.parametrize("words", ["report s.csv", "cull s.csv", "compare s.csv s.csv --html page.html"])
+def test_a_table_that_is_read_from_another_folder_than_it_was_written_in_is_told(monkeypatch, capsys, words):
+    grey("a.png", 100)
+    grey("b.png", 100)
+    assert main(["a.png", "b.png", "--csv", "-o", "s.csv"]) == 0
+    Path("elsewhere").mkdir()
+    Path("s.csv").rename("elsewhere/s.csv")
+    monkeypatch.chdir("elsewhere")
+    grey("b.png", 100)
+    assert main(words.split()) == 0
+    said = capsys.readouterr().err
+    assert said.count(" pictures are not found from here, such as a.png; the paths in a table count from the") == 1
+    grey("a.png", 100)
+    assert main(words.split()) == 0
+    assert "not found" not in capsys.readouterr().err
+
+
 def test_maps_of_an_earlier_run_are_no_pictures_of_the_next(capsys):
     grey("f/sub/a.png", 100)
     grey("f/b-map.png", 100)  # somebody's picture, of a name as ours have

@@ -141,7 +141,7 @@ def build_backbone(name: str, depths: tuple[int, ...], *, pretrained: bool = Fal
         pretrained: Start from timm's own ImageNet weights (downloads).
 
     Raises:
-        ValueError: `pretrained` of one of ours.
+        ValueError: `pretrained` of one of ours, or timm has no such model.
     """
     if name in VARIANTS:
         if pretrained:
@@ -151,7 +151,13 @@ def build_backbone(name: str, depths: tuple[int, ...], *, pretrained: bool = Fal
 
     # A vision transformer must be told that views come in many shapes.
     options: dict[str, Any] = {"dynamic_img_size": True} if name.startswith("vit") else {}
-    backbone: Any = timm.create_model(name, pretrained=pretrained, features_only=True, out_indices=depths, **options)
+    known = {"features_only": True, "out_indices": depths, **options}
+    try:
+        backbone: Any = timm.create_model(name, pretrained=pretrained, **known)
+    except RuntimeError as error:
+        if not str(error).startswith(("Unknown model", "Invalid pretrained tag")):
+            raise
+        raise ValueError(f"backbone: expected a model of timm, got {name!r}: {error}") from error
     last = backbone.feature_info.get_dicts()[-1]["module"]
     if last.startswith("blocks.") and hasattr(backbone, "blocks"):
         # timm builds and runs EfficientNets to their end, wherever the last map lies.

@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # torch is slow to import; pages that show maps do without
 LONGEST_SIDE = 1024  # px of an overlay: a map has some 10 x 10 cells, more pixels show nothing more
 OPACITY = 0.5
 VALUES = "qfm_metric quality map"  # a PNG's text of this name is the cells' values, as JSON
+NAMED_AS_MAP = re.compile(r"-map(-\d+)?\.png$")
 LONGEST_NAME = 200  # bytes of a picture's name; file systems allow 255, with what is added
 
 
@@ -102,6 +104,15 @@ def save_overlay(overlay: Image.Image, source: str | os.PathLike[str], folder: s
             raise
         break
     return path
+
+
+def is_map(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a map that `save_overlay` wrote, by its name and its first bytes; any other is not opened."""
+    if not NAMED_AS_MAP.search(os.fsdecode(path)) or not os.path.isfile(path):  # a pipe would be waited for
+        return False
+    with suppress(OSError), open(path, "rb") as file:  # whoever reads it says what is wrong
+        return b"tEXt%s\0" % VALUES.encode() in file.read(128)
+    return False
 
 
 def read_map(path: str | os.PathLike[str]) -> "Tensor | None":

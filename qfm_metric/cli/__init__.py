@@ -22,6 +22,7 @@ COMMANDS = ("compare", "cull", "export", "report", "watch", "weights")
 _FILMS = "mp4 m4v mov mkv webm avi mts m2ts ts mpg mpeg wmv 3gp mxf"
 FILMS = tuple(f".{suffix}" for suffix in _FILMS.split())
 """Suffixes of files that are taken as films."""
+GONE = "the current folder is gone; go to one that is there"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     name, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else (_scorer(argv), argv)
     with losing_messages():
+        if not _is_somewhere():  # torch ends the whole process there, when its libraries are first needed
+            warn(GONE)
+            return 1
         try:
             with ending_as_interrupt(), whole_output():
                 return int(import_module(f".{name}", __name__).main(rest))
@@ -51,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except OSError as error:
             what = error.strerror or str(error)
             if error.filename is None and isinstance(error, FileNotFoundError):  # nothing that is written is missing
-                warn(what if _is_somewhere() else "the current folder is gone; go to one that is there")
+                warn(what if _is_somewhere() else GONE)
                 return 1
             warn(f"cannot write {error.filename or 'standard output'}: {what}")
             return 1

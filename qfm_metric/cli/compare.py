@@ -8,12 +8,12 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..atomic import check_writable, whole_file
-from ..compare import Comparison, compare_scores
+from ..compare import Comparison, compare_scores, match_names
 from ..folder.cores import workers_for
 from ..folder.formats import FORMATS, key
 from ..folder.journal import read_table, suffixes
@@ -24,7 +24,7 @@ from ..html.document import common_folder, shown
 from ..own_files import is_comparison, is_page
 from .options import SCORE_FIRST, add_metric_options, limit_threads, refusing
 from .parser import Parser, reason, warn
-from .paths import Scan
+from .paths import Scan, tell_missing
 from .progress import Progress
 from .targets import check_target, output_file
 
@@ -38,11 +38,19 @@ NAMES = 5  # listed of those that were left out
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two sets: name to row, and what scored it ("" if it is not known)."""
+    """One of the two sets: name to row, what scored it ("" if it is not known), and how names may begin.
+
+    `folders` are those of a table, whose pictures may all lie in a folder of the one that was scored: from the inner.
+    """
 
     title: str
     rows: Mapping[str, Row]
     signature: str
+    folders: Sequence[str] = ()
+
+    def below(self, folder: str) -> "Side":
+        """The same with the folder in front of each name."""
+        return replace(self, rows={folder + name: row for name, row in self.rows.items()}, folders=())
 
     @property
     def scores(self) -> dict[str, float | None]:
@@ -83,6 +91,7 @@ def main(argv: Sequence[str]) -> int:
         parser.error(reason(error))
     except KeyboardInterrupt as interrupt:
         raise KeyboardInterrupt(f"; nothing is kept: {SCORE_FIRST}, and compare the files") from interrupt
+    a, b = _aligned(a, b)
     for side in (a, b):
         _tell_errors(side.rows.values())
     if a.signature and b.signature and a.signature != b.signature:
@@ -95,6 +104,7 @@ def main(argv: Sequence[str]) -> int:
         text = to_text(comparison, titles, args.top, defect_facts(a.rows, b.rows))
     _write(text, args.output)
     if args.html:
+        tell_missing(row.path for side in (a, b) for row in side.rows.values() if row.score is not None)
         write_comparison(comparison, a.rows, b.rows, args.html, titles=titles, signature=signature)
     if comparison.difference is None:
         warn("nothing to compare: one side has no scores, or no pair has two")
@@ -202,13 +212,20 @@ def _read(source: str, metric: "Metric | None", recursive: bool) -> Side:
             workers, explain = workers if metric.device.type == "cpu" else 1, bool(metric.defects)
             scored = score_files(paths, metric, workers=workers, explain=explain, projection="auto")
             rows, signature = list(progress.counted(scored)), metric.signature
-        base = _beginning(source)
-    else:
-        if Path(source).suffix.lower()[1:] not in FORMATS:
-            raise ValueError(f"{source}: expected a folder or a file of scores ({suffixes()})")
-        rows, signature = read_table(source)
-        base = common_folder(row.path for row in rows)
-    return _side(source, rows, signature, base)
+        return _side(source, rows, signature, _beginning(source))
+    if Path(source).suffix.lower()[1:] not in FORMATS:
+        raise ValueError(f"{source}: expected a folder or a file of scores ({suffixes()})")
+    rows, signature = read_table(source)
+    base = common_folder(row.path for row in rows)
+    parts = key(base).decode().split(os.sep)[:-1]
+    folders = ["".join(f"{part}{os.sep}" for part in parts[start:]) for start in reversed(range(len(parts)))]
+    return replace(_side(source, rows, signature, base), folders=folders)
+
+
+def _aligned(a: Side, b: Side) -> tuple[Side, Side]:
+    """Both, with as many folders in the names of a table as let most names match; none if that is as good."""
+    sides = [(a, b), *((a.below(name), b) for name in a.folders), *((a, b.below(name)) for name in b.folders)]
+    return max(sides, key=lambda pair: len(match_names(list(pair[0].rows), list(pair[1].rows))))
 
 
 def _tell_errors(rows: Iterable[Row]) -> None:

@@ -28,7 +28,7 @@ from ..own_files import is_page, is_plan
 from ..requirements import Requirement, RequirementError, parse_requirement
 from .options import SCORE_FIRST, add_metric_options, limit_threads, refusing
 from .parser import Parser, reason, warn
-from .paths import Scan
+from .paths import Scan, tell_missing
 from .progress import Progress
 from .targets import check_target
 
@@ -175,10 +175,13 @@ def _requirement(args: argparse.Namespace, refuse: Callable[[str], Any]) -> Requ
     if args.require is None:
         return None
     try:
-        return parse_requirement(args.require, NUMBERS)
+        requirement = parse_requirement(args.require, NUMBERS)
     except RequirementError as error:
         refuse(f"--require: {error}")
         raise
+    if os.path.isdir(args.source) and "lowest" in requirement.columns:
+        refuse("--require: lowest: expected scores of tiles: qfm-metric FOLDER --tile PX --csv -o FILE, and cull FILE")
+    return requirement
 
 
 def _rows(
@@ -221,7 +224,11 @@ def _read(args: argparse.Namespace, refuse: Callable[[str], Any]) -> tuple[list[
             f"--group: expected the column group in {args.source}, which has no descriptors to find groups by; score "
             "again with qfm-metric PATH... --group, or cull the folder"
         )
-    return rows, signature
+    tell_missing(row.path for row in rows if row.score is not None)
+    last = {os.path.abspath(row.path): row for row in rows}  # of two runs, written behind each other, the later one's
+    if len(last) < len(rows):
+        warn(f"{len(rows) - len(last):,} rows are of pictures that have another row further down, which is taken")
+    return list(last.values()), signature
 
 
 def _decide(
@@ -230,7 +237,7 @@ def _decide(
     if requirement is None:
         return by_preset(args.keep)
     scored = [row for row in rows if row.score is not None]
-    for name in sorted(requirement.columns):
+    for name in () if os.path.isdir(args.source) else sorted(requirement.columns):  # of a folder, all was looked for
         if scored and all(row.value(name) is None for row in scored):
             refuse(f"--require: {name}: expected a column that is known of some picture; it is known of none")
     return by_requirement(requirement)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..folder.journal import UsageError
 from ..folder.scan import FolderScan
+from ..html.document import shown
 from .parser import warn
 
 
@@ -51,6 +52,8 @@ class Scan:
                 yield from self._folder(path)
         if passed := self._folder.companions:
             self._warn(f"{passed} files passed over that belong to others (such as ._IMG.JPG)")
+        if drawn := self._folder.maps:
+            self._warn(f"{drawn} maps passed over that --map drew")
 
     def _matches(self, pattern: str) -> list[str]:
         try:
@@ -58,6 +61,16 @@ class Scan:
         except RecursionError:
             self._warn(f"{pattern}: the folders in it are too deep for **; give the folder itself, and -r")
             return []
+
+
+def tell_missing(paths: Iterable[str]) -> None:
+    """Say how many pictures of a table are not there: a page shows none of them, and nothing can move them."""
+    known = list(paths)
+    if missing := [path for path in known if not os.path.exists(path)]:
+        warn(
+            f"{len(missing):,} of {len(known):,} pictures are not found from here, such as {shown(missing[0])}; the "
+            "paths in a table count from the folder in which they were scored"
+        )
 
 
 def _listed(null: bool) -> Iterator[str]:

@@ -6,6 +6,7 @@ from ..folder.journal import read_table, suffixes
 from ..html.scores import LIMIT, write_report
 from ..own_files import is_page
 from .parser import Parser, reason
+from .paths import tell_missing
 from .targets import check_target
 
 
@@ -20,6 +21,7 @@ def main(argv: Sequence[str]) -> int:
         rows, signature = read_table(args.scores)
     except (OSError, ValueError) as error:
         parser.error(reason(error))
+    tell_missing(row.path for row in rows if row.score is not None)
     write_report(rows, args.output, title=args.title or args.scores, signature=signature, limit=args.limit)
     return 0
 

@@ -189,7 +189,7 @@ def check_output(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None
     if args.map and any(
         os.path.isdir(path) and os.path.abspath(path) == os.path.abspath(args.map) for path in args.paths
     ):
-        refuse(f"--map: expected another folder than the pictures', got {args.map}; maps would be scored next time")
+        refuse(f"--map: expected another folder than the pictures', got {args.map}; *.png would be maps, too")
     if args.resume and not (args.output and form.resumable):
         names = ", ".join(f"--{name}" for name, known in FORMATS.items() if known.resumable)
         refuse(f"--resume: expected -o FILE and one of {names}")

@@ -82,7 +82,7 @@ class UndoFile:
                     f"{self.path}: files were {was} by an earlier run, and cannot be {now} by this one; undo that first"
                 )
         except BaseException:
-            self._file.close()
+            self._close()
             raise
 
     def part_in(self, folder: str) -> str:
@@ -116,14 +116,18 @@ class UndoFile:
         for folder in reversed(self.folders):
             with suppress(OSError):  # somebody has put something there
                 os.rmdir(folder)
-        self._file.close()  # first, or Windows refuses
+        self._close()  # first, or Windows refuses
         os.unlink(self.path)
 
     def __enter__(self) -> "UndoFile":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
+        self._close()
+
+    def _close(self) -> None:
+        with naming(self.path):  # what a full disk did not take is tried once more
+            self._file.close()
 
     def _append(self, lines: Iterable[dict[str, Any]]) -> None:
         with naming(self.path):

@@ -24,6 +24,8 @@ UNPRINTABLE = "backslashreplace"  # a file name need not be text in any encoding
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
 RETURN = re.compile(rb"(?<=\r)(?!\n|$)")  # in front of a line behind one that ends as on an old Mac, and Excel's there
+ESCAPED = re.compile(r"\\u(dc[89a-f][0-9a-f])")  # a byte of a name that is no text, as `UNPRINTABLE` writes it
+NAMES_OF_FILES = ("path", "map")
 GROUP = 10_000  # rows that are converted at a time
 SQL_TYPES = {str: "TEXT", float: "REAL", int: "INTEGER"}
 
@@ -77,6 +79,12 @@ def name_bytes(path: str) -> bytes:
         return path.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return key(path)
+
+
+def unescaped(values: dict[str, Any]) -> dict[str, Any]:
+    """What a table holds, with the names that are no text as they were before they were escaped by `key`."""
+    names = {name: values[name] for name in NAMES_OF_FILES if isinstance(values.get(name), str)}
+    return values | {name: ESCAPED.sub(lambda byte: chr(int(byte[1], 16)), found) for name, found in names.items()}
 
 
 def printable(text: str) -> str:
@@ -204,7 +212,10 @@ def read_json(file: BinaryIO) -> Iterator[Record]:
         )
     signature = document.get("signature", "")
     yield b"", {"signature": signature}
-    yield from ((b"", values) for values in results)
+    for values in results:
+        if not isinstance(values, dict):
+            raise ValueError(f"expected a JSON object, got {json.dumps(values)[:40]}")
+        yield b"", values
 
 
 def to_parquet(journal: Path, path: Path, columns: Columns) -> None:
@@ -227,7 +238,7 @@ def from_parquet(path: Path) -> Iterator[dict[str, Any]]:
 
     with _whole_binary(path, "Parquet") as source, ParquetFile(source) as file:
         for batch in file.iter_batches():
-            yield from batch.to_pylist()
+            yield from map(unescaped, batch.to_pylist())
 
 
 def from_arrow(path: Path) -> Iterator[dict[str, Any]]:
@@ -236,7 +247,7 @@ def from_arrow(path: Path) -> Iterator[dict[str, Any]]:
 
     with _whole_binary(path, "Arrow") as source, open_file(source) as file:
         for number in range(file.num_record_batches):
-            yield from file.get_batch(number).to_pylist()
+            yield from map(unescaped, file.get_batch(number).to_pylist())
 
 
 def _write_groups(journal: Path, path: Path, columns: Columns, open_writer: Callable[[IO[Any], Any], Any]) -> None:
@@ -296,7 +307,7 @@ def from_sqlite(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
             base.row_factory = sqlite3.Row
-            yield from map(dict, base.execute("SELECT * FROM scores ORDER BY rowid"))
+            yield from (unescaped(dict(row)) for row in base.execute("SELECT * FROM scores ORDER BY rowid"))
     except sqlite3.DatabaseError as error:
         raise ValueError(f"expected an SQLite database with a table `scores`: {error}") from error
 
@@ -335,7 +346,7 @@ FORMATS = {
         "CSV with a heading",
         csv_row,
         begin=lambda columns, signature: csv_line(columns),
-        records=read_csv,
+        records=lambda file: ((record, values and unescaped(values)) for record, values in read_csv(file)),
         resumable=True,
     ),
     "parquet": Format(

@@ -186,15 +186,16 @@ class Journal:
         Raises:
             ResumeError: they differ, or are not known.
         """
-        again, begun = "repeat the options of the first run, or write to another file", read_settings(self.path)
+        begun, other = read_settings(self.path), "write to another file"
         if not begun:
-            raise ResumeError(
-                f"{self.run_file}: cannot be read, so it is not known what {self.path} was scored with; {again}"
-            )
+            found = "cannot be read" if self.run_file.exists() else "is missing"
+            raise ResumeError(f"{self.run_file}: {found}, so it is not known what {self.path} was scored with; {other}")
         differ = [name for name in settings | begun if begun.get(name) != settings.get(name)]
         if differ:
             told = "; ".join(f"{name} was {begun.get(name)!r}, now {settings.get(name)!r}" for name in differ)
-            raise ResumeError(f"{self.path} was begun with other settings: {told}; {again}")
+            raise ResumeError(
+                f"{self.path} was begun with other settings: {told}; repeat the options of the first run, or {other}"
+            )
 
     def _whole_rows(self, done: Done) -> Iterator[Row]:
         """Rows, and in `done.end` where the last one ends; the last may be cut off.

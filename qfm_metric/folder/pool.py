@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 import warnings
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
@@ -95,6 +96,7 @@ def in_processes(names: Iterator[Source], one_file: OneFile, workers: int, threa
                     shared = Room(room, context.Condition(), context.RawValue("q", room))
                 limits = settings, threads, shared, Image.MAX_IMAGE_PIXELS
                 pool = ProcessPoolExecutor(workers, context, _begin, limits)
+                weakref.finalize(pool, _abandon_at_exit, weakref.ref(pool))
                 try:
                     _submit(pool, _begun).result()
                 except BaseException:  # Ctrl-C, too
@@ -216,6 +218,12 @@ def _submit(pool: Executor, work: Callable[..., T], *arguments: Source) -> "Futu
             future: Future[T] = Future()
             future.set_exception(error)
             return future
+
+
+def _abandon_at_exit(known: "weakref.ref[Executor]") -> None:
+    """End the workers of rows that a program has left unfinished at its end, while what that takes is still there."""
+    if pool := known():
+        _abandon(pool)
 
 
 def _abandon(pool: Executor) -> None:

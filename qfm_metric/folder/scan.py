@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..decoding.suffixes import IMAGE_SUFFIXES
+from ..overlay import is_map
 
 COMPANION_FOLDERS = {"__macosx", "@eadir", ".thumbnails"}  # what macOS, Synology and Linux desktops put beside pictures
 
 
 class FolderScan:
     """The files in a folder whose names say that they are pictures, in order of name, as they are found.
+
+    Companions of pictures and our own maps are passed over.
 
     Args:
         recursive: Look into the folders of folders, but through no link, which may lead back up.
@@ -20,6 +23,7 @@ class FolderScan:
 
     Attributes:
         companions: How many files were passed over because a system had put them beside a picture (`._IMG.JPG`).
+        maps: How many because an earlier run drew them over a picture.
     """
 
     def __init__(
@@ -30,7 +34,7 @@ class FolderScan:
         say: Callable[[str], object] = lambda message: None,
     ) -> None:
         self.recursive, self.skip, self.skip_unreadable, self._say = recursive, skip, skip_unreadable, say
-        self.companions = 0
+        self.companions = self.maps = 0
 
     def __call__(self, path: str) -> Iterator[str]:
         """A folder as the pictures in it; anything else as it is."""
@@ -65,6 +69,8 @@ class FolderScan:
                 if Path(name).suffix.lower() in IMAGE_SUFFIXES:
                     if name.startswith("._"):
                         self.companions += 1
+                    elif is_map(inside):
+                        self.maps += 1
                     else:
                         yield inside, False
             elif self.recursive and not is_link and name.lower() not in COMPANION_FOLDERS:

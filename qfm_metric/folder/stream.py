@@ -83,7 +83,7 @@ def score_files(
     check_projection(projection, tile)
     metric, folder = QFMScore() if metric is None else metric, None if maps is None else os.fsdecode(maps)
     check_metric(metric, dtype, tile, folder)
-    if folder == "":  # maps would lie among the pictures, and be scored next time
+    if folder == "":  # maps would lie among the pictures, and be taken for some by *.png
         raise ValueError("maps: expected a folder, got an empty path; for the current one give '.'")
     if explain and tile is not None:
         raise ValueError("explain: expected whole pictures, got tiles; leave one of the two out")
@@ -100,7 +100,7 @@ def score_files(
     if metric.device.type != "cpu":
         return _rows_first(names, lambda given: on_gpu(given, one_file, workers, batch_size, room))
     if workers == 1:
-        return map(one_file, names)
+        return (one_file(name) for name in names)
     return _rows_first(names, lambda given: in_processes(given, one_file, workers, threads, room))
 
 
@@ -152,7 +152,7 @@ def _source(path: object) -> Source:
     if isinstance(path, EncodedImage):
         return path
     if isinstance(path, str | bytes | os.PathLike):
-        return os.fsdecode(path)
+        return str(os.fsdecode(path))  # numpy's are text that calls itself np.str_('a.jpg')
     raise TypeError(
         f"paths: expected paths or EncodedImages, got {type(path).__name__}; give what is decoded to the metric itself"
     )

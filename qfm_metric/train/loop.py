@@ -111,8 +111,12 @@ def train(
     config: LoopConfig,
     folder: Path,
     say: Callable[[str], None],
+    origin: str = "",
 ) -> QFMNet:
     """Train `net` on MOS and series, or go on from the last checkpoint in `folder`.
+
+    Args:
+        origin: As in `run`.
 
     Returns:
         The average network at the last step. Averages along the way are kept, too, as `step-N.safetensors`.
@@ -127,7 +131,8 @@ def train(
     def check(average: Learner) -> dict[str, float]:
         return validate(average.net, material.decoded, config.validated)
 
-    return run(student, compare, check, config, folder, say, objective.weights, memory, material.decoded.digest)
+    data = material.decoded.digest
+    return run(student, compare, check, config, folder, say, objective.weights, memory, data, origin)
 
 
 def run(
@@ -140,6 +145,7 @@ def run(
     weights: Mapping[str, float] | None = None,
     memory: Memory | None = None,
     data: str = "",
+    origin: str = "",
 ) -> QFMNet:
     """Take the steps of a run, or those that are left after the last checkpoint in `folder`.
 
@@ -150,6 +156,7 @@ def run(
         weights: Of the terms.
         memory: That `compare` keeps between steps; part of the checkpoint.
         data: What is learned from (`Decoded.digest`); a run on something else is not gone on with.
+        origin: What `learner` is as the run starts (`recipe.origin_of`); one from something else is not gone on with.
 
     Returns:
         As `train`.
@@ -159,7 +166,7 @@ def run(
     _drop_paths(net, config.drop_path)
     net.backbone.requires_grad_(config.backbone_rate > 0)
     learner.to(net.mean.device)
-    state = _State(learner, deepcopy(learner), _optimizer(learner, config), memory, data)
+    state = _State(learner, deepcopy(learner), _optimizer(learner, config), memory, data, origin)
     for network in (net, state.average.net):
         run_folded(network.backbone)
     state.resume(folder / "checkpoint.pt")
@@ -244,6 +251,7 @@ class _State:
     optimizer: torch.optim.Optimizer
     memory: Memory | None
     data: str
+    origin: str
     step: int = 0
 
     PARTS = ("student", "average", "optimizer")
@@ -263,7 +271,7 @@ class _State:
         parts = {name: getattr(self, name).state_dict() for name in self.PARTS}
         parts["memory"] = self.memory.state_dict() if self.memory is not None else None
         with whole_file(folder / "checkpoint.pt", "wb") as file:
-            torch.save({**parts, "step": self.step, "data": self.data}, file)
+            torch.save({**parts, "step": self.step, "data": self.data, "origin": self.origin}, file)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint if there is one."""
@@ -278,10 +286,9 @@ class _State:
             self.step = stored["step"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise DataError(f"{path}: a checkpoint of another recipe; delete it to start the run anew") from error
-        if stored.get("data", self.data) != self.data:
-            raise DataError(
-                f"{path}: a checkpoint of a run on other pictures, ratings or parts; name another --out, or delete it"
-            )
+        for name, what in (("data", "on other pictures, ratings or parts"), ("origin", "from other weights")):
+            if stored.get(name, getattr(self, name)) != getattr(self, name):  # older checkpoints do not say
+                raise DataError(f"{path}: a checkpoint of a run {what}; name another --out, or delete it")
 
 
 def load_checkpoint(path: Path) -> Any:

@@ -11,7 +11,7 @@ from .calibrate import write_weights
 from .contrast import CHECKS, ContrastLearner, ContrastMaterial
 from .loop import measure_statistics, run
 from .material import Material
-from .recipe import Recipe, start
+from .recipe import Recipe, origin_of, start
 from .student import ranks
 
 
@@ -63,7 +63,9 @@ def pretrain(
             return {"contrast": round(sum(found) / len(found), 4)}
 
         out.mkdir(parents=True, exist_ok=True)
-        net = run(learner, compare, check, recipe.loop, out, say, data=material.decoded.digest)
+        net = run(
+            learner, compare, check, recipe.loop, out, say, data=material.decoded.digest, origin=origin_of(recipe)
+        )
         measure_statistics(net, material, seed)  # the backbone's maps are others now
         path = out / f"{name}.safetensors"
         if not dist.is_initialized() or dist.get_rank() == 0:

@@ -11,6 +11,7 @@ What a section leaves out keeps its default. Shipped: `default`, `head`, `finish
 `quick` and `paper`.
 """
 
+import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -20,7 +21,9 @@ from typing import Any, TypeVar
 import torch
 
 from ..config import QFMConfig
+from ..hub import load_weights
 from ..model import QFMNet
+from ..weights import read_manifest
 from .contrast import Contrast
 from .datasets.table import DataError
 from .loop import LoopConfig
@@ -107,6 +110,16 @@ def start(recipe: Recipe, weights: str | None = None) -> QFMNet:
     net = build(recipe.network or config_of(weights), "none")
     start_from(net, weights)
     return net.eval()
+
+
+def origin_of(recipe: Recipe, weights: str | None = None) -> str:
+    """What `start` begins with, as a checkpoint remembers it: a hash of the weights, or the word for none of ours."""
+    source = recipe.training.init if weights is None else weights
+    if weights is None and source in ("timm", "none"):
+        return source
+    if weights is None and source not in read_manifest()["weights"]:  # timm's, too, which `load_weights` refuses
+        return hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    return load_weights(source).sha256
 
 
 def _set(content: dict[str, Any], setting: str) -> None:

@@ -13,7 +13,7 @@ from .datasets.table import DataError
 from .loop import measure_statistics, predict, train
 from .material import Material
 from .material.stored import StoredMaterial
-from .recipe import Recipe, start
+from .recipe import Recipe, origin_of, start
 from .teacher import error_growth
 
 
@@ -68,7 +68,7 @@ def train_student(
         if isinstance(material, Material) and not weights:
             measure_statistics(net, material, recipe.loop.seed)
         out.mkdir(parents=True, exist_ok=True)
-        net = train(net, material, recipe.objective, recipe.loop, out, say)
+        net = train(net, material, recipe.objective, recipe.loop, out, say, origin_of(recipe, weights))
         scores, stds = predict(net, decoded, validation)  # by all ranks together
         path = out / f"{name}.safetensors"
         if not dist.is_initialized() or dist.get_rank() == 0:

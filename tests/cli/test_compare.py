@@ -138,6 +138,17 @@ def test_pairs_are_found_however_a_folder_is_written(mean, capsys, a, kind):
     assert sorted((pair["name_a"], pair["name_b"]) for pair in pairs) == [("sub/y.png",) * 2, ("x.png",) * 2]
 
 
+@pytest.mark.parametrize(("a", "b"), [("a.csv", "b"), ("b", "a.csv"), ("a.csv", "b.csv"), ("b.csv", "a.csv")])
+def test_a_table_whose_pictures_lie_in_one_folder_is_compared_with_what_has_more(mean, capsys, a, b):
+    for name in ("a/of/sub/x.png", "a/of/sub/y.png", "b/sub/x.png", "b/sub/y.png", "b/x.png", "b/other/y.png"):
+        grey(name)
+    for name, folder in (("a.csv", "a/of"), ("b.csv", "b")):
+        assert main(["-r", "--csv", "-o", name, folder]) == 0
+    assert main(["compare", "-r", a, b, "--json"]) == 0
+    pairs = json.loads(capsys.readouterr().out)["pairs"]
+    assert sorted((pair["name_a"], pair["name_b"]) for pair in pairs) == [("sub/x.png",) * 2, ("sub/y.png",) * 2]
+
+
 def test_without_matches_all_is_compared_with_all():
     a, b = RANDOM.uniform(size=40), RANDOM.uniform(size=60).round(1)
     a[:5] = b[:5]  # ties

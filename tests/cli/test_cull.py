@@ -172,11 +172,35 @@ def test_scores_without_groups_are_refused_where_groups_are_asked_for(bursts, ca
     assert not os.path.exists("cull-plan.csv")
 
 
+def test_what_is_known_of_no_picture_is_for_a_person_to_look_at_and_no_score_is_lost(pictures, capsys):
+    assert main(["cull", "f", "--require", "jpeg_quality > 80"]) == 1  # one is broken
+    assert set(decisions().values()) == {"look"}
+    assert "not known: jpeg_quality" in Path("cull-plan.csv").read_text()
+    assert main(["f", "--csv", "-o", "s.csv"]) == 1  # one is broken
+    with pytest.raises(SystemExit):  # the table was made without
+        main(["cull", "s.csv", "--require", "jpeg_quality > 80"])
+    assert "jpeg_quality: expected a column that is known of some picture" in capsys.readouterr().err
+
+
+def test_a_picture_that_has_several_rows_is_in_the_plan_once_as_the_last_one_says(pictures, capsys):
+    Path("s.jsonl").write_text(
+        "".join(
+            f'{{"path": "{path}", "score": {score}, "group": 1}}\n'
+            for path, score in (("f/0.png", 0.9), ("f/1.png", 0.8), ("./f/0.png", 0.1))
+        )
+    )
+    assert main(["cull", "s.jsonl", "--keep-best", "1"]) == 0
+    assert decisions() == {"f/0.png": "reject", "f/1.png": "keep"}
+    assert "1 rows are of pictures that have another row further down, which is taken" in capsys.readouterr().err
+    assert main(["cull", "--apply", "cull-plan.csv", "--to", "out"]) == 0
+    assert os.listdir("out/reject/f") == ["0.png"]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["f", "--require", "sharpness > .1"], "--require: expected one of banding, bits, blocks"),
-        (["f", "--require", "lowest > .1"], "--require: lowest: expected a column that is known of some picture"),
+        (["f", "--require", "lowest > .1"], "--require: lowest: expected scores of tiles"),
         (["f", "--require", "score"], "--require: expected conditions such as"),
         (["f", "--require", "score > .1", "--keep", "strict"], "not allowed with argument"),
         (["f/0.png"], "f/0.png: expected a folder or a file of scores"),

@@ -11,6 +11,7 @@ from helpers.processes import NOT_TEXT
 
 from qfm_metric import QFMScore
 from qfm_metric.cli import main
+from qfm_metric.folder.formats import FORMATS
 
 DEEP = 1200  # folders in folders; Python lets 1,000 calls nest
 
@@ -68,6 +69,16 @@ def test_names_that_no_file_can_have_are_told_as_escapes(command, capsys):
     if command == "cull":
         assert main(["cull", "--apply", "cull-plan.csv", "--to", "out", "--only", "reject", "--only", "look"]) == 1
         assert capsys.readouterr().err.count("it is gone") == 2
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_has_a_name_that_is_no_text_is_moved_by_scores_of_every_format(mean, form):
+    name = grey(f"f/{NOT_TEXT}", 10)
+    assert main(["f", f"--{form}", "-o", f"s.{form}"]) == 0
+    assert main(["cull", f"s.{form}"]) == 0
+    assert main(["cull", "--apply", "cull-plan.csv", "--to", "out"]) == 0
+    assert not os.path.lexists(name)
+    assert os.path.exists(f"out/reject/{NOT_TEXT}")
 
 
 def test_weights_of_any_name_are_known_by_it(tiny_files, mean, capsys):

@@ -52,6 +52,37 @@ def test_a_pipe_among_pictures_gets_an_error_row(capsys):
     assert "pipe" in rows[1][2]
 
 
+@pytest.mark.parametrize("words", ["report s.csv", "cull s.csv", "compare s.csv s.csv --html page.html"])
+def test_a_table_that_is_read_from_another_folder_than_it_was_written_in_is_told(monkeypatch, capsys, words):
+    grey("a.png", 100)
+    grey("b.png", 100)
+    assert main(["a.png", "b.png", "--csv", "-o", "s.csv"]) == 0
+    Path("elsewhere").mkdir()
+    Path("s.csv").rename("elsewhere/s.csv")
+    monkeypatch.chdir("elsewhere")
+    grey("b.png", 100)
+    assert main(words.split()) == 0
+    said = capsys.readouterr().err
+    assert said.count(" pictures are not found from here, such as a.png; the paths in a table count from the") == 1
+    grey("a.png", 100)
+    assert main(words.split()) == 0
+    assert "not found" not in capsys.readouterr().err
+
+
+def test_maps_of_an_earlier_run_are_no_pictures_of_the_next(capsys):
+    grey("f/sub/a.png", 100)
+    grey("f/b-map.png", 100)  # somebody's picture, of a name as ours have
+    for _ in range(2):
+        assert main(["f", "-r", "--map", "f/maps"]) == 0
+        capsys.readouterr()
+    assert sorted(os.listdir("f/maps/f/sub")) == ["a-map-2.png", "a-map.png"]
+    assert main(["f", "-r"]) == 0
+    told = capsys.readouterr()
+    assert [line.split("\t")[1] for line in told.out.splitlines()] == ["f/b-map.png", "f/sub/a.png"]
+    assert told.err == "qfm-metric: 4 maps passed over that --map drew\n"
+    assert main(["f/maps/f/sub/a-map.png"]) == 0  # named, it is wanted
+
+
 def test_companions_are_passed_over_and_counted(capsys):
     for folder in ("f", "f/__MACOSX", "f/@eaDir"):
         Path(folder).mkdir()
@@ -148,9 +179,12 @@ def test_a_pipe_in_the_place_of_scores_or_a_plan_is_refused_and_not_waited_for(w
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there the current folder cannot be deleted")
-def test_a_current_folder_that_is_gone_is_told(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("words", ["a.png --csv -o out.csv", "{}/a.png", "compare {} {}"])
+def test_a_current_folder_that_is_gone_is_told(tmp_path, monkeypatch, capsys, words):
+    """Also with paths that do not hang on it: there the libraries of torch end the process with a false word."""
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    assert main(["a.png", "--csv", "-o", "out.csv"]) == 1
+    grey(tmp_path / "a.png")
+    assert main(words.format(tmp_path, tmp_path).split()) == 1
     assert capsys.readouterr().err == "qfm-metric: the current folder is gone; go to one that is there\n"

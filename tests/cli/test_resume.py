@@ -106,8 +106,10 @@ def test_other_settings_are_refused(mean, capsys):
     mean.weights_sha256 = "1" * 64
     refused(run, f"weights_sha256 was '{'0' * 64}', now '{'1' * 64}'")
     mean.weights_sha256 = "0" * 64
+    run_file(Path("out")).write_text("{")
+    refused(run, "out.run.json: cannot be read, so it is not known what out was scored with; write to another file")
     run_file(Path("out")).unlink()
-    refused(run, "out.run.json: cannot be read, so it is not known what out was scored with")
+    refused(run, "out.run.json: is missing, so it is not known what out was scored with; write to another file")
 
 
 def test_a_table_that_a_spreadsheet_saved_is_gone_on_with_and_taken_by_every_command(mean, capsys):

@@ -242,6 +242,25 @@ def test_a_full_disk_leaves_the_picture_where_it_is(across, monkeypatch):
     assert files() == {"f/a.jpg": "a.jpg", "f/a.xmp": "a.xmp", "f/b.jpg": "b.jpg"}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+@pytest.mark.parametrize("size", [10, 200])
+def test_a_disk_that_is_too_full_for_the_undo_file_is_told_and_nothing_moves(size):
+    import resource
+
+    write("a.jpg", "b.jpg")
+    plan = [planned("f/a.jpg"), planned("f/b.jpg")]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: 'undo'"):
+            apply_plan(plan, "to", "undo")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert files() == {"f/a.jpg": "a.jpg", "f/b.jpg": "b.jpg"}
+    if size > 100:  # what was written whole is gone on with
+        assert apply_plan(plan, "to", "undo").done == 2
+
+
 def test_a_link_to_what_was_moved_is_not_taken_for_a_second_copy(way):
     """Taking the moved file for a spare one would lose the picture."""
     write("a.jpg")

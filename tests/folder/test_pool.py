@@ -51,6 +51,13 @@ if __name__ == "__main__":
     util.spawnv_passfds = spawn_and_kill
     print([row.score is not None for row in score_files([f"{i % 3}.png" for i in range(9)], workers=2)])
 """
+UNFINISHED = """
+from qfm_metric import score_files
+
+if __name__ == "__main__":
+    rows = score_files(["a.png"] * 30, workers=2)
+    print(next(rows).score is not None)
+"""
 # Is interrupted while a worker imports this script, for ten minutes.
 INTERRUPTED = """
 import multiprocessing.util as util, os, signal, threading, time
@@ -226,6 +233,14 @@ def test_an_interrupt_does_not_wait_for_workers_that_are_starting(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_rows_that_are_left_unfinished_end_with_the_program_without_a_word(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    grey("a.png")
+    Path("script.py").write_text(UNFINISHED)
+    done = ended("script.py")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
 def test_a_worker_that_is_ended_leaves_no_half_of_a_file(tmp_path, monkeypatch):
     def write(path):
         with whole_file(path) as file:

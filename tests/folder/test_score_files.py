@@ -1,6 +1,7 @@
 """The folder's way through: the same scores as single calls, in order, whatever some files do to their readers."""
 
 import os
+from contextlib import closing
 from itertools import count, islice
 from pathlib import Path
 
@@ -48,6 +49,11 @@ class Cramped(Mean):
                 "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
             )
         return super().rate(views, maps, descriptors)
+
+
+def count_up():
+    """Names of files that are not there, without end."""
+    return (f"{number}.png" for number in count())
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +241,19 @@ def test_an_encoded_image_has_a_name():
 @pytest.mark.parametrize("path", ["a.png", b"a.png", Path("a.png"), EncodedImage("a.png", b"")])
 def test_a_path_alone_is_one_file(path):
     assert [row.path for row in score_files(path, Mean())] == ["a.png"]
+
+
+@pytest.mark.parametrize("options", [{}, {"workers": 2}])
+def test_rows_can_be_given_up_by_closing_them(options):
+    with closing(score_files(count_up(), Mean(), **options)) as rows:
+        assert next(rows).error
+    assert list(rows) == []
+
+
+def test_paths_of_numpy_are_text_as_all_others():
+    (row,) = score_files(np.array(["gone.png"]), Mean())
+    assert type(row.path) is str
+    assert row.error.startswith("'gone.png': expected a file")
 
 
 def test_a_folder_alone_stands_for_the_pictures_in_it(tmp_path):

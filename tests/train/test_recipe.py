@@ -113,6 +113,10 @@ def test_a_network_comes_from_the_recipe_or_from_weights(tmp_path):
     assert torch.equal(net.project.weight, known.project.weight.half().float())
     with pytest.raises(DataError, match=r"section \[network\], or weights to go on from; got neither"):
         start(read_recipe("fine_tune"))
+    with pytest.raises(ValueError, match=r"backbone: expected a model of timm, got 'x': Unknown model"):
+        start(read_recipe("quick", ["network.backbone=x"]))
+    with pytest.raises(ValueError, match=r"backbone: expected a model of timm, .*: Invalid pretrained tag \(x\)"):
+        start(read_recipe("quick", ["network.backbone=efficientnet_lite0.x"]))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A student by one call: what it returns, that it repeats, and what it asks for first."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,10 +9,12 @@ import torch
 from helpers.small_world import open_decoded, write_decoded
 
 from qfm_metric import QFMScore
+from qfm_metric.hub import load_weights
 from qfm_metric.train.datasets.table import DataError, Decoded
 from qfm_metric.train.material import to_tensor
 from qfm_metric.train.recipe import read_recipe
 from qfm_metric.train.student import train_student
+from qfm_metric.weights import save_weights
 
 STEPS = ["loop.steps=4", "loop.every=2"]
 
@@ -61,6 +64,20 @@ def test_a_run_that_goes_on_says_so(data, tmp_path):
     for _ in range(2):
         train_student(read_recipe("quick", STEPS), data, tmp_path, say=said.append)
     assert said[-1] == f"{tmp_path / 'checkpoint.pt'}: goes on from step 4 of 4"
+
+
+def test_a_run_does_not_go_on_from_the_checkpoint_of_one_that_began_with_other_weights(data, tmp_path):
+    recipe = read_recipe("quick", STEPS)
+    first, other = (train_student(recipe, data, tmp_path / "first", name=name) for name in ("a", "b"))
+    network = load_weights(first)
+    save_weights(other, network.config, {name: tensor / 2 for name, tensor in network.tensors.items()}, torch.float16)
+    out, said = tmp_path / "run", []
+    for weights in (first, shutil.copy(first, tmp_path / "moved.safetensors")):
+        train_student(recipe, data, out, weights=str(weights), say=said.append)
+    assert said[-1].endswith("goes on from step 4 of 4")
+    for weights in (str(other), None):
+        with pytest.raises(DataError, match=r"checkpoint\.pt: a checkpoint of a run from other weights; name another"):
+            train_student(recipe, data, out, weights=weights)
 
 
 def test_without_validation_nothing_is_trained(data, tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """What should happen to tokens between features and decoder? Nothing, noise, matched noise, or a denoiser, over seeds.
 
-    PYTHONPATH=. python benchmarks/denoising.py --data DATA --cells cells --weights qfm-lite0-v9 \\
+    PYTHONPATH=. python benchmarks/denoising.py --data DATA --cells cells --weights qfm-lite0-v10 \\
         --members qfm_metric/train/recipes/lite0-384.csv
 
 Heads behind stored cells, by the recipe `head` with fewer steps, all from random weights but for the backbone and what

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from ..atomic import check_writable, whole_file
 from ..compare import Comparison, compare_scores, match_names
 from ..folder.cores import workers_for
-from ..folder.formats import FORMATS, key
+from ..folder.file_names import key
+from ..folder.formats import FORMATS
 from ..folder.journal import read_table, suffixes
 from ..folder.options import check_options
 from ..folder.row import Row

@@ -4,7 +4,8 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from ..folder.formats import FORMATS, TEXT, Format, printable
+from ..folder.file_names import printable
+from ..folder.formats import FORMATS, TEXT, Format
 from ..folder.journal import Done
 from ..folder.row import DECIMALS, Row
 from ..folder.scan import count_below

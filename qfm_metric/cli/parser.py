@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from ..folder.formats import printable
+from ..folder.file_names import printable
 
 CLEAR = "\r\x1b[K"  # the line of a terminal
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..folder.cores import WorkersError
-from ..folder.formats import key
+from ..folder.file_names import key
 from ..folder.journal import UsageError
 from ..folder.row import Row, read_row
 from ..folder.uris import is_uri, list_images

@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from ..folder.formats import printable
+from ..folder.file_names import printable
 from ..hub import find_weights
 from ..weights import EMBEDDED, WeightsError, local_file, read_manifest, read_weights
 from .parser import Parser, warn

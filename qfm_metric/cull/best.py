@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..folder.formats import printable
+from ..folder.file_names import printable
 from ..folder.row import Value
 from .decide import Decision
 from .plan import Planned

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..atomic import whole_file
-from ..folder.formats import CutOffError, csv_line, csv_row, name_bytes, read_csv
+from ..folder.file_names import name_bytes
+from ..folder.formats import CutOffError, csv_line, csv_row, read_csv
 from ..folder.journal import check_is_file
 from ..folder.row import GROUP_COLUMNS, Row, read_row
 from ..own_files import is_plan

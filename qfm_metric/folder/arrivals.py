@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from .formats import key
+from .file_names import key
 from .row import Row
 
 Signature = tuple[int, int, int]  # inode, bytes and time in nanoseconds

@@ -18,14 +18,11 @@ from typing import IO, Any, BinaryIO
 
 from ..atomic import whole_file
 from ..defects import NAMES
+from .file_names import key, printable, unescaped
 from .row import COLUMNS, DECIMALS, EXTRA_COLUMNS, Row, Value, arrow_schema
 
-UNPRINTABLE = "backslashreplace"  # a file name need not be text in any encoding; no such name may end the run
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
 RETURN = re.compile(rb"(?<=\r)(?!\n|$)")  # in front of a line behind one that ends as on an old Mac, and Excel's there
-ESCAPED = re.compile(r"\\u(dc[89a-f][0-9a-f])")  # a byte of a name that is no text, as `UNPRINTABLE` writes it
-NAMES_OF_FILES = ("path", "map")
 GROUP = 10_000  # rows that are converted at a time
 SQL_TYPES = {str: "TEXT", float: "REAL", int: "INTEGER"}
 
@@ -66,30 +63,6 @@ class Format:
     restore: Callable[[Path], Iterator[dict[str, Any]]] | None = None
     package: str | None = None
     extra: str | None = None
-
-
-def key(path: str) -> bytes:
-    """A path as a file of rows tells it apart."""
-    return path.encode("utf-8", UNPRINTABLE)
-
-
-def name_bytes(path: str) -> bytes:
-    """A path's own bytes, in every locale; tables may have names, too, that no file here can have."""
-    try:
-        return path.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return key(path)
-
-
-def unescaped(values: dict[str, Any]) -> dict[str, Any]:
-    """What a table holds, with the names that are no text as they were before they were escaped by `key`."""
-    names = {name: values[name] for name in NAMES_OF_FILES if isinstance(values.get(name), str)}
-    return values | {name: ESCAPED.sub(lambda byte: chr(int(byte[1], 16)), found) for name, found in names.items()}
-
-
-def printable(text: str) -> str:
-    """Text with its control characters as escapes: a name can hold line breaks, and what a terminal obeys."""
-    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def text_row(row: Row, columns: Columns) -> str:

@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import IO, Any
 
 from ..atomic import check_replaceable, naming, whole_file
-from .formats import FORMATS, UNPRINTABLE, CutOffError, Format, key
+from .file_names import UNPRINTABLE, key
+from .formats import FORMATS, CutOffError, Format
 from .row import DECIMALS, Row, read_row
 
 

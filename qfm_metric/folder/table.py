@@ -10,7 +10,7 @@ from typing import Any
 
 from ..images import ImageError
 from ..rating import Metric
-from .formats import printable
+from .file_names import printable
 from .journal import check_is_file
 from .one_file import EncodedImage
 from .row import Row

@@ -18,7 +18,7 @@ from typing import IO, Any
 from urllib.parse import quote
 
 from ..defects import ADDED, NAMES
-from ..folder.formats import name_bytes, printable
+from ..folder.file_names import name_bytes, printable
 from ..folder.row import Row
 from ..scale import BANDS, MAP_COLOURS, band
 

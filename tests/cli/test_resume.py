@@ -19,7 +19,8 @@ from PIL import Image
 from qfm_metric import score_files
 from qfm_metric.cli import main
 from qfm_metric.cli import run as cli
-from qfm_metric.folder.formats import FORMATS, key
+from qfm_metric.folder.file_names import key
+from qfm_metric.folder.formats import FORMATS
 from qfm_metric.folder.journal import Journal, ResumeError, RowFile, read_table, run_file
 
 FORMS = [name for name, form in FORMATS.items() if form.resumable]

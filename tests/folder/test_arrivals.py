@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qfm_metric.folder.arrivals import arrivals
-from qfm_metric.folder.formats import key
+from qfm_metric.folder.file_names import key
 from qfm_metric.folder.row import Row
 
 WHOLE = "whole"

@@ -14,7 +14,8 @@ from helpers.processes import NOT_TEXT
 
 from qfm_metric.cli.output import write_rows
 from qfm_metric.folder import formats
-from qfm_metric.folder.formats import FORMATS, key
+from qfm_metric.folder.file_names import key
+from qfm_metric.folder.formats import FORMATS
 from qfm_metric.folder.journal import Journal, read_table
 from qfm_metric.folder.row import COLUMNS, Row, columns_with, read_row
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...atomic import check_writable
 from ...cli.targets import check_target
-from ...folder.formats import printable
+from ...folder.file_names import printable
 from ...own_files import WEIGHTS
 from ..recipe import Recipe, read_recipe
 

@@ -4,7 +4,6 @@ import io
 import itertools
 import json
 import os
-import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
+from .own_files import MAP_VALUES
 from .scale import MAP_COLOURS
 
 if TYPE_CHECKING:  # torch is slow to import; pages that show maps do without
@@ -20,8 +20,6 @@ if TYPE_CHECKING:  # torch is slow to import; pages that show maps do without
 
 LONGEST_SIDE = 1024  # px of an overlay: a map has some 10 x 10 cells, more pixels show nothing more
 OPACITY = 0.5
-VALUES = "qfm_metric quality map"  # a PNG's text of this name is the cells' values, as JSON
-NAMED_AS_MAP = re.compile(r"-map(-\d+)?\.png$")
 LONGEST_NAME = 200  # bytes of a picture's name; file systems allow 255, with what is added
 
 
@@ -59,7 +57,7 @@ def draw_overlay(image: "Tensor", quality_map: "Tensor", score: float | None = N
     grey = (picture * luma).sum(0).numpy()[..., None] * 255
     mixed = (1 - OPACITY) * grey + OPACITY * _colour(smooth[0, 0].numpy())
     overlay = _with_legend(Image.fromarray(mixed.round().clip(0, 255).astype(np.uint8)), score)
-    overlay.info[VALUES] = json.dumps([[round(value, 4) for value in row] for row in cells.tolist()])
+    overlay.info[MAP_VALUES] = json.dumps([[round(value, 4) for value in row] for row in cells.tolist()])
     return overlay
 
 
@@ -84,8 +82,8 @@ def save_overlay(overlay: Image.Image, source: str | os.PathLike[str], folder: s
     stem = os.fsdecode(name.decode("utf-8", "ignore").encode())
     folder.mkdir(parents=True, exist_ok=True)
     texts, encoded = PngImagePlugin.PngInfo(), io.BytesIO()
-    if VALUES in overlay.info:
-        texts.add_text(VALUES, overlay.info[VALUES])
+    if MAP_VALUES in overlay.info:
+        texts.add_text(MAP_VALUES, overlay.info[MAP_VALUES])
     overlay.save(encoded, "PNG", pnginfo=texts)
     for number in itertools.count(1):
         path = folder / f"{stem}-map{'' if number == 1 else f'-{number}'}.png"
@@ -106,15 +104,6 @@ def save_overlay(overlay: Image.Image, source: str | os.PathLike[str], folder: s
     return path
 
 
-def is_map(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a map that `save_overlay` wrote, by its name and its first bytes; any other is not opened."""
-    if not NAMED_AS_MAP.search(os.fsdecode(path)) or not os.path.isfile(path):  # a pipe would be waited for
-        return False
-    with suppress(OSError), open(path, "rb") as file:  # whoever reads it says what is wrong
-        return b"tEXt%s\0" % VALUES.encode() in file.read(128)
-    return False
-
-
 def read_map(path: str | os.PathLike[str]) -> "Tensor | None":
     """The quality map that an overlay was drawn from: `(1, h, w)` in [0, 1]; None of any other picture.
 
@@ -132,7 +121,7 @@ def read_cells(path: str | os.PathLike[str]) -> NDArray[np.float32] | None:
     if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
         raise OSError(None, "expected a file, got a folder, a pipe or a device", os.fspath(path))
     with Image.open(path) as picture:
-        text = picture.info.get(VALUES)
+        text = picture.info.get(MAP_VALUES)
     if text is None:
         return None
     with suppress(ValueError, TypeError, RecursionError):  # somebody else's text of this name

@@ -1,8 +1,10 @@
 """How files that this package wrote are known again: they alone are replaced by others of their kind."""
 
 import json
+import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 HEAD = 2**16  # bytes that are looked at
@@ -12,6 +14,8 @@ COMPARISON = re.compile(rb'A: [^\n]*(mean [\d.]+ of|nothing scored)|\{\s*"paired
 EXPORTS = {"onnx": re.compile(rb"\x08.\x12", re.DOTALL), "pt2": re.compile(rb"PK\x03\x04")}  # how they begin
 CONFIG_KEY = "qfm_config"  # in the safetensors header's string metadata
 WEIGHTS = re.compile(rb'.{8}\{"__metadata__":\{"%s":' % CONFIG_KEY.encode(), re.DOTALL)
+MAP_VALUES = "qfm_metric quality map"  # a PNG's text of this name is the cells' values, as JSON
+MAP_NAME = re.compile(r"-map(-\d+)?\.png$")
 SETTINGS = {"backbone", "view_pixels", "queries"}  # of every `QFMConfig`, whatever its version
 
 
@@ -23,6 +27,15 @@ def is_page(path: Path) -> bool:
 def is_plan(path: Path) -> bool:
     """Whether a file is a plan of `qfm-metric cull`, without columns of somebody else's."""
     return bool(PLAN.match(head(path)))
+
+
+def is_map(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a map that `save_overlay` drew over a picture; what is not called so is not opened."""
+    if not MAP_NAME.search(os.fsdecode(path)) or not os.path.isfile(path):  # a pipe would be waited for
+        return False
+    with suppress(OSError), open(path, "rb") as file:  # whoever reads it says what is wrong
+        return b"tEXt%s\0" % MAP_VALUES.encode() in file.read(128)
+    return False
 
 
 def is_comparison(path: Path) -> bool:

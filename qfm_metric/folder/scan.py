@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..decoding.suffixes import IMAGE_SUFFIXES
-from ..overlay import is_map
+from ..own_files import is_map
 
 COMPANION_FOLDERS = {"__macosx", "@eadir", ".thumbnails"}  # what macOS, Synology and Linux desktops put beside pictures
 

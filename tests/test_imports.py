@@ -40,7 +40,7 @@ MAY_IMPORT = {
     ),
     "video": ({"decoding", "folder", "images", "rating", "score", "torch_defaults"}, set()),
     "folder": (
-        {"atomic", "decoding", "defects", "facts", "images", "overlay", "panorama", "rating", "score"}
+        {"atomic", "decoding", "defects", "facts", "images", "overlay", "own_files", "panorama", "rating", "score"}
         | {"torch_defaults"},
         set(),
     ),
@@ -70,7 +70,7 @@ MAY_IMPORT = {
     "hub": ({"weights"}, set()),
     "weights": ({"atomic", "decoding", "own_files"}, {"torch_defaults"}),
     "images": ({"decoding"}, set()),
-    "overlay": ({"scale"}, set()),
+    "overlay": ({"own_files", "scale"}, set()),
     "assessment": ({"defects", "scale"}, set()),
 }
 MAY_IMPORT |= dict.fromkeys(
@@ -187,7 +187,7 @@ def test_the_table_lists_what_there_is_and_no_more():
 
 def test_no_modules_wait_for_each_other_while_they_are_loaded():
     graph = {name: loads(name, imports(name)[0]) for name in MODULES}
-    assert graph["html.document"] == {"defects", "folder.__init__", "folder.formats", "folder.row", "scale"}
+    assert graph["html.document"] == {"defects", "folder.__init__", "folder.file_names", "folder.row", "scale"}
     assert graph["folder.tiles"] == {"images"}
     TopologicalSorter(graph).prepare()  # CycleError names them
     for name, target in (("images", "views.together"), ("score", "folder.stream.score_files")):

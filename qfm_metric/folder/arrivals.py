@@ -18,7 +18,7 @@ class _Waiting:
 
     signature: Signature
     since: float
-    row: Row | None = None  # with an error: the rest of it may still come
+    failed: bool = False  # could not be read: the rest of it may still come
 
 
 def arrivals(
@@ -34,8 +34,8 @@ def arrivals(
     """Rows of files as they arrive; without end.
 
     A file is scored when it has been the same for `every` seconds. One that cannot be read then may be half written: it
-    is scored again whenever it has changed, and gets the row with its error when it has been the same for `patience`
-    seconds. Each file gets one row.
+    is scored again whenever it has changed, and once more when it has been the same for `patience` seconds: its row is
+    then written, with an error or without. Each file gets one row.
 
     Args:
         scan: Lists the files that are there.
@@ -79,18 +79,17 @@ def _look(
         waiting[path] = _Waiting(signature, clock())
         return None
     age = clock() - known.since
-    if known.row is None and age >= every:
-        row = score(path)
-        after = _signature(path)
-        if after is None:
-            return None
-        if after != signature:  # it changed meanwhile: what was seen may be a mixture
-            waiting[path] = _Waiting(after, clock())
-            return None
-        if row.score is not None:
-            return row
-        known.row = row
-    return known.row if known.row is not None and age >= patience else None
+    if age < every or (known.failed and age < patience):
+        return None
+    row = score(path)  # at the end of `patience` again: a drive that was away, a right that was missing, may be there
+    after = _signature(path)
+    if after is None:
+        return None
+    if after != signature:  # it changed meanwhile: what was seen may be a mixture
+        waiting[path] = _Waiting(after, clock())
+        return None
+    known.failed = row.score is None
+    return None if known.failed and age < patience else row
 
 
 def _signature(path: str) -> Signature | None:

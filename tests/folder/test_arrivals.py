@@ -94,7 +94,20 @@ def test_a_half_written_file_that_pauses_is_scored_when_the_rest_comes():
 def test_a_file_that_cannot_be_read_is_given_up_after_its_patience():
     folder = Folder(write("f/a", "half"), *[None] * 8)
     assert folder.rows() == [(5.0, "f/a", None, "cut off")]
-    assert [when for when, _ in folder.scored] == [1.0]  # and not at every look
+    assert [when for when, _ in folder.scored] == [1.0, 5.0]  # and not at every look
+
+
+def test_a_file_that_could_not_be_read_for_a_while_is_not_given_up():
+    folder = Folder(write("f/a", WHOLE), *[None] * 8)
+    score = folder.score
+
+    def of_a_drive_that_comes_back(path):  # which changes neither the file's size nor its time
+        row = score(path)
+        return row if folder.now > 2 else Row(path, error="Input/output error")
+
+    folder.score = of_a_drive_that_comes_back
+    assert folder.rows() == [(5.0, "f/a", 0.5, None)]
+    assert [when for when, _ in folder.scored] == [1.0, 5.0]
 
 
 def test_a_file_that_changes_while_it_is_scored_is_scored_again():

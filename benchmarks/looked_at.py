@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from qfm_metric import QFMScore
 from qfm_metric.defects import NAMED
+from qfm_metric.train import defects_check
 from qfm_metric.train.datasets.table import Decoded
-from qfm_metric.train.scoring import each_picture
 
 TABLE = Path(__file__).parent / "results" / "looked_at.csv"  # which photographs, and what was seen; ours
 NONE = "none"
@@ -40,13 +39,10 @@ def name(looks: Sequence[Look], data: Path, metric: QFMScore, workers: int) -> N
     decoded = Decoded.open(data / "decoded")
     place = {Path(row.image).name: i for i, row in enumerate(decoded.rows)}
 
-    def ask(number: int) -> NDArray[np.floating[Any]]:
-        with torch.inference_mode():
-            told = metric.net.judge_views(metric.look(np.array(decoded.pixels[place[looks[number].image]]))).defects
-        assert told is not None
-        return told[0, :, 0].numpy()
+    def picture(number: int) -> NDArray[np.uint8]:
+        return np.array(decoded.pixels[place[looks[number].image]])
 
-    return np.stack(each_picture(ask, len(looks), workers))
+    return defects_check.ask(metric, picture, len(looks), workers)[..., 0]
 
 
 def agreement(looks: Sequence[Look], costs: NDArray[np.floating[Any]], names: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from .datasets.table import DataError, Decoded
 from .defects import defect_of
 from .distortions import distort
 from .distortions.colour import Pixels
-from .scoring import each_picture
+from .scoring import Make, each_picture
 from .severity import DistortionLevel, Levels, read_severity
 from .severity_check import CLEAN_MOS, clean_pictures
 
@@ -99,7 +99,7 @@ def check(
     cases = [Case(number, (level,)) for number in range(pictures) for level in levels]
     cases += draw_pairs(levels, pictures, pairs, seed)
     cases += [Case(number, ()) for number in range(clean)]
-    found = _ask(metric, photos, cases, workers, say)
+    found = ask(metric, lambda number: cases[number].render(photos), len(cases), workers, say)
     about = {"weights": metric.weights_id, "sha256": metric.weights_sha256, "pictures": pictures}
     return about | figures(cases, found, metric.defects)
 
@@ -120,7 +120,7 @@ def fit_deviations(
     levels = read_severity(table)
     photos = clean_pictures(Decoded.open(data / "decoded"), "val", CLEAN_MOS, PICTURES + pictures, seed=0)[PICTURES:]
     cases = [Case(number, (level,)) for number in range(pictures) for level in levels]
-    told = _ask(metric, photos, cases, workers)
+    told = ask(metric, lambda number: cases[number].render(photos), len(cases), workers)
     by_name: dict[str, list[int]] = defaultdict(list)
     for i, case in enumerate(cases):
         by_name[case.names()[0]].append(i)
@@ -138,26 +138,26 @@ def _shift(errors: Scores, stds: Scores, share: float = 0.68) -> float:
     return float(np.quantile(logit(np.clip(errors, 1e-4, 1 - 1e-4)) - logit(stds), share))
 
 
-def _ask(
+def ask(
     metric: QFMScore,
-    photos: Sequence[Pixels],
-    cases: Sequence[Case],
+    make: Make,
+    count: int,
     workers: int,
     say: Callable[[str], None] = lambda text: None,
 ) -> Scores:
-    """What is told of each case: `(N, K, 2)`, costs and deviations."""
+    """What is told of the pictures `make(0)` to `make(count - 1)`: `(count, K, 2)`, costs and deviations."""
 
-    def ask(number: int) -> Scores:
+    def look(number: int) -> Scores:
         with torch.inference_mode():
-            told = metric.net.judge_views(metric.look(cases[number].render(photos))).defects
+            told = metric.net.judge_views(metric.look(make(number))).defects
         assert told is not None
         return told[0].double().numpy()
 
     def progress(done: int) -> None:
         if done % 500 == 0:
-            say(f"{done}/{len(cases)}")
+            say(f"{done}/{count}")
 
-    return np.array(each_picture(ask, len(cases), workers, progress))
+    return np.array(each_picture(look, count, workers, progress))
 
 
 def draw_pairs(levels: Levels, pictures: int, count: int, seed: int) -> list[Case]:

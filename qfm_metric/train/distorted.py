@@ -69,6 +69,12 @@ def head_features(net: QFMNet, cells: Tensor) -> Tensor:
     return net.statistics(cells.flatten(0, 1).float(), len(cells)).half()
 
 
+def picture_features(net: QFMNet, pixels: Pixels) -> np.ndarray:
+    """What the head sees of one picture, `(F,)` in half precision, as inference looks at it."""
+    cells = net.cells(net.pyramid(preprocess_pixels(net, pixels)))
+    return head_features(net, cells[None])[0].numpy()
+
+
 class Drawing(NamedTuple):
     """How a picture is made: a photograph, the seed of its part and noise, none to two levels, and if it is grey."""
 
@@ -187,8 +193,7 @@ def _store_piece(piece: int) -> None:
     numbers = range(piece * PIECE, (piece + 1) * PIECE)
     seen, drawings = [], [draw(number, seed, sources, levels)._replace(grey=in_grey) for number in numbers]
     for drawing in drawings:
-        views = preprocess_pixels(net, drawing.render(np.asarray(decoded.pixels[drawing.source])))
-        seen.append(head_features(net, net.cells(net.pyramid(views))[None])[0].numpy())
+        seen.append(picture_features(net, drawing.render(np.asarray(decoded.pixels[drawing.source]))))
     types = np.full((PIECE, 2), CLEAN)
     for row, drawing in zip(types, drawings, strict=True):
         row[: len(drawing.seen())] = [type_of(level.data_set, level.type) for level in drawing.seen()]

@@ -11,17 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageFilter
+from PIL import Image
 from torch import Tensor
 
 from ..atomic import whole_file
 from ..model import QFMNet
 from ..score import QFMScore
 from .datasets.table import DataError, Decoded
-from .distorted import head_features
+from .distorted import picture_features
 from .distortions import coding
-from .distortions.colour import Pixels, from_greys
-from .distortions.simple import geometric
+from .distortions.colour import Pixels
+from .distortions.simple import gaussian_blur, geometric, white_noise
 from .material.stored import begin_store, reading, stored_files
 from .scoring import each_picture
 from .severity_check import CLEAN_MOS
@@ -54,10 +54,8 @@ def worse(clean: Pixels, kind: str, strength: float, seed: int) -> Pixels:
     if kind == "jpeg":
         return coding.jpeg(clean, round(geometric(97, 3, strength)))
     if kind == "blur":
-        radius = geometric(0.3, 14, strength)
-        return np.asarray(Image.fromarray(clean).filter(ImageFilter.GaussianBlur(radius)))
-    sigma = geometric(1.5, 90, strength)
-    return from_greys(clean + np.random.default_rng(seed).normal(0, sigma, clean.shape))
+        return gaussian_blur(clean, geometric(0.3, 14, strength))
+    return white_noise(clean, geometric(1.5, 90, strength), seed)
 
 
 def draw(number: int, seed: int, sources: np.ndarray) -> Series:
@@ -109,8 +107,8 @@ def store_falling(
         DataError: the folder holds series of another backbone or seed; or there is no photograph of `SOUND` MOS.
         WeightsError: no such weights.
     """
-    metric, decoded = QFMScore.from_pretrained(weights), Decoded.open(data / "decoded")
-    net, train = metric.net, decoded.select("train")
+    net, decoded = QFMScore.from_pretrained(weights).net, Decoded.open(data / "decoded")
+    train = decoded.select("train")
     sources = train[decoded.mos[train] >= SOUND]
     if not len(sources):
         raise DataError(f"{data}: expected training photographs with an MOS of {SOUND} or more, got none")
@@ -120,8 +118,7 @@ def store_falling(
     @torch.inference_mode()
     def look(number: int) -> np.ndarray:
         pictures = series[number].render(np.asarray(decoded.pixels[series[number].source]))
-        cells = [net.cells(net.pyramid(metric.look(picture))) for picture in pictures]
-        return np.stack([head_features(net, each[None])[0].numpy() for each in cells])
+        return np.stack([picture_features(net, picture) for picture in pictures])
 
     def progress(done: int) -> None:
         if done % 200 == 0 or done == count:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 from scipy import ndimage
 
 from ..images import Pixels
 from .distortions.colour import LUMINANCE
+from .distortions.simple import gaussian_blur
 
 Figures = dict[str, float]
 Score = Callable[[Sequence[Pixels]], Any]  # pictures to scores `(N,)`
@@ -170,7 +171,7 @@ def reduce_to_rows(pixels: Pixels, rows: int) -> Pixels:
 
 def defocus(pixels: Pixels, sigma: float, seed: int = 0) -> Pixels:
     """Gaussian blur of `sigma` px."""
-    return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(sigma)))
+    return gaussian_blur(pixels, sigma)
 
 
 def noise(pixels: Pixels, spread: float, seed: int = 0) -> Pixels:

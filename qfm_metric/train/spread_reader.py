@@ -20,7 +20,7 @@ from . import losses
 from .calibrate import write_weights
 from .datasets.table import DataError, Decoded
 from .descent import fit_statistics_head
-from .distorted import Seen, head_features, read_distorted
+from .distorted import Seen, head_features, picture_features, read_distorted
 from .falling import read_falling
 from .frozen import need_mean_tokens
 from .invariances import grey
@@ -128,12 +128,11 @@ def whole(metric: QFMScore, decoded: Decoded, labels: Labels, workers: int, say:
 
     Some are seen black and white, which is no damage.
     """
-    train, net = decoded.select("train"), metric.net
+    train = decoded.select("train")
 
     def look(number: int) -> np.ndarray:
         pixels = np.asarray(decoded.pixels[train[number]])
-        cells = net.cells(net.pyramid(metric.look(pixels if (number + 1) % GREY else grey(pixels))))
-        return head_features(net, cells[None])[0].numpy()
+        return picture_features(metric.net, pixels if (number + 1) % GREY else grey(pixels))
 
     def progress(done: int) -> None:
         if done % 1000 == 0:

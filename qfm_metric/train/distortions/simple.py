@@ -27,14 +27,22 @@ def geometric(low: float, high: float, strength: float) -> float:
     return float(low * (high / low) ** strength)
 
 
+def gaussian_blur(pixels: Pixels, sigma: float) -> Pixels:
+    """Blur of `sigma` px."""
+    return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(sigma)))
+
+
+def white_noise(pixels: Pixels, sigma: float, seed: int) -> Pixels:
+    """Noise of a standard deviation of `sigma` grey levels."""
+    return from_greys(pixels + np.random.default_rng(seed).normal(0, sigma, pixels.shape))
+
+
 def blur(pixels: Pixels, strength: float, seed: int) -> Pixels:
-    radius = geometric(0.6, 6.0, strength)
-    return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius)))
+    return gaussian_blur(pixels, geometric(0.6, 6.0, strength))
 
 
 def noise(pixels: Pixels, strength: float, seed: int) -> Pixels:
-    sigma = geometric(4.0, 60.0, strength)
-    return from_greys(pixels + np.random.default_rng(seed).normal(0, sigma, pixels.shape))
+    return white_noise(pixels, geometric(4.0, 60.0, strength), seed)
 
 
 def jpeg(pixels: Pixels, strength: float, seed: int) -> Pixels:

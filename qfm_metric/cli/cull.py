@@ -18,12 +18,13 @@ from ..cull.decide import PRESETS, Decide, Decision, by_preset, by_requirement
 from ..cull.plan import PlanError, Planned, make_plan, read_plan, write_plan
 from ..cull.undo_file import UndoError
 from ..folder.cores import workers_for
+from ..folder.file_names import shown
 from ..folder.formats import FORMATS
 from ..folder.journal import read_table, suffixes
 from ..folder.options import check_options
 from ..folder.row import DECIMALS, DEFECT_COLUMNS, FACT_COLUMNS, GROUP_COLUMNS, NUMBERS, Row
 from ..html.decisions import write_decisions
-from ..html.document import common_folder, shown
+from ..html.document import common_folder
 from ..own_files import is_page, is_plan
 from ..requirements import Requirement, RequirementError, parse_requirement
 from .options import SCORE_FIRST, add_metric_options, limit_threads, refusing

@@ -10,9 +10,9 @@ from typing import Any
 from PIL import Image
 
 from ..atomic import whole_file
+from ..folder.file_names import shown
 from ..folder.journal import Done, Journal
 from ..folder.row import COLUMNS, DECIMALS, Row
-from ..html.document import shown
 from ..html.films import FilmPage, Strip
 from ..images import ImageError, Pixels
 from ..rating import Metric

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from ..folder.file_names import shown
 from ..folder.journal import UsageError
 from ..folder.scan import FolderScan
-from ..html.document import shown
 from .parser import warn
 
 

@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from ..folder.file_names import shown
 from ..folder.journal import Done
 from ..folder.row import Row
-from ..html.document import shown
 from ..ratings.sidecars import SidecarError, Sidecars
 from ..ratings.stars import STARS, parse_stars
 from .parser import reason, warn

@@ -31,3 +31,8 @@ def unescaped(values: dict[str, Any]) -> dict[str, Any]:
 def printable(text: str) -> str:
     """Text with its control characters as escapes: a name can hold line breaks, and what a terminal obeys."""
     return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def shown(text: str) -> str:
+    """A path as text that can be printed: bytes of it that are no text, and control characters, become escapes."""
+    return printable(name_bytes(text).decode("utf-8", "backslashreplace"))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..atomic import whole_file
 from ..compare import Comparison
 from ..defects import NAMES as DEFECTS
+from ..folder.file_names import shown
 from ..folder.row import Row
 from ..own_files import is_page
 from .document import (
@@ -20,7 +21,6 @@ from .document import (
     Scale,
     bin_of,
     paragraph,
-    shown,
     table,
     write_page,
 )

@@ -18,7 +18,7 @@ from typing import IO, Any
 from urllib.parse import quote
 
 from ..defects import ADDED, NAMES
-from ..folder.file_names import name_bytes, printable
+from ..folder.file_names import name_bytes, shown
 from ..folder.row import Row
 from ..scale import BANDS, MAP_COLOURS, band
 
@@ -87,11 +87,6 @@ class Head:
     kept: str
     summary: str  # HTML, as the footer
     footer: str
-
-
-def shown(text: str) -> str:
-    """A path as text that can be printed: bytes of it that are no text, and control characters, become escapes."""
-    return printable(name_bytes(text).decode("utf-8", "backslashreplace"))
 
 
 def bin_of(value: float, scale: Scale = SCORES) -> int:

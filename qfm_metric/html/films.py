@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..atomic import whole_file
+from ..folder.file_names import shown
 from ..folder.row import Row
 from ..own_files import is_page
 from ..scale import BANDS, band_index
-from .document import BINS, SCORES, Card, Group, Head, Picture, bin_of, paragraph, shown, table, write_page
+from .document import BINS, SCORES, Card, Group, Head, Picture, bin_of, paragraph, table, write_page
 from .thumbnails import SMALL, encode_thumbnail
 
 if TYPE_CHECKING:

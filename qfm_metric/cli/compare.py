@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from ..atomic import check_writable, whole_file
 from ..compare import Comparison, compare_scores, match_names
 from ..folder.cores import workers_for
-from ..folder.file_names import key
+from ..folder.file_names import key, shown
 from ..folder.formats import FORMATS
 from ..folder.journal import read_table, suffixes
 from ..folder.options import check_options
 from ..folder.row import Row
 from ..html.comparison import defect_facts, facts, left_out, write_comparison
-from ..html.document import common_folder, shown
+from ..html.document import common_folder
 from ..own_files import is_comparison, is_page
 from .options import SCORE_FIRST, add_metric_options, limit_threads, refusing
 from .parser import Parser, reason, warn
@@ -225,8 +225,14 @@ def _read(source: str, metric: "Metric | None", recursive: bool) -> Side:
 
 def _aligned(a: Side, b: Side) -> tuple[Side, Side]:
     """Both, with as many folders in the names of a table as let most names match; none if that is as good."""
+
+    def matched(pair: tuple[Side, Side]) -> int:
+        return len(match_names(list(pair[0].rows), list(pair[1].rows)))
+
+    if matched((a, b)) == min(len(a.rows), len(b.rows)):  # all that can; mostly so, and names may be many
+        return a, b
     sides = [(a, b), *((a.below(name), b) for name in a.folders), *((a, b.below(name)) for name in b.folders)]
-    return max(sides, key=lambda pair: len(match_names(list(pair[0].rows), list(pair[1].rows))))
+    return max(sides, key=matched)
 
 
 def _tell_errors(rows: Iterable[Row]) -> None:

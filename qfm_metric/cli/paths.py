@@ -22,7 +22,6 @@ class Scan:
         skip: A folder that is not looked into.
         null: What standard input lists is parted by NUL instead of by lines, as by `find -print0`.
         quiet: Say nothing of what is passed over.
-        skip_unreadable: Folders that cannot be looked into yield nothing, and not themselves.
     """
 
     def __init__(
@@ -32,11 +31,10 @@ class Scan:
         skip: str | None = None,
         null: bool = False,
         quiet: bool = False,
-        skip_unreadable: bool = False,
     ) -> None:
         self.paths, self.null = paths, null
         self._warn: Callable[[str], object] = (lambda message: None) if quiet else warn
-        self._folder = FolderScan(recursive, skip, skip_unreadable, self._warn)
+        self._folder = FolderScan(recursive, skip, say=self._warn)
 
     def __iter__(self) -> Iterator[str]:
         for path in self.paths:

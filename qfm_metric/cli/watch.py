@@ -15,10 +15,10 @@ from ..folder.formats import FORMATS
 from ..folder.journal import Done, Journal, UsageError
 from ..folder.options import check_options
 from ..folder.row import COLUMNS, Row
+from ..folder.scan import FolderScan
 from .options import add_format_options, add_metric_options, limit_threads, refusing
 from .output import counted, format_of, write_rows
-from .parser import Parser
-from .paths import Scan
+from .parser import Parser, warn
 from .progress import Progress
 from .targets import check_table, output_file
 
@@ -118,7 +118,7 @@ def watch(args: argparse.Namespace, metric: "Metric") -> None:
             file, done = Journal(Path(args.output), form).begin(settings(args, metric), resume=True)
             write = opened.enter_context(file).write
         rows = arrivals(
-            lambda: _scan(args),
+            _Folders(args.paths, args.recursive),
             lambda path: _score(path, metric, args.projection),
             done.paths.copy(),
             every=args.every,
@@ -127,13 +127,31 @@ def watch(args: argparse.Namespace, metric: "Metric") -> None:
         write_rows(counted(rows, done), write, form, tuple(COLUMNS), metric.signature, heading=done.end == 0)
 
 
-def _scan(args: argparse.Namespace) -> Iterator[str]:
-    """The pictures in those folders that are there now."""
-    return iter(
-        Scan(
-            [folder for folder in args.paths if os.path.isdir(folder)], args.recursive, quiet=True, skip_unreadable=True
-        )
-    )
+class _Folders:
+    """Folders that come and go: of one that cannot be looked into it is said once, until it can be.
+
+    Args:
+        paths: Of the folders.
+        recursive: Look into the folders in them.
+    """
+
+    def __init__(self, paths: Sequence[str], recursive: bool) -> None:
+        self._paths, self._recursive = paths, recursive
+        self._said: set[str] = set()
+
+    def __call__(self) -> Iterator[str]:
+        """The pictures that are there now."""
+        lacking: list[str] = []
+        scan = FolderScan(self._recursive, skip_unreadable=True, say=lacking.append)
+        for folder in self._paths:
+            if os.path.isdir(folder):
+                yield from scan(folder)
+            else:
+                lacking.append(f"{folder}: there is no such folder yet")
+        for message in lacking:
+            if message not in self._said:
+                warn(f"{message}; waiting for it")
+        self._said = {*lacking}
 
 
 def _score(path: str, metric: "Metric", projection: str) -> Row:

@@ -74,8 +74,22 @@ def test_the_next_run_goes_on_and_so_does_the_scoring_command(mean, looks):
 
 def test_a_folder_that_is_missing_is_waited_for(mean, looks, capsys):
     looks(3)
-    assert main(["watch", "nowhere"]) == 130
-    assert capsys.readouterr().out == ""
+    grey("f/a.png")
+    assert main(["watch", "nowhere", "f"]) == 130
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0].endswith("\tf/a.png")
+    assert err == ("qfm-metric: nowhere: there is no such folder yet; waiting for it\nqfm-metric: interrupted\n")
+
+
+def test_a_folder_that_goes_is_told_again(capsys):
+    look = cli._Folders(["f"], False)
+    grey("f/a.png")
+    for there in (True, False, False, True, False):
+        (Path("g").rename if there and Path("g").exists() else Path)("f")
+        if not there and Path("f").exists():
+            Path("f").rename("g")
+        assert list(look()) == ["f/a.png"] * there
+    assert capsys.readouterr().err == "qfm-metric: f: there is no such folder yet; waiting for it\n" * 2
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,10 @@ class RowFile:
         if self._regular:
             if not lock_file(self._file) or self._is_deleted():  # by the run that had it, before it let it go
                 self._file.close()
-                raise UsageError(f"{path}: another run is writing it; wait for its end, or write to another file")
+                raise UsageError(
+                    f"{path}: another run is writing it; wait for its end (`qfm-metric watch` has none before Ctrl-C), "
+                    "or write to another file"
+                )
             self.size = self._file.seek(0, os.SEEK_END)
 
     def _is_deleted(self) -> bool:

@@ -36,6 +36,10 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"{action.option_strings[0]}: expected a value, got an empty text; is a variable not set?")
         return found
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write help; argparse's own passes over a disk that is full."""
+        (file or sys.stderr).write(message)
+
     def error(self, message: str) -> NoReturn:
         """End with exit status 2."""
         if named := [word for word in self._words if word.startswith("-") and os.path.lexists(word)]:

@@ -49,6 +49,14 @@ def test_closed_streams_lose_nothing_else(tiny_files):
     assert (done.returncode, done.stderr) == (1, b"qfm-metric: no pictures found\n")
 
 
+@pytest.mark.parametrize("buffering", ["", "1"])
+@pytest.mark.parametrize("words", ["--help", "--version", "weights download --help", "watch --help", "a.mp4 --help"])
+def test_help_that_cannot_be_written_is_told(words, buffering):
+    for to, says in ((">/dev/full", "No space left on device"), (">&-", "it is closed")):
+        done = shell(f"PYTHONUNBUFFERED={buffering} qfm-metric {words} {to}")
+        assert (done.returncode, done.stderr.decode()) == (1, f"qfm-metric: cannot write standard output: {says}\n")
+
+
 def test_a_file_has_one_writer(monkeypatch, capsys):
     monkeypatch.setattr("qfm_metric.cli.metric.QFMScore", Mean())
     grey("a.png", 100)

@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from helpers.processes import handling
+from helpers.processes import environment, handling
 
 from qfm_metric.cli import interrupts, main
 from qfm_metric.cli import run as cli
@@ -23,6 +25,26 @@ try:
 except BaseException:
     whole = None
 """
+
+
+EARLY = """
+import os, runpy, signal, sys
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "qfm_metric.cli.parser":
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Finder())
+runpy.run_module("qfm_metric", run_name="__main__")
+"""
+
+
+def test_an_interrupt_at_the_start_leaves_no_traceback():
+    words = [sys.executable, "-c", EARLY, "--version"]
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "qfm-metric: interrupted\n")
 
 
 def test_an_interrupt_leaves_what_was_scored_in_order(mean, monkeypatch, capsys):

@@ -39,7 +39,7 @@ BRIEFLY = SHAPES[:2]
 class CompiledScore:
     """A metric for `score_files` whose network runs in another runtime, on the CPU, for pictures one by one.
 
-    Scores and descriptors are within 1e-5 of torch's, which is checked whenever one is made. Can be pickled: the graph
+    All numbers are within 1e-5 of torch's, which is checked whenever one is made. Can be pickled: the graph
     goes with it. It uses as many threads as torch does when it is first used.
 
     Args:
@@ -50,7 +50,7 @@ class CompiledScore:
 
     Attributes:
         graph: The network as an ONNX file.
-        difference: The largest difference to torch's scores and descriptors that was seen.
+        difference: The largest difference to torch's numbers that was seen.
 
     Raises:
         ExportError: a package is missing, the network cannot be traced, or the scores differ by more than 1e-5.
@@ -142,7 +142,7 @@ class CompiledScore:
         return self.metric.show(views, size)
 
     def _largest_difference(self, shapes: Sequence[tuple[int, int]]) -> float:
-        """Between the scores of both, over one view and all, of several shapes."""
+        """Between what both tell, over one view and all, of several shapes."""
         net, noise, differences = self.metric.net, torch.Generator().manual_seed(0), []
         for height, width in shapes:
             for count in {1, 1 + net.config.native_views}:
@@ -150,15 +150,21 @@ class CompiledScore:
                 with torch.inference_mode():
                     views = (images[None] - net.mean) / net.std
                     (found,), (expected,) = (metric.rate([views], descriptors=True) for metric in (self, self.metric))
-                    differences.append(abs(found.score - expected.score))
-                    assert found.descriptor is not None
-                    assert expected.descriptor is not None
-                    # Of a graph without descriptors, which an earlier version has kept, their shapes differ.
-                    differences.append((found.descriptor - expected.descriptor).abs().max().item())
+                    # Of a graph without descriptors, which an earlier version has kept, there are fewer numbers.
+                    both = zip(_numbers(found), _numbers(expected), strict=True)
+                    differences += [abs(one - other) for one, other in both]
         return max(differences)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_session": None}
+
+
+def _numbers(rating: Rating) -> list[float]:
+    """All that is told of a picture."""
+    assert rating.descriptor is not None
+    std = 0.0 if rating.std is None else rating.std
+    costs = (rating.defects or {}).values()
+    return [rating.score, std, float(rating.note is not None), *costs, *rating.descriptor.tolist()]
 
 
 def missing_packages(runtime: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Scoring in another runtime: the rows of torch's network within 1e-5, wherever it runs; else torch, and a line."""
 
+import copy
 import json
 import pickle
 import subprocess
@@ -227,11 +228,13 @@ def test_a_graph_is_kept_and_made_again_if_it_does_not_fit(small, other, tmp_pat
     assert small.weights_sha256 in file.name
     assert CompiledScore(small, cache=file.parent).graph == first.graph == file.read_bytes()
     assert made == [small]
-    for damaged in (b"", first.graph[: len(first.graph) // 2], onnx_graph(other)):
+    other_std = copy.deepcopy(small)
+    other_std.net.uncertainty[1].bias.data += 1
+    for damaged in (b"", first.graph[: len(first.graph) // 2], onnx_graph(other), onnx_graph(other_std)):
         file.write_bytes(damaged)
         assert CompiledScore(small, cache=file.parent).difference <= TOLERANCE
         assert file.read_bytes() == first.graph
-    assert made == [small] * 4
+    assert made == [small] * 5
     assert len(list(file.parent.iterdir())) == 1
     assert CompiledScore(QFMScore(small.net), cache=tmp_path / "none").difference <= TOLERANCE  # of no weights file
     assert not (tmp_path / "none").exists()

@@ -7,10 +7,10 @@
 torch.Size([2])
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing's own, which takes longer to import than all that the command needs to hear an interrupt
 if TYPE_CHECKING:
+    from typing import Any
+
     from .assessment import Assessment
     from .facts import file_facts
     from .folder.groups import group_rows
@@ -72,7 +72,9 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
+    from importlib import import_module
+
     if name in _MODULES:
         return getattr(import_module(f".{_MODULES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

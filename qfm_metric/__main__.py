@@ -1,18 +1,19 @@
-"""`qfm-metric`, which `python -m qfm_metric` is, too. Imports next to nothing: an interrupt may come at once."""
+"""`qfm-metric`, which `python -m qfm_metric` is, too."""
 
+import _signal  # type: ignore[import-not-found]  # in C: `signal` takes longer to import than all that comes before it
 import sys
 
 
 def main() -> int:
-    """Run the command; returns the exit status."""
-    try:
-        from .cli import main as run
+    """Run the command; returns the exit status.
 
-        return run()
-    except KeyboardInterrupt:  # before the command listens for one, or once it does no more
-        if sys.stderr:
-            sys.stderr.write("qfm-metric: interrupted\n")
-        return 130
+    Until it listens for Ctrl-C, that ends the process without a word: raised in an import, it would leave a traceback.
+    """
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # and is not ignored
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    from .cli import main as run
+
+    return run()
 
 
 if __name__ == "__main__":

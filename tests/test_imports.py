@@ -25,7 +25,7 @@ MAY_IMPORT = {
         {"assessment", "facts", "folder", "guard", "images", "loss", "panorama", "reference"}
         | {"score", "video", "weights"},
     ),
-    "__main__": ({"cli"}, set()),
+    "__main__": (set(), {"cli"}),
     "cli": (
         {"__init__", "atomic", "compare", "compiled", "cull", "decoding", "defects", "folder", "html", "hub", "images"}
         | {"own_files", "rating", "ratings", "requirements", "score", "video", "weights"},

@@ -146,7 +146,8 @@ def read_csv(file: BinaryIO) -> Iterator[Record]:
             if len(set(known)) < len(known):
                 raise ValueError(f"expected one column of each name, got {', '.join(fields)}; rename the others")
         plain = [field[1:] if field.startswith("'") and FORMULA.match(field) else field for field in fields]
-        yield record, dict(zip(names, plain, strict=True)) if names and fields else None
+        # Of a row that was emptied, spreadsheets leave its commas.
+        yield record, dict(zip(names, plain, strict=True)) if names and any(fields) else None
         names = names or fields
         lines = []
     if lines:

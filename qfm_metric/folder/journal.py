@@ -314,7 +314,7 @@ def read_table(path: str | os.PathLike[str]) -> tuple[list[Row], str]:
             else:
                 rows.append(read_row(values))
     except (KeyError, TypeError, ValueError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        what = f"no {error} among {', '.join(map(repr, values))}" if isinstance(error, KeyError) else str(error)
         raise ValueError(
             f"{name}: row {len(rows) + 1}: expected a path and a score in [0, 1] or none: {what}"
         ) from error

@@ -167,7 +167,7 @@ def read_row(values: Mapping[str, Any]) -> Row:
 
     Args:
         values: By column. Only `path` and `score` must be there; text is turned into numbers (`300.0` is a width, as
-            pandas writes it), and what is empty or NaN is not known.
+            pandas writes it), and what is empty, NaN or R's NA is not known.
 
     Raises:
         KeyError: no path or no score.
@@ -212,10 +212,12 @@ def _plain(column: str, value: Any, path: str) -> Value:
 
 def _read(column: str, value: Any) -> Value:
     kind = COLUMNS.get(column) or EXTRA_COLUMNS[column]
-    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+    if value is None or value in ("", "NA") or (isinstance(value, float) and math.isnan(value)):
         return None
     if kind is str:
         return str(value)
+    if isinstance(value, bool):
+        raise ValueError(f"expected a number for {column}, got {value!r}")
     number = float(value)
     if math.isnan(number):  # as text
         return None

@@ -102,6 +102,18 @@ def test_a_table_as_a_spreadsheet_or_pandas_writes_it():
         assert read_table(name)[0] == expected
 
 
+def test_a_table_as_r_writes_it():
+    Path("a.csv").write_text(
+        '"","path","score","std","width","error","note"\n"1","x.png",0.5,NA,300,NA,NA\n"2","y.png",NA,NA,NA,"broken",NA\n'
+    )
+    assert read_table("a.csv")[0] == [Row("x.png", 0.5, width=300), Row("y.png", error="broken")]
+
+
+def test_rows_that_a_spreadsheet_has_emptied_are_none():
+    Path("a.csv").write_text("path,score,std\n,,\nx.png,0.5,\n,,\n,,\n")
+    assert read_table("a.csv")[0] == [Row("x.png", 0.5)]
+
+
 @pytest.mark.parametrize("begin", ["", BOM])
 @pytest.mark.parametrize(
     ("name", "end"),
@@ -141,6 +153,7 @@ def test_columns_that_are_parted_otherwise_are_told(parted):
         ({"path": "x", "score": 0.5, "width": 300.5}, "expected a whole number for width, got 300.5"),
         ({"path": "x", "score": 0.5, "width": "wide"}, "wide"),
         ({"path": "x", "score": [0.5]}, "list"),
+        ({"path": "x", "score": True}, "expected a number for score, got True"),
     ],
 )
 def test_values_that_are_no_row(values, message):
@@ -189,6 +202,7 @@ def test_a_row_of_what_its_columns_cannot_hold_is_refused_by_name(values, kind, 
         ("a.csv", "path,score,score\nx.png,0.5,0.6\n", "expected one column of each name, got path,"),
         ("a.txt", "", r"expected a file of scores \(\.json, \.jsonl, \.csv"),
         ("a.csv", "name,score\nx,0.5\n", "row 1: .*expected a heading with the column path"),
+        ("a.csv", "path, score\nx,0.5\n", "row 1: .*no 'score' among 'path', ' score'"),
         ("a.csv", "path,score\nx,high\n", "row 1: .*high"),
         ("a.csv", "path,score\nx,0.5\ny,7\n", r"row 2: .*got 7"),
         ("a.csv", "path,score\nx,0.5\ny\n", "row 2: .*expected 2 fields, got 1"),

@@ -147,7 +147,7 @@ class _Folders:
             if os.path.isdir(folder):
                 yield from scan(folder)
             else:
-                lacking.append(f"{folder}: there is no such folder yet")
+                lacking.append(f"{folder}: there is no such folder")
         for message in lacking:
             if message not in self._said:
                 warn(f"{message}; waiting for it")

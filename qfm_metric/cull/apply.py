@@ -139,7 +139,7 @@ def _problem(step: Step, known: bool, link: bool) -> str:
     if not there and not taken:
         return f"{step.source}: it is gone"
     if there and not link and (os.path.islink(step.source) or not os.path.isfile(step.source)):
-        return f"{step.source}: it is a link or a folder, and stays"
+        return f"{step.source}: it is a link, a folder or a pipe, and stays"
     return ""
 
 

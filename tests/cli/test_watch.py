@@ -78,7 +78,7 @@ def test_a_folder_that_is_missing_is_waited_for(mean, looks, capsys):
     assert main(["watch", "nowhere", "f"]) == 130
     out, err = capsys.readouterr()
     assert out.splitlines()[0].endswith("\tf/a.png")
-    assert err == ("qfm-metric: nowhere: there is no such folder yet; waiting for it\nqfm-metric: interrupted\n")
+    assert err == ("qfm-metric: nowhere: there is no such folder; waiting for it\nqfm-metric: interrupted\n")
 
 
 def test_a_folder_that_goes_is_told_again(capsys):
@@ -89,7 +89,7 @@ def test_a_folder_that_goes_is_told_again(capsys):
         if not there and Path("f").exists():
             Path("f").rename("g")
         assert list(look()) == ["f/a.png"] * there
-    assert capsys.readouterr().err == "qfm-metric: f: there is no such folder yet; waiting for it\n" * 2
+    assert capsys.readouterr().err == "qfm-metric: f: there is no such folder; waiting for it\n" * 2
 
 
 @pytest.mark.parametrize(

@@ -302,7 +302,7 @@ def test_what_cannot_be_moved_is_told():
     outcome = apply_plan([planned("f/gone.jpg"), planned("f/link.jpg"), planned("nowhere/x.jpg")], "to", "undo")
     assert [problem.split(": ")[1] for problem in outcome.problems] == [
         "it is gone",
-        "it is a link or a folder, and stays",
+        "it is a link, a folder or a pipe, and stays",
         "it is gone",
     ]
 

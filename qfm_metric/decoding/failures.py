@@ -7,7 +7,7 @@ from PIL import Image
 
 from .errors import lacks_memory
 
-A_FOLDER = "expected a picture file, got a folder; pass the files in it, one at a time"
+A_FOLDER = "expected a file, got a folder; pass the files in it, one at a time"
 _ADVICE = {
     errno.EACCES: "check its permissions",
     errno.EPERM: "check its permissions",

@@ -6,7 +6,7 @@ import re
 _EXPORT = "export it as PNG or JPEG"
 _AGAIN = "the download went wrong: open the address in a browser, then download it again"
 
-_VIDEO = ("a video", "extract frames of it, for example with ffmpeg")
+VIDEO = ("a video", "score films in a run of their own: qfm-metric FILM, or score_video")
 _CAMERA = ("the raw data of a camera's sensor", "develop it and export it as JPEG or PNG")
 _BEGINNINGS = {
     b"version https://git-lfs.github.com/spec/": ("a Git LFS pointer, not the file it stands for", "run: git lfs pull"),
@@ -33,9 +33,9 @@ _BEGINNINGS = {
     b"II\xbc\x01": ("JPEG XR", _EXPORT),
     b"8BPS": ("a Photoshop document of a kind that Pillow does not read", _EXPORT),
     b"gimp xcf": ("a GIMP project", _EXPORT),
-    b"\x1aE\xdf\xa3": _VIDEO,
-    b"\0\0\x01\xba": _VIDEO,
-    b"\0\0\x01\xb3": _VIDEO,
+    b"\x1aE\xdf\xa3": VIDEO,
+    b"\0\0\x01\xba": VIDEO,
+    b"\0\0\x01\xb3": VIDEO,
     b"\0\x05\x16\x07": ("what macOS keeps beside a file", "pass the file whose name lacks the ._"),
     b"\xd0\xcf\x11\xe0": ("an OLE document, such as Thumbs.db", "export the pictures in it"),
     b"MZ": ("a Windows program", "find out where it comes from"),
@@ -56,13 +56,11 @@ def what_it_is(head: bytes) -> tuple[str, str] | None:
     if not head.strip(b"\0"):
         return "nothing but bytes of zero", "it was never written: copy, download or export it again"
     if head[4:8] == b"ftyp":
-        return _CAMERA if head[8:12] == b"crx " else _VIDEO
+        return _CAMERA if head[8:12] == b"crx " else VIDEO
     if head[4:8] in (b"moov", b"mdat", b"wide"):
-        return _VIDEO
+        return VIDEO
     if head[:4] == b"RIFF" and head[8:12] != b"WEBP":
-        return {b"AVI ": _VIDEO, b"WAVE": ("a sound", "pass a picture")}.get(
-            head[8:12], ("RIFF of no picture", _EXPORT)
-        )
+        return {b"AVI ": VIDEO, b"WAVE": ("a sound", "pass a picture")}.get(head[8:12], ("RIFF of no picture", _EXPORT))
     if head[128:132] == b"DICM":
         return "DICOM", "scale its values to [0, 1] and pass the array"
     return _what_text_it_is(head)

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..decoding.failures import explain
 from ..decoding.files import check_kind
+from ..decoding.foreign import HEAD_BYTES, VIDEO, what_it_is
 from ..images import ImageError, Pixels
 from .ends import lacks_end
 from .hdr import TRANSFERS, to_srgb
@@ -211,7 +213,7 @@ def _open(path: str) -> Iterator[tuple[Any, Any]]:
     except ImageError as error:
         raise VideoError(f"{path!r}: {error}") from error
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(f"{path!r}: expected a film: {getattr(error, 'strerror', None) or error}") from error
+        raise VideoError(f"{path!r}: {_why(path, error)}") from error
     with container:
         films = [s for s in container.streams.video if not int(s.disposition) & ATTACHED_PICTURE]
         if not films:
@@ -219,3 +221,21 @@ def _open(path: str) -> Iterator[tuple[Any, Any]]:
         films[0].thread_type = "AUTO"
         films[0].codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         yield container, films[0]
+
+
+def _why(path: str, error: Exception) -> str:
+    """What is wrong with a file that FFmpeg cannot open, of which it mostly knows no more than that it is invalid."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD_BYTES)
+    except (OSError, ValueError) as unreadable:
+        return explain(unreadable)
+    again = "copy, download or export it again"
+    if not head:
+        return f"expected a film, got an empty file; {again}"
+    found = what_it_is(head)
+    if found and found != VIDEO:
+        return f"expected a film, got {found[0]}; {found[1]}"
+    return (
+        f"expected a film, but FFmpeg stopped with: {getattr(error, 'strerror', None) or error}; if it is one, {again}"
+    )

@@ -93,7 +93,7 @@ def test_a_film_that_cannot_be_read_has_a_row_and_the_others_are_scored(capsys):
     Path("bad.mp4").write_text("no film")
     assert main(["bad.mp4", "clip.mkv"]) == 1
     said = capsys.readouterr()
-    assert said.out.startswith("error\tbad.mp4\t'bad.mp4': expected a film: ")
+    assert said.out.startswith("error\tbad.mp4\t'bad.mp4': expected a film, got text: 'no film'")
     assert said.out.count("\n") == 4
     assert said.err == SUMMARY
 

@@ -40,7 +40,7 @@ CONTENTS = {
     "zeros": (bytes(5000), "nothing but bytes of zero; it was never written"),
     "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "PostScript; export it"),
     "gzip": (b"\x1f\x8b\x08\0\0", "a gzip archive; unpack it"),
-    "video": (b"\0\0\0\x18ftypisom\0\0\0\0mp42avc1", "a video; extract frames"),
+    "video": (b"\0\0\0\x18ftypisom\0\0\0\0mp42avc1", "a video; score films"),
     "QuickTime": (b"\0\0\0\x14ftypqt  ", "a video"),
     "MPEG": (b"\0\0\x01\xb3" + bytes(range(1, 99)), "a video"),
     "AVI": (b"RIFF\x10\0\0\0AVI LIST", "a video"),

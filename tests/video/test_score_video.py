@@ -191,7 +191,15 @@ def test_saturated_colours_of_bt2020_stay_in_their_hue():
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"", "expected a film: "), (b"no film" * 100, "expected a film: "), (None, "expected a film: No such file")],
+    [
+        (b"", "expected a film, got an empty file"),
+        (b"no film" * 100, "expected a film, got text: 'no film"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "expected a film, got a Git LFS pointer"),
+        (b"<!DOCTYPE html>", "expected a film, got an HTML page"),
+        (bytes(2000), "expected a film, got nothing but bytes of zero"),
+        (b"\0\0\0\x18ftypisom" + bytes(2000), "expected a film, but FFmpeg stopped with: .*; if it is one, copy"),
+        (None, "expected a file, found none; check the path"),
+    ],
 )
 def test_what_is_no_film_is_told(content, says):
     if content is not None:

@@ -184,6 +184,8 @@ class _Reader:
 
 
 def _read(data: bytes, names: Iterable[Name]) -> _Packet:
+    if data and not data.strip(b"\0"):  # as a crash leaves a file that was being written
+        raise PacketError("expected XML, got nothing but bytes of zero")
     if data.startswith((b"\xff\xfe", b"\xfe\xff", b"\0", b"<\0")):
         raise PacketError("expected UTF-8, got UTF-16 or UTF-32")
     reader = _Reader(data, names)

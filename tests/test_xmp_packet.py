@@ -95,6 +95,7 @@ def test_a_byte_order_mark_moves_nothing():
     ("data", "says"),
     [
         (b"no XML", "expected XML"),
+        (bytes(500), "expected XML, got nothing but bytes of zero"),
         (packet()[:-200], "expected XML"),
         (packet().decode().encode("utf-16"), "expected UTF-8, got UTF-16"),
         (packet().replace(b"UTF-8", b"ISO-8859-1"), "expected UTF-8, got ISO-8859-1"),

@@ -27,7 +27,7 @@ from .options import SCORE_FIRST, add_metric_options, limit_threads, refusing
 from .parser import Parser, reason, warn
 from .paths import Scan, tell_missing
 from .progress import Progress
-from .targets import check_target, output_file
+from .targets import PAGE_SUFFIXES, check_target, output_file
 
 if TYPE_CHECKING:
     from ..rating import Metric
@@ -63,8 +63,16 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    check_target("-o", args.output, is_comparison, [args.a, args.b], parser.error)
-    check_target("--html", args.html, is_page, [args.a, args.b, *filter(None, [args.output])], parser.error)
+    written = ("json",) if args.json else ("txt",)
+    check_target("-o", args.output, is_comparison, [args.a, args.b], parser.error, suffixes=written)
+    check_target(
+        "--html",
+        args.html,
+        is_page,
+        [args.a, args.b, *filter(None, [args.output])],
+        parser.error,
+        suffixes=PAGE_SUFFIXES,
+    )
     if args.top < 0:
         parser.error(f"--top: expected 0 or more, got {args.top}")
     check_writable(args.output, args.html)

@@ -31,7 +31,7 @@ from .options import SCORE_FIRST, add_metric_options, limit_threads, refusing
 from .parser import Parser, reason, warn
 from .paths import Scan, tell_missing
 from .progress import Progress
-from .targets import check_target
+from .targets import PAGE_SUFFIXES, check_target
 
 PLAN = "cull-plan.csv"
 SHOWN = 20  # problems that are listed
@@ -115,8 +115,8 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     args.group = args.group or args.keep_best is not None
     if not os.path.isdir(args.source) and Path(args.source).suffix.lower()[1:] not in FORMATS:
         refuse(f"{args.source}: expected a folder or a file of scores ({suffixes()})")
-    check_target("-o", args.output, is_plan, [args.source], refuse)
-    check_target("--html", args.html, is_page, [args.source, args.output], refuse)
+    check_target("-o", args.output, is_plan, [args.source], refuse, suffixes=("csv",))
+    check_target("--html", args.html, is_page, [args.source, args.output], refuse, suffixes=PAGE_SUFFIXES)
     check_writable(args.output, args.html)
 
 

@@ -21,8 +21,9 @@ def main(argv: Sequence[str]) -> int:
     if not (args.onnx or args.pt2):
         parser.error("expected --onnx FILE, --pt2 FILE or both")
     inputs = [args.weights] if args.weights else []
-    check_target("--onnx", args.onnx, is_export("onnx"), inputs, parser.error)
-    check_target("--pt2", args.pt2, is_export("pt2"), [*inputs, *([args.onnx] if args.onnx else [])], parser.error)
+    check_target("--onnx", args.onnx, is_export("onnx"), inputs, parser.error, suffixes=("onnx",))
+    inputs += [args.onnx] if args.onnx else []
+    check_target("--pt2", args.pt2, is_export("pt2"), inputs, parser.error, suffixes=("pt2",))
     check_writable(args.onnx, args.pt2)
     from ..export import ExportError, export_onnx, export_pt2  # imports torch, which is slow
     from ..score import QFMScore

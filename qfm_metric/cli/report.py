@@ -7,7 +7,7 @@ from ..html.scores import LIMIT, write_report
 from ..own_files import is_page
 from .parser import Parser, reason
 from .paths import tell_missing
-from .targets import check_target
+from .targets import PAGE_SUFFIXES, check_target
 
 
 def main(argv: Sequence[str]) -> int:
@@ -16,7 +16,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     if args.limit < 1:
         parser.error(f"--limit: expected at least 1, got {args.limit}")
-    check_target("-o", args.output, is_page, [args.scores], parser.error)
+    check_target("-o", args.output, is_page, [args.scores], parser.error, suffixes=PAGE_SUFFIXES)
     try:
         rows, signature = read_table(args.scores)
     except (OSError, ValueError) as error:

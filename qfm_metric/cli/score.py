@@ -28,7 +28,7 @@ from .output import format_of, status_of
 from .parser import Parser
 from .paths import Scan
 from .progress import Progress
-from .targets import check_table, check_target, is_table, output_file
+from .targets import PAGE_SUFFIXES, check_table, check_target, is_table, output_file
 
 WHOLE = ("batch_size", "workers", "threads", "tile")
 
@@ -183,7 +183,9 @@ def check_output(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None
     check_table("-o", args.output, args.format, args.paths, refuse)
     if args.output and form.convert:
         check_target("-o", f"{args.output}.jsonl", is_table("jsonl"), args.paths, refuse)
-    check_target("--html", args.html, is_page, [*args.paths, *filter(None, [args.output])], refuse)
+    check_target(
+        "--html", args.html, is_page, [*args.paths, *filter(None, [args.output])], refuse, suffixes=PAGE_SUFFIXES
+    )
     if args.map and os.path.lexists(args.map) and not os.path.isdir(args.map):
         refuse(f"--map: expected a folder, got a file: {args.map}")
     if args.map and any(

@@ -6,7 +6,7 @@ An existing file is replaced only if it is empty, or is of the kind that would b
 import codecs
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,14 @@ from ..folder.row import COLUMNS, EXTRA_COLUMNS, read_row
 from ..own_files import head
 
 STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+PAGE_SUFFIXES = ("html", "htm")
 OURS = {*COLUMNS, *EXTRA_COLUMNS}
 KEPT = "it is there, and pictures are never replaced; name another, or delete it first"
 TEXT = re.compile(rb"(?:[01]\.\d{4}\t|error\t)")
+ELSEWHERE = frozenset(
+    {"7z", "bz2", "gz", "htm", "html", "ods", "onnx", "pdf", "pt2", "xls", "xlsx", "xz", "zip", "zst"}
+)
+"""Suffixes by which programs open a file, and fail at one that holds something else."""
 
 
 def output_file(name: str) -> str | None:
@@ -36,6 +41,7 @@ def check_target(
     refuse: Callable[[str], Any],
     *,
     picture: bool = False,
+    suffixes: Sequence[str] = (),
 ) -> None:
     """Refuse a file that must not be written, before anything is opened; a pipe or a device may be.
 
@@ -46,12 +52,16 @@ def check_target(
         inputs: What the command reads, and what it writes by other options.
         refuse: Gets the message.
         picture: A picture is written: its suffix is one.
+        suffixes: Those of what is written, the usual one first: no other kind's is taken. Empty: any is.
     """
     if path is None:
         return
     if path == "-":
         refuse(f"{option}: expected the name of a file, got -; this cannot go to standard output")
     file = Path(path)
+    suffix = file.suffix.lower()[1:]
+    if suffixes and suffix not in suffixes and suffix in ELSEWHERE.union(FORMATS):
+        refuse(f"{option}: expected a name that ends with .{suffixes[0]}, got {path}, which could not be read back")
     if not picture and is_named_as_picture(path):
         refuse(
             f"{option}: expected the name of the file to write, got a picture's: {path}; name it before the pictures"
@@ -72,10 +82,9 @@ def check_table(
 ) -> None:
     """As `check_target`, of a file of rows in a format (None: text), which is read back by its suffix."""
     suffix = "" if path is None else Path(path).suffix.lower()[1:]
-    if suffix in FORMATS and suffix != name:
-        what = f"a name that ends with .{name}" if name else f"--{suffix}, too"
-        refuse(f"{option}: expected {what}, got {path}, which could not be read back")
-    check_target(option, path, is_table(name), inputs, refuse)
+    if name is None and suffix in FORMATS:
+        refuse(f"{option}: expected --{suffix}, too, got {path}, which could not be read back")
+    check_target(option, path, is_table(name), inputs, refuse, suffixes=(name or "txt",))
 
 
 def is_table(name: str | None) -> Callable[[Path], bool]:

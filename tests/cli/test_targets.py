@@ -116,9 +116,19 @@ def test_what_cannot_be_written_in_the_end_is_known_before_anything_is_scored(co
         ("a.png --jsonl -o new.json", "-o: expected a name that ends with .jsonl, got new.json"),
         ("a.mp4 --jsonl -o new.csv", "-o: expected a name that ends with .jsonl, got new.csv"),
         ("watch . --jsonl -o new.csv", "-o: expected a name that ends with .jsonl, got new.csv"),
+        ("a.png --csv -o new.csv.gz", "-o: expected a name that ends with .csv, got new.csv.gz"),
+        ("a.png -o new.xlsx", "-o: expected a name that ends with .txt, got new.xlsx"),
+        ("a.png --jsonl -o new.html", "-o: expected a name that ends with .jsonl, got new.html"),
+        ("a.png --html new.pdf", "--html: expected a name that ends with .html, got new.pdf"),
+        ("report s.csv -o new.csv", "-o: expected a name that ends with .html, got new.csv"),
+        ("cull s.csv -o new.html", "-o: expected a name that ends with .csv, got new.html"),
+        ("cull s.csv --html new.csv", "--html: expected a name that ends with .html, got new.csv"),
+        ("compare s.csv t.csv -o new.csv", "-o: expected a name that ends with .txt, got new.csv"),
+        ("compare s.csv t.csv --json -o new.html", "-o: expected a name that ends with .json, got new.html"),
+        ("export --onnx new.pt2", "--onnx: expected a name that ends with .onnx, got new.pt2"),
     ],
 )
-def test_a_table_does_not_get_the_suffix_of_another_format(command, says, capsys):
+def test_a_file_does_not_get_the_suffix_of_another_kind(command, says, capsys):
     with pytest.raises(SystemExit):
         main(command.split())
     assert says in capsys.readouterr().err

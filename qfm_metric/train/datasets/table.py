@@ -60,6 +60,8 @@ def csv_records(
         reader = csv.DictReader(file)
         _check_heading(path, reader.fieldnames or [], columns, optional)
         for record in reader:
+            if not any(record.values()):  # of a row that was emptied, spreadsheets leave its commas
+                continue
             where = f"{path}, line {reader.line_num}"
             absent = [column for column in columns if record[column] is None]
             if absent:

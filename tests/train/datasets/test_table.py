@@ -56,6 +56,11 @@ def test_bad_tables(tmp_path, text, says):
         read_table(tmp_path / "other.csv")
 
 
+def test_rows_that_a_spreadsheet_emptied_are_passed_over(tmp_path):
+    (tmp_path / "t.csv").write_text("image,mos,group\na.jpg,0.5,a\n,,\n\nb.jpg,0.6,b\n,,\n")
+    assert [row.mos for row in read_table(tmp_path / "t.csv")] == [0.5, 0.6]
+
+
 def test_split_keeps_groups_together():
     rows = [Row(f"{i}.jpg", 0.5, group=str(i // 3), split="train") for i in range(900)]
     rows += [Row(f"t{i}.jpg", 0.5, group=str(i), split="test") for i in range(50)]

@@ -75,10 +75,27 @@ def test_example_scores_a_folder(tmp_path, monkeypatch, capsys, pictures, metric
     folder.mkdir()
     for i, picture in enumerate(pictures):
         picture.save(folder / f"{i}.png")
+    (folder / "broken.jpg").write_bytes(b"no picture")
     monkeypatch.setattr(sys, "argv", ["hf_datasets.py", str(folder), "--out", str(table)])
-    runpy.run_path(str(EXAMPLE), run_name="__main__")
-    assert capsys.readouterr().out.startswith("5 pictures, from 0.")
+    for _ in range(2):  # what it wrote it replaces
+        runpy.run_path(str(EXAMPLE), run_name="__main__")
+        said = capsys.readouterr()
+        assert said.out.startswith("5 pictures, from 0.")
+        assert "broken.jpg" in said.err
     scored = datasets.Dataset.from_parquet(str(table))
+    assert "broken.jpg" in scored.select_columns("error")[5]["error"]
+    scored = scored.select(range(5))
     best_first = sorted((metric(load_image(picture)).item() for picture in pictures), reverse=True)
     assert list(scored["qfm"]) == pytest.approx(best_first, abs=1e-6)
     assert metric(load_image(scored[0]["image"])).item() == pytest.approx(best_first[0], abs=1e-6)
+
+
+def test_example_writes_over_no_table_of_others(tmp_path, monkeypatch, capsys, pictures):
+    table = tmp_path / "mine.parquet"
+    datasets.Dataset.from_dict({"mine": [1]}).to_parquet(table)
+    before = table.read_bytes()
+    monkeypatch.setattr(sys, "argv", ["hf_datasets.py", str(tmp_path), "--out", str(table)])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(EXAMPLE), run_name="__main__")
+    assert "it is there and is no file of this kind" in capsys.readouterr().err
+    assert table.read_bytes() == before

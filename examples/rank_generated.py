@@ -17,6 +17,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ from torch import Tensor
 
 from qfm_metric import QFMScore, WeightsError, load_image, score_files
 from qfm_metric.cli.paths import Scan
+from qfm_metric.cli.targets import check_target
+from qfm_metric.own_files import head
 
+COLUMNS = ["prompt", "rank", "image", "score", "reward"]
 STAND_INS = {"a portrait": "astronaut", "a cat": "chelsea", "a cup of coffee": "coffee"}
 
 
@@ -152,7 +156,7 @@ def report(ranked: Ranked, index: int, best: int, copy_to: Path | None) -> None:
 def write_csv(rankings: Sequence[Ranked], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["prompt", "rank", "image", "score", "reward"])
+        rows.writerow(COLUMNS)
         for ranked in rankings:
             for place, (name, score) in enumerate(ranked.images, start=1):
                 rows.writerow([ranked.prompt, place, name, f"{score:.4f}", f"{ranked.reward:.4f}"])
@@ -191,7 +195,25 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--copy-to needs files to copy; add --keep FOLDER")
     if missing := [str(folder) for folder in args.folders if not folder.is_dir()]:
         parser.error(f"no such folder: {', '.join(missing)}")
+    check_outputs(args, parser)
     return args
+
+
+def begins_with(begin: bytes, path: Path) -> bool:
+    """Whether a file is one of an earlier run."""
+    return head(path).startswith(begin)
+
+
+def check_outputs(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse, before anything is scored, to write over pictures, also those of an earlier run, or somebody's file."""
+    begins = {"csv": ",".join(COLUMNS).encode(), "json": b'{\n "signature": "qfm_metric'}
+    for name, begin in begins.items():
+        is_ours = partial(begins_with, begin)
+        path, inputs = getattr(args, name), map(str, args.folders)
+        check_target(f"--{name}", path and str(path), is_ours, inputs, parser.error, suffixes=(name,))
+    for option, folder in (("--keep", args.keep), ("--copy-to", args.copy_to)):
+        if folder and folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            parser.error(f"{option}: expected a new or an empty folder, got {folder}; name another")
 
 
 def main() -> int:

@@ -23,6 +23,8 @@ import torch
 
 from qfm_metric import QFMScore, load_image
 from qfm_metric.cli.progress import Progress
+from qfm_metric.cli.targets import check_target
+from qfm_metric.own_files import head
 from qfm_metric.train.distortions.simple import degrade
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "motorcycle_left", "rocket")
@@ -96,6 +98,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, default=Path("rank_photos.png"))
     parser.add_argument("--photos", nargs="+", choices=PHOTOS, default=PHOTOS, metavar="NAME", help=", ".join(PHOTOS))
     args = parser.parse_args()
+    check_target("--figure", str(args.figure), lambda file: b"Matplotlib" in head(file), (), parser.error, picture=True)
 
     photos = load_photos(args.photos)
     names, steps = list(itertools.product(photos, LADDERS + EXPOSURE)), 1 + len(STRENGTHS)

@@ -32,3 +32,14 @@ def test_rank_photos(tmp_path, monkeypatch, capsys):
     with Image.open(figure) as image:
         assert min(image.size) > 500
         assert np.asarray(image.convert("L")).std() > 20  # drawn, not blank
+
+
+def test_rank_photos_draws_over_no_picture(tmp_path, monkeypatch, capsys):
+    photo = tmp_path / "photo.jpg"
+    Image.new("RGB", (8, 8)).save(photo)
+    before = photo.read_bytes()
+    monkeypatch.setattr(sys, "argv", ["rank_photos.py", "--figure", str(photo)])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(EXAMPLES / "rank_photos.py"), run_name="__main__")
+    assert "pictures are never replaced" in capsys.readouterr().err
+    assert photo.read_bytes() == before

@@ -155,3 +155,30 @@ def test_wrong_usage(main, capsys, options, message):
     with pytest.raises(SystemExit):
         main(*options)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--csv", "fox/0.png"], "--csv: expected the name of the file to write, got a picture's"),
+        (["--csv", "scores.json"], "--csv: expected a name that ends with .csv"),
+        (["--json", "mine.txt"], "--json: mine.txt: it is there and is no file of this kind"),
+        (["--copy-to", "fox"], "--copy-to: expected a new or an empty folder, got fox"),
+        (["--keep", "fox"], "--keep: expected a new or an empty folder, got fox"),
+    ],
+)
+def test_nothing_is_written_over(main, tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "fox", 2)
+    (tmp_path / "mine.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    with pytest.raises(SystemExit):
+        main("fox", *options)
+    assert message in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+
+
+def test_its_own_tables_are_replaced(main, tmp_path):
+    fox = save(tmp_path / "fox", 2)
+    outputs = ["--csv", tmp_path / "scores.csv", "--json", tmp_path / "scores.json"]
+    assert main(fox, *outputs) == main(fox, *outputs) == 0

@@ -39,7 +39,8 @@ def shards(tmp_path, photo_path):
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*tar:pytest.PytestUnraisableExceptionWarning")  # left open
 def test_example_scores_shards(shards, monkeypatch, capsys, metric):
     monkeypatch.setattr(sys, "argv", ["webdataset_scores.py", str(shards / "{0..1}.tar")])
-    runpy.run_path(EXAMPLE, run_name="__main__")
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(EXAMPLE, run_name="__main__")
     gc.collect()  # webdataset leaves shards open: while the filter holds
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     names = ["0.tar#0", "0.tar#1", "1.tar#0", "1.tar#1", "1.tar#2"]
@@ -50,6 +51,21 @@ def test_example_scores_shards(shards, monkeypatch, capsys, metric):
     assert [row["error"] is None for row in rows] == [True, True, True, False, False]
     assert "truncated" in rows[3]["error"]
     assert "empty" in rows[4]["error"]
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in.*tar:pytest.PytestUnraisableExceptionWarning")  # left open
+def test_a_shard_that_cannot_be_read_loses_no_other(shards, monkeypatch, capsys):
+    (shards / "cut.tar").write_bytes((shards / "1.tar").read_bytes()[:2000])
+    names = [str(shards / name) for name in ("gone.tar", "cut.tar", "0.tar")]
+    monkeypatch.setattr(sys, "argv", ["webdataset_scores.py", *names])
+    with pytest.raises(SystemExit, match="1"):
+        runpy.run_path(EXAMPLE, run_name="__main__")
+    gc.collect()
+    said = capsys.readouterr()
+    scored = [row["path"] for row in map(json.loads, said.out.splitlines()) if row["score"] is not None]
+    assert [Path(path).name for path in scored if "0.tar" in path] == ["0.tar#0", "0.tar#1"]
+    assert "gone.tar" in said.err
+    assert "cut.tar" in said.err
 
 
 @pytest.mark.slow

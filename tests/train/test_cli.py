@@ -158,3 +158,13 @@ def test_numbers_of_threads_that_would_end_the_process_are_refused(count, monkey
     monkeypatch.setattr(sys, "argv", ["train", "evaluate", "none.csv", "--threads", count])
     assert cli.main() == 1
     assert capsys.readouterr().err.startswith("error: threads: expected at ")
+
+
+@pytest.mark.parametrize("words", ["", "fit", "studnet", "fit none.csv --weigts a"])
+def test_what_is_wrong_with_options_is_told_in_a_line_and_a_hint(words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train", *words.split()])
+    with pytest.raises(SystemExit):
+        cli.main()
+    wrong, hint = capsys.readouterr().err.splitlines()
+    assert wrong.startswith("python -m qfm_metric.train")
+    assert hint.endswith("--help shows the options")

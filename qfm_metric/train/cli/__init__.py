@@ -6,7 +6,7 @@ from concurrent.futures import BrokenExecutor
 
 import torch
 
-from ...cli.parser import reason
+from ...cli.parser import Parser, reason
 from ...folder.options import check_options
 from . import heads, options, student, weights
 
@@ -14,7 +14,7 @@ from . import heads, options, student, weights
 def parser() -> argparse.ArgumentParser:
     """Of all commands."""
     about = "From a data set to a weights file with measured figures."
-    root = argparse.ArgumentParser(prog="python -m qfm_metric.train", description=about)
+    root = Parser(prog="python -m qfm_metric.train", description=about)
     commands = root.add_subparsers(dest="command", required=True)
 
     def command(name: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:

@@ -3,8 +3,8 @@
     python examples/webdataset_scores.py "shards/{000000..000099}.tar" --workers 8 > scores.jsonl
 
 Shards may be paths, a brace pattern, URLs or `pipe:` commands, as webdataset takes them. Give each machine of a cluster
-shards of its own. A sample without a picture gets a row with an error, as a damaged picture does. Of a shard that is not
-there or is cut off, standard error tells; the others are scored, and the exit status is 1.
+shards of its own. A sample without a picture gets a row with an error, as a damaged picture does. If a shard is not
+there or is cut off, standard error says so; the others are scored, and the exit status is 1.
 """
 
 import argparse

@@ -105,7 +105,8 @@ class QFMLoss(nn.Module):
             ValueError: wrong rank or channels, no images; a target of another shape, or a number outside [0, 1].
         """
         if not isinstance(images, Tensor):
-            raise TypeError(f"images: expected a tensor, got {type(images).__name__}; call the loss once for each size")
+            hint = "; call the loss once for each size" if isinstance(images, list | tuple) else ""
+            raise TypeError(f"images: expected a tensor, got {type(images).__name__}{hint}")
         images = as_batch(images)
         if not (torch.compiler.is_compiling() or self._warned):
             self._look_at_values(images)

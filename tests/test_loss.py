@@ -215,7 +215,8 @@ def test_bad_arguments_are_refused(small_metric, arguments, says):
 @pytest.mark.parametrize(
     ("images", "error", "says"),
     [
-        ([torch.rand(3, 64, 64)], TypeError, "expected a tensor, got list"),
+        ([torch.rand(3, 64, 64)], TypeError, "expected a tensor, got list; call the loss once for each size"),
+        ("a.jpg", TypeError, "expected a tensor, got str$"),
         (torch.rand(2, 64, 64, 3), ValueError, "permute"),
         (torch.zeros(1, 3, 64, 64, dtype=torch.int32), TypeError, "uint8"),
         (torch.rand(2, 4, 64, 64), ValueError, "alpha"),

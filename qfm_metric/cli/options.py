@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -56,3 +56,9 @@ def limit_threads(count: int) -> None:
         return
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(count))
     os.environ |= {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
+
+
+def option_of(args: argparse.Namespace, option: str, columns: Collection[str]) -> str:
+    """The option that asked for what `option` gives: `--require` does, too, if it is about one of the columns."""
+    required = getattr(getattr(args, "require", None), "columns", ())
+    return option if set(columns).isdisjoint(required) else "--require"

@@ -16,13 +16,14 @@ from ..compiled import CompiledScore, cache_folder, missing_packages
 from ..folder.cores import is_worth_it, workers_for
 from ..folder.journal import Done, Journal, UsageError, read_settings, skip_done
 from ..folder.options import RUNTIMES
-from ..folder.row import Row, columns_with
+from ..folder.row import DEFECT_COLUMNS, Row, columns_with
 from ..folder.stream import score_files
 from ..html.scores import ReportWriter
 from ..rating import Metric
 from ..score import QFMScore
 from . import ray, xmp
 from .metric import check_device, load_metric
+from .options import option_of
 from .output import counted, format_of, grouped, ranked, required, write_rows
 from .parser import warn
 from .paths import Scan
@@ -37,7 +38,8 @@ def run(args: argparse.Namespace, progress: Progress, refuse: Callable[[str], An
         check_device(args, refuse)
     loaded = load_metric(args, refuse, "cpu" if args.engine == "ray" else args.device)
     if args.explain and not loaded.defects:
-        refuse(f"--explain: expected weights that name defects, {loaded.weights_id} do not; choose others by --weights")
+        option = option_of(args, "--explain", DEFECT_COLUMNS)
+        refuse(f"{option}: expected weights that name defects, {loaded.weights_id} do not; choose others by --weights")
     if args.max_pixels:
         Image.MAX_IMAGE_PIXELS = (args.max_pixels + 1) // 2  # refused is what has twice as many
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the error above twice that size stays

@@ -23,7 +23,7 @@ from ..folder.row import COLUMNS, DEFECT_COLUMNS, FACT_COLUMNS, GROUP_COLUMNS, N
 from ..own_files import is_page
 from ..requirements import RequirementError, parse_requirement
 from . import COMMANDS, ray, xmp
-from .options import add_format_options, add_metric_options, limit_threads, refusing
+from .options import add_format_options, add_metric_options, limit_threads, option_of, refusing
 from .output import format_of, status_of
 from .parser import Parser
 from .paths import Scan
@@ -168,9 +168,11 @@ def check_requirement(args: argparse.Namespace, refuse: Callable[[str], Any]) ->
         args.facts = args.facts or bool(args.require.columns & FACT_COLUMNS.keys()) or None
         args.group = args.group or bool(args.require.columns & GROUP_COLUMNS.keys()) or None
     if args.group and args.tile:
-        refuse("--group: expected whole pictures, got --tile; leave one of the two out")
+        option = option_of(args, "--group", GROUP_COLUMNS)
+        refuse(f"{option}: expected whole pictures, got --tile; leave one of the two out")
     if args.explain and args.tile:
-        refuse("--explain: expected whole pictures, got --tile; leave one of the two out")
+        option = option_of(args, "--explain", DEFECT_COLUMNS)
+        refuse(f"{option}: expected whole pictures, got --tile; leave one of the two out")
 
 
 def check_output(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:

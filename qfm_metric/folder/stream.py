@@ -151,6 +151,10 @@ def _rows_first(names: Iterator[Source], score: Callable[[Iterator[Source]], Ite
 def _source(path: object) -> Source:
     if isinstance(path, EncodedImage):
         return path
+    if isinstance(path, bytes) and b"\0" in path:
+        raise TypeError(
+            "paths: expected paths or EncodedImages, got the bytes of a file; give EncodedImage(name, bytes)"
+        )
     if isinstance(path, str | bytes | os.PathLike):
         return str(os.fsdecode(path))  # numpy's are text that calls itself np.str_('a.jpg')
     raise TypeError(

@@ -102,6 +102,9 @@ def test_what_is_not_known_is_not_as_required(weights, capsys):
         (["--require", "noise"], "--require: expected conditions such as"),
         (["--explain", "--tile", "64"], "--explain: expected whole pictures, got --tile"),
         (["--explain"], "--explain: expected weights that name defects"),
+        (["--require", "noise < .2"], "--require: expected weights that name defects"),
+        (["--require", "noise < .2", "--tile", "64"], "--require: expected whole pictures, got --tile"),
+        (["--require", "group_rank < 2", "--tile", "64"], "--require: expected whole pictures, got --tile"),
     ],
 )
 def test_wrong_uses_are_refused(words, says, capsys):

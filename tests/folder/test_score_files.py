@@ -328,6 +328,8 @@ def test_options_out_of_range(options):
 def test_what_cannot_be_gone_through_and_a_folder_without_a_name_are_refused():
     with pytest.raises(TypeError, match="paths: expected paths or EncodedImages, got NoneType"):
         score_files(None, Mean())
+    with pytest.raises(TypeError, match="got the bytes of a file; give EncodedImage"):
+        list(score_files([b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"], Mean()))
     pandas = pytest.importorskip("pandas")
     for table in ({"path": ["a.png"]}, pandas.DataFrame({"path": ["a.png"]})):  # whose names of columns are text, too
         with pytest.raises(TypeError, match=r"paths: expected paths, got .*; give the column with the paths in it"):

@@ -42,6 +42,7 @@ T = TypeVar("T")
 FARTHEST = (
     1024  # rows that are kept while a large picture before them is scored; a worker does some ten small ones a second
 )
+GUARD = "call score_files under `if __name__ == '__main__':`"
 GRACE = 1.0  # seconds for a worker to leave nothing half-written
 
 
@@ -133,17 +134,30 @@ def _starting() -> Iterator[None]:
         raise
     except BrokenExecutor as error:
         program = getattr(sys.modules["__main__"], "__file__", None)
-        advice = "call score_files under `if __name__ == '__main__':`"
+        advice = GUARD
         if program and not os.path.exists(program):  # what comes from standard input, which they cannot read again
             advice = "save the program, which they read, in a file"
         raise WorkersError(
             f"worker processes end before they have begun (see above); {advice}, or score with workers=1 (--workers 1)"
         ) from error
     except (OSError, ImportError, RuntimeError, AssertionError) as error:  # by what is missing, and what says so
-        why = str(error).strip().partition("\n")[0]
+        why, advice = str(error).strip().partition("\n")[0], "give them what is missing"
+        if getattr(multiprocessing.current_process(), "_inheriting", False):  # as multiprocessing looks for it
+            why, advice = "a worker has read the program and begun it again", GUARD
+        elif isinstance(error, FileNotFoundError) and not error.filename and not _has_folder():
+            why, advice = "the current folder is gone", "change to one that is there"
         raise WorkersError(
-            f"worker processes cannot start ({why}); give them what is missing, or score with workers=1 (--workers 1)"
+            f"worker processes cannot start ({why}); {advice}, or score with workers=1 (--workers 1)"
         ) from error
+
+
+def _has_folder() -> bool:
+    """Whether there is a current folder, in which processes start."""
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def _died(source: Source) -> Row:

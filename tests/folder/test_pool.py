@@ -190,6 +190,21 @@ def test_what_keeps_workers_from_starting_is_told(monkeypatch, capsys, missing):
     assert "(--workers 1)" in said.err
 
 
+def test_a_current_folder_that_is_gone_is_told(tmp_path, monkeypatch):
+    picture, folder = grey(tmp_path / "a.png"), tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    with pytest.raises(WorkersError, match="the current folder is gone"):
+        list(score_files([picture], Mean(), workers=2))
+
+
+def test_a_program_that_a_worker_begins_again_is_told_how_to_stop_that(tmp_path, monkeypatch):
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(WorkersError, match=r"cannot start .*; call score_files under `if __name__ == '__main__':`"):
+        list(score_files([grey(tmp_path / "a.png")], Mean(), workers=2))
+
+
 def test_a_later_worker_that_cannot_start_is_told(monkeypatch, tmp_path, capsys):
     """Processes are started one by one, as they are needed."""
     start, begun = ProcessPoolExecutor._spawn_process, []

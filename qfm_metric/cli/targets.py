@@ -59,9 +59,6 @@ def check_target(
     if path == "-":
         refuse(f"{option}: expected the name of a file, got -; this cannot go to standard output")
     file = Path(path)
-    suffix = file.suffix.lower()[1:]
-    if suffixes and suffix not in suffixes and suffix in ELSEWHERE.union(FORMATS):
-        refuse(f"{option}: expected a name that ends with .{suffixes[0]}, got {path}, which could not be read back")
     if not picture and is_named_as_picture(path):
         refuse(
             f"{option}: expected the name of the file to write, got a picture's: {path}; name it before the pictures"
@@ -70,6 +67,9 @@ def check_target(
     for read in inputs:  # a shell may have made thousands of a pattern
         if _same(read, path) if is_there else not os.path.exists(read) and os.path.realpath(read) == place:
             refuse(f"{option}: expected another file than what is read or written otherwise, got {path}")
+    suffix = file.suffix.lower()[1:]
+    if suffixes and suffix not in suffixes and suffix in ELSEWHERE.union(FORMATS):
+        refuse(f"{option}: expected a name that ends with .{suffixes[0]}, got {path}, which could not be read back")
     try:
         if file.is_file():
             check_replaceable(path, is_ours)

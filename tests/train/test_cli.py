@@ -168,3 +168,10 @@ def test_what_is_wrong_with_options_is_told_in_a_line_and_a_hint(words, monkeypa
     wrong, hint = capsys.readouterr().err.splitlines()
     assert wrong.startswith("python -m qfm_metric.train")
     assert hint.endswith("--help shows the options")
+
+
+def test_weights_do_not_get_the_suffix_of_a_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train", "fit", "none.csv", "-o", "fitted.csv"])
+    assert cli.main() == 1
+    assert "-o: expected a name that ends with .safetensors, got fitted.csv" in capsys.readouterr().err

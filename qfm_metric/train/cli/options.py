@@ -58,6 +58,7 @@ KINDS = {
     "drawn": rb".{41}Software\x00Matplotlib",  # no photograph, though a picture
 }
 PICTURES = {"plot", "drawn"}
+SUFFIXES = {"weights": ("safetensors",), "labels": ("csv",)}
 
 
 def add_output(sub: argparse.ArgumentParser, name: str, kind: str, *more: str, **known: Any) -> None:
@@ -89,7 +90,8 @@ def check_outputs(args: argparse.Namespace) -> None:
             continue
         others = {key: value for key, value in given.items() if key != dest}
         is_ours = partial(_begins_as, kind=kind)
-        check_target(name, str(path), is_ours, _files(others), _refuse, picture=kind in PICTURES)
+        suffixes = SUFFIXES.get(kind, ())
+        check_target(name, str(path), is_ours, _files(others), _refuse, picture=kind in PICTURES, suffixes=suffixes)
         if path.parent.is_dir() or kind != "labels":  # whose folder is made
             check_writable(path)
 

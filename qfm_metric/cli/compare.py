@@ -22,12 +22,12 @@ from ..folder.options import check_options
 from ..folder.row import Row
 from ..html.comparison import defect_facts, facts, left_out, write_comparison
 from ..html.document import common_folder
-from ..own_files import is_comparison, is_page
+from ..own_files import is_comparison
 from .options import SCORE_FIRST, add_metric_options, limit_threads, refusing
 from .parser import Parser, reason, warn
 from .paths import Scan, tell_missing
 from .progress import Progress
-from .targets import PAGE_SUFFIXES, check_target, output_file
+from .targets import check_page, check_target, output_file
 
 if TYPE_CHECKING:
     from ..rating import Metric
@@ -65,14 +65,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     written = ("json",) if args.json else ("txt",)
     check_target("-o", args.output, is_comparison, [args.a, args.b], parser.error, suffixes=written)
-    check_target(
-        "--html",
-        args.html,
-        is_page,
-        [args.a, args.b, *filter(None, [args.output])],
-        parser.error,
-        suffixes=PAGE_SUFFIXES,
-    )
+    check_page("--html", args.html, [args.a, args.b, *filter(None, [args.output])], parser.error)
     if args.top < 0:
         parser.error(f"--top: expected 0 or more, got {args.top}")
     check_writable(args.output, args.html)

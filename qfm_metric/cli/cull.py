@@ -25,13 +25,13 @@ from ..folder.options import check_options
 from ..folder.row import DECIMALS, DEFECT_COLUMNS, FACT_COLUMNS, GROUP_COLUMNS, NUMBERS, Row
 from ..html.decisions import write_decisions
 from ..html.document import common_folder
-from ..own_files import is_page, is_plan
+from ..own_files import is_plan
 from ..requirements import Requirement, RequirementError, parse_requirement
 from .options import SCORE_FIRST, add_metric_options, limit_threads, refusing
 from .parser import Parser, reason, warn
 from .paths import Scan, tell_missing
 from .progress import Progress
-from .targets import PAGE_SUFFIXES, check_target
+from .targets import check_page, check_target
 
 PLAN = "cull-plan.csv"
 SHOWN = 20  # problems that are listed
@@ -116,7 +116,7 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     if not os.path.isdir(args.source) and Path(args.source).suffix.lower()[1:] not in FORMATS:
         refuse(f"{args.source}: expected a folder or a file of scores ({suffixes()})")
     check_target("-o", args.output, is_plan, [args.source], refuse, suffixes=("csv",))
-    check_target("--html", args.html, is_page, [args.source, args.output], refuse, suffixes=PAGE_SUFFIXES)
+    check_page("--html", args.html, [args.source, args.output], refuse)
     check_writable(args.output, args.html)
 
 

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 from ..folder.journal import read_table, suffixes
 from ..html.scores import LIMIT, write_report
-from ..own_files import is_page
 from .parser import Parser, reason
 from .paths import tell_missing
-from .targets import PAGE_SUFFIXES, check_target
+from .targets import check_page
 
 
 def main(argv: Sequence[str]) -> int:
@@ -16,7 +15,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     if args.limit < 1:
         parser.error(f"--limit: expected at least 1, got {args.limit}")
-    check_target("-o", args.output, is_page, [args.scores], parser.error, suffixes=PAGE_SUFFIXES)
+    check_page("-o", args.output, [args.scores], parser.error)
     try:
         rows, signature = read_table(args.scores)
     except (OSError, ValueError) as error:

@@ -20,7 +20,6 @@ from ..folder.options import (
     check_runtime,
 )
 from ..folder.row import COLUMNS, DEFECT_COLUMNS, FACT_COLUMNS, GROUP_COLUMNS, NUMBERS
-from ..own_files import is_page
 from ..requirements import RequirementError, parse_requirement
 from . import COMMANDS, ray, xmp
 from .options import add_format_options, add_metric_options, limit_threads, option_of, refusing
@@ -28,7 +27,7 @@ from .output import format_of, status_of
 from .parser import Parser
 from .paths import Scan
 from .progress import Progress
-from .targets import PAGE_SUFFIXES, check_table, check_target, is_table, output_file
+from .targets import check_page, check_table, check_target, is_table, output_file
 
 WHOLE = ("batch_size", "workers", "threads", "tile")
 
@@ -185,9 +184,7 @@ def check_output(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None
     check_table("-o", args.output, args.format, args.paths, refuse)
     if args.output and form.convert:
         check_target("-o", f"{args.output}.jsonl", is_table("jsonl"), args.paths, refuse)
-    check_target(
-        "--html", args.html, is_page, [*args.paths, *filter(None, [args.output])], refuse, suffixes=PAGE_SUFFIXES
-    )
+    check_page("--html", args.html, [*args.paths, *filter(None, [args.output])], refuse)
     if args.map and os.path.lexists(args.map) and not os.path.isdir(args.map):
         refuse(f"--map: expected a folder, got a file: {args.map}")
     if args.map and any(

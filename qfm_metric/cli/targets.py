@@ -15,10 +15,9 @@ from ..decoding.suffixes import is_named_as_picture
 from ..folder.formats import FORMATS, has_scores_alone
 from ..folder.journal import run_file
 from ..folder.row import COLUMNS, EXTRA_COLUMNS, read_row
-from ..own_files import head
+from ..own_files import head, is_page
 
 STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-PAGE_SUFFIXES = ("html", "htm")
 OURS = {*COLUMNS, *EXTRA_COLUMNS}
 KEPT = "it is there, and pictures are never replaced; name another, or delete it first"
 TEXT = re.compile(rb"(?:[01]\.\d{4}\t|error\t)")
@@ -75,6 +74,11 @@ def check_target(
             check_replaceable(path, is_ours)
     except FileExistsError as error:
         refuse(f"{option}: {path}: {KEPT if picture else error.strerror}")
+
+
+def check_page(option: str, path: str | None, inputs: Iterable[str], refuse: Callable[[str], Any]) -> None:
+    """As `check_target`, of a page of pictures, films, a comparison or a plan."""
+    check_target(option, path, is_page, inputs, refuse, suffixes=("html", "htm"))
 
 
 def check_table(

@@ -13,13 +13,12 @@ from ..atomic import check_writable
 from ..folder.formats import FORMATS
 from ..folder.journal import UsageError
 from ..folder.options import check_options
-from ..own_files import is_page
 from . import FILMS
 from .options import add_format_options, add_metric_options, limit_threads, refusing
 from .output import format_of
 from .parser import Parser
 from .progress import Progress
-from .targets import PAGE_SUFFIXES, check_table, check_target, never, output_file
+from .targets import check_page, check_table, check_target, never, output_file
 
 
 def main(argv: Sequence[str]) -> int:
@@ -76,8 +75,6 @@ def check(args: argparse.Namespace, refuse: Callable[[str], Any]) -> None:
     with refusing(refuse):
         check_options(threads=args.threads)
     check_table("-o", args.output, args.format, args.paths, refuse)
-    check_target(
-        "--html", args.html, is_page, [*args.paths, *filter(None, [args.output])], refuse, suffixes=PAGE_SUFFIXES
-    )
+    check_page("--html", args.html, [*args.paths, *filter(None, [args.output])], refuse)
     check_target("--best-frame", args.best_frame, never, args.paths, refuse, picture=True)
     check_writable(args.html, args.best_frame)
